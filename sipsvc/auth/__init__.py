@@ -1,0 +1,5 @@
+"""Who is calling: by source address or by digest, and nobody else (SIP-20..22)."""
+
+from sipsvc.auth.identify import Authenticator, Challenge, Identity
+
+__all__ = ["Authenticator", "Challenge", "Identity"]

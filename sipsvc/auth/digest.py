@@ -1,0 +1,102 @@
+"""Digest access authentication with MD5 (RFC 7616, RFC 3261 §22) and nonces that need no memory (SIP-21)."""
+
+from __future__ import annotations
+
+import re
+from hashlib import blake2b, md5
+from typing import NamedTuple
+
+from sipsvc.effects import Now
+from sipsvc.message.grammar import QUOTED
+
+_PARAM = re.compile(rf"[\s,]*([A-Za-z0-9\-]+)\s*=\s*({QUOTED}|[^\s,\"]+)")
+MAX_WINDOWS = 200_000
+
+
+class Credentials(NamedTuple):
+    """The parameters of an Authorization header that we read; "" where absent."""
+
+    username: str
+    realm: str
+    nonce: str
+    uri: str
+    response: str
+    qop: str
+    nc: str
+    cnonce: str
+    algorithm: str
+
+
+def parse_credentials(value: str) -> Credentials | None:
+    """None when it is not Digest."""
+    scheme, _, rest = value.partition(" ")
+    if scheme.lower() != "digest":
+        return None
+    found: dict[str, str] = {}
+    for match in _PARAM.finditer(rest):
+        text = match.group(2)
+        if text.startswith('"'):
+            text = re.sub(r"\\(.)", r"\1", text[1:-1])
+        found.setdefault(match.group(1).lower(), text)
+    return Credentials(*(found.get(name, "") for name in Credentials._fields))
+
+
+def expected(ha1: str, credentials: Credentials, method: str) -> str:
+    """The response that knows the password (RFC 7616 §3.4.1, qop=auth)."""
+    ha2 = _md5(f"{method}:{credentials.uri}")
+    return _md5(f"{ha1}:{credentials.nonce}:{credentials.nc}:{credentials.cnonce}:{credentials.qop}:{ha2}")
+
+
+def _md5(text: str) -> str:
+    return md5(text.encode("latin-1", "replace"), usedforsecurity=False).hexdigest()
+
+
+class Nonces:
+    """Makes and judges nonces: time, random part and a keyed hash over both."""
+
+    GOOD, STALE, FOREIGN = "good", "stale", "foreign"
+
+    def __init__(self, secret: bytes) -> None:
+        self._key = blake2b(b"nonce", key=secret, digest_size=32).digest()
+        self._seen: dict[str, tuple[int, int]] = {}
+        self._forgotten = 0
+
+    def make(self, now: Now, random: bytes) -> str:
+        stem = f"1{now.utc:012x}{random.hex()}"
+        return stem + self._seal(stem)
+
+    def check(self, nonce: str, lifetime_ms: int, now: Now) -> str:
+        """Whether a nonce is ours and young enough. Judged before the password, used up after it."""
+        stem, seal = nonce[:-16], nonce[-16:]
+        if len(stem) < 13 or self._seal(stem) != seal:
+            return self.FOREIGN
+        made = int(stem[1:13], 16)
+        return self.GOOD if made > self._forgotten and now.utc - made <= lifetime_ms else self.STALE
+
+    def use(self, nonce: str, nc: str, lifetime_ms: int, now: Now) -> bool:
+        """Mark a count as seen; False when it was seen before. A window of 64 counts lets them come late."""
+        count = int(nc, 16)
+        highest, seen = self._seen.get(nonce, (0, 0))
+        if count > highest:
+            seen = (seen << (count - highest)) & 0xFFFF_FFFF_FFFF_FFFF if count - highest < 64 else 0
+            self._seen[nonce] = (count, seen | 1)
+            if len(self._seen) > MAX_WINDOWS or (highest == 0 and len(self._seen) % 1_024 == 0):
+                self._forget(lifetime_ms, now)
+            return True
+        bit = 1 << (highest - count)
+        if highest - count >= 64 or seen & bit:
+            return False
+        self._seen[nonce] = (highest, seen | bit)
+        return True
+
+    def _forget(self, lifetime_ms: int, now: Now) -> None:
+        """Drop windows whose nonce has expired; when too many are young, the oldest expire early."""
+        ages = sorted(int(nonce[1:13], 16) for nonce in self._seen)
+        oldest = now.utc - lifetime_ms
+        if len(ages) > MAX_WINDOWS:
+            self._forgotten = ages[len(ages) // 2]
+            oldest = max(oldest, self._forgotten)
+        self._seen = {nonce: window for nonce, window in self._seen.items() if int(nonce[1:13], 16) > oldest}
+
+    def _seal(self, stem: str) -> str:
+        return blake2b(stem.encode("latin-1", "replace"), key=self._key, digest_size=8).hexdigest()

@@ -1,0 +1,101 @@
+"""One answer to "who sent this INVITE?" (SIP-20..22)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from hmac import compare_digest
+from typing import NamedTuple
+
+from sipsvc.auth.acl import Acl
+from sipsvc.auth.digest import Credentials, Nonces, expected, parse_credentials
+from sipsvc.directory import Directory, Trunk
+from sipsvc.effects import Flow, Now
+from sipsvc.errors import SipError
+from sipsvc.message import Message, parse_uri
+
+# Hashed in place of an unknown user's HA1, so that the work and the answer are the same.
+NOBODY = "0" * 32
+_NC = re.compile(r"[0-9A-Fa-f]{8}\Z")
+
+
+class Identity(NamedTuple):
+    """`auth` is `ip` or `digest`."""
+
+    trunk: Trunk
+    auth: str
+
+
+class Challenge(NamedTuple):
+    """The caller is to prove who it is. `code` says why in our counters, never to the caller."""
+
+    stale: bool
+    code: str
+
+
+class Authenticator:
+    """Tables made from one directory; nonces outlive it."""
+
+    def __init__(
+        self, directory: Directory, nonces: Nonces, hosts: frozenset[str], random: Callable[[int], bytes]
+    ) -> None:
+        self.realm = directory.platform.realm
+        self._lifetime = directory.platform.nonce_lifetime_ms
+        self._nonces = nonces
+        self._hosts = hosts | {self.realm.lower()}
+        self._random = random
+        self._acl = Acl(directory.trunks)
+        self._users = {trunk.username: trunk for trunk in directory.trunks if trunk.username}
+        self._gateways = {(gateway.host, gateway.port) for gateway in directory.gateways.values()}
+
+    def identify(self, request: Message, flow: Flow, now: Now) -> Identity | Challenge:
+        """By source, else by digest. Raises SipError 403 for a gateway, whose calls inward are not taken yet."""
+        if (flow.host, flow.port) in self._gateways:
+            raise SipError(403, "Calls from gateways are not accepted here", "gateway_inbound")
+        trunk = self._acl.find(flow.host, flow.port)
+        if trunk is not None:
+            return Identity(trunk, "ip")
+        for value in request.all_whole("proxy-authorization"):
+            credentials = parse_credentials(value)
+            if credentials is not None and credentials.realm == self.realm:
+                return self._digest(credentials, request.method, now)
+        return Challenge(False, "no_credentials")
+
+    def _digest(self, credentials: Credentials, method: str, now: Now) -> Identity | Challenge:
+        trunk = self._users.get(credentials.username)
+        known = trunk is not None and trunk.enabled
+        right = expected(trunk.ha1_md5 if trunk is not None and known else NOBODY, credentials, method)
+        matches = compare_digest(right, credentials.response.lower().encode("ascii", "replace").decode())
+        age = self._nonces.check(credentials.nonce, self._lifetime, now)
+        if age is Nonces.FOREIGN:
+            return Challenge(False, "foreign_nonce")
+        if (
+            not matches
+            or not known
+            or trunk is None
+            or credentials.qop != "auth"
+            or credentials.algorithm.upper() not in ("", "MD5")
+            or not _NC.match(credentials.nc)
+            or not self._ours(credentials.uri)
+        ):
+            return Challenge(False, "wrong_credentials")
+        if age is Nonces.STALE or not self._nonces.use(credentials.nonce, credentials.nc, self._lifetime, now):
+            return Challenge(True, "stale_nonce")
+        return Identity(trunk, "digest")
+
+    def _ours(self, uri: str) -> bool:
+        try:
+            return parse_uri(uri).host.lower() in self._hosts
+        except SipError:
+            return False
+
+    def challenge(self, stale: bool, now: Now) -> str:
+        """The header of a 407."""
+        nonce = self._nonces.make(now, self._random(4))
+        flag = ", stale=true" if stale else ""
+        return f'Proxy-Authenticate: Digest realm="{self.realm}", nonce="{nonce}", algorithm=MD5, qop="auth"{flag}'
+
+    def ours(self, value: str) -> bool:
+        """Whether a Proxy-Authorization value is for us, and so not for the gateway to see."""
+        credentials = parse_credentials(value)
+        return credentials is None or credentials.realm == self.realm

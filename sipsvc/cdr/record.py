@@ -1,0 +1,123 @@
+"""What stands in the local log: three records a call, all plain JSON values. Pure; the engine makes them.
+
+`start` at admission, `answer` at the first 2xx, `end` at the end; a refused call has `start`
+and `end` at once. Instants are UTC milliseconds, durations monotonic milliseconds, money is text
+with six places. The database has one row per `cdr_id`; delivering any record twice changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypedDict
+
+
+class Attempt(TypedDict):
+    """One gateway tried. `left` says why it was left: `` while it is the last, else `no_provisional`, `503`…"""
+
+    gateway: str
+    name: str
+    request_uri: str
+    started_at: int
+    status: int
+    left: str
+    buy_rate: str
+
+
+class Priced(TypedDict):
+    """A charge and the row it comes from, as they stood when the call was decided."""
+
+    row: int
+    prefix: str
+    rate: str
+    fee: str
+    initial: int
+    increment: int
+    minimum: str
+    currency: str
+    billed: int
+    amount: str
+
+
+class Half(TypedDict):
+    """One side's dialog state (law 7): what a restart needs to route the call's requests."""
+
+    flow: list[Any]
+    contact: str
+    routes: list[str]
+    own: str
+    other: str
+    cseq: int
+    pinned: bool
+
+
+class Start(TypedDict):
+    """Kind `start`. `from_tag` and `cseq` let a restart know the caller's retransmissions."""
+
+    kind: str
+    cdr_id: str
+    call_id: str
+    customer: str
+    customer_name: str
+    trunk: str
+    auth: str
+    source: str
+    dialled: str
+    e164: str
+    caller: str
+    caller_shown: str
+    invite_at: int
+    directory: int
+    trace: Sequence[Sequence[Any]]
+    live: dict[str, int]
+    from_tag: str
+    cseq: int
+
+
+class Answer(TypedDict):
+    """Kind `answer`; `answer_at` is when the first 2xx came. `sell` and `buy` are the rows, not yet charged."""
+
+    kind: str
+    cdr_id: str
+    answer_at: int
+    progress_at: int | None
+    status: int
+    gateway: str
+    gateway_name: str
+    sent_to: str
+    attempts: list[Attempt]
+    sell: Priced
+    buy: Priced
+    ref: str
+    caller_tag: str
+    callee_tag: str
+    rewritten: bool
+    caller_half: Half
+    gateway_half: Half
+
+
+class End(TypedDict):
+    """Kind `end`. `code` is the machine's word for how it went: `answered`, `cancelled`, `dest_expensive`…
+
+    `hangup_by` is `caller`, `callee`, `proxy`, `timeout` or "" where nobody hung up. `margin` is text when
+    both prices have one currency, else None. `recovered` marks a call whose end was not seen (crash).
+    """
+
+    kind: str
+    cdr_id: str
+    end_at: int
+    duration_ms: int | None
+    status: int
+    reason: str
+    code: str
+    hangup_by: str
+    q850: int | None
+    recovered: bool
+    progress_at: int | None
+    answer_at: int | None
+    gateway: str
+    gateway_name: str
+    sent_to: str
+    attempts: list[Attempt]
+    sell: Priced | None
+    buy: Priced | None
+    margin: str | None

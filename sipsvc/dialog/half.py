@@ -1,0 +1,80 @@
+"""One side of a call: how it knows itself and the other party, and the way to it."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from typing import Any
+
+from sipsvc.effects import Flow
+from sipsvc.errors import SipError
+from sipsvc.message import Message, parse_name_addr, parse_uri
+
+
+class Half:
+    """`own` and `other` are the values this side puts into From and To of requests it sends.
+
+    `routes` is the route set from us to this side, nearest first; `cseq` the highest CSeq it sent;
+    `pinned` sends to `flow` whatever the Contact says, for a customer may sit behind a NAT (SIP-7).
+    """
+
+    __slots__ = ("contact", "cseq", "flow", "other", "own", "pinned", "routes")
+
+    def __init__(self, flow: Flow, own: str, other: str, *, pinned: bool, cseq: int = 0) -> None:
+        self.flow = flow
+        self.own = own
+        self.other = other
+        self.contact = ""
+        self.routes: list[str] = []
+        self.cseq = cseq
+        self.pinned = pinned
+
+    def refresh(self, message: Message) -> None:
+        """Take the remote target from a request or 2xx of this side (RFC 3261 §12.2)."""
+        contact = message.get("contact")
+        if contact and contact != "*":
+            try:
+                self.contact = parse_name_addr(contact, "Contact").uri
+            except SipError:
+                return  # what was known before serves on; a broken Contact reaches nobody
+
+    def target(self) -> Flow:
+        """Where to send a request for this side."""
+        if self.routes:
+            return _literal(parse_name_addr(self.routes[0], "Route").uri, self.flow)
+        return self.flow if self.pinned else _literal(self.contact, self.flow)
+
+    def to_record(self) -> dict[str, Any]:
+        """As it stands in the log."""
+        return {
+            "flow": list(self.flow),
+            "contact": self.contact,
+            "routes": self.routes,
+            "own": self.own,
+            "other": self.other,
+            "cseq": self.cseq,
+            "pinned": self.pinned,
+        }
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any]) -> Half:
+        transport, host, port, listener = record["flow"]
+        half = cls(
+            Flow(transport, host, port, listener),
+            record["own"],
+            record["other"],
+            pinned=record["pinned"],
+            cseq=record["cseq"],
+        )
+        half.contact = record["contact"]
+        half.routes = list(record["routes"])
+        return half
+
+
+def _literal(uri: str, otherwise: Flow) -> Flow:
+    """The address a URI names, if it names one; resolving names is not this version's (SIP-8)."""
+    try:
+        parsed = parse_uri(uri)
+        ip_address(parsed.host.strip("[]"))
+    except (SipError, ValueError):
+        return otherwise
+    return Flow(otherwise.transport, parsed.host.strip("[]"), parsed.port or 5060, otherwise.listener)

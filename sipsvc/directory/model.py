@@ -1,0 +1,152 @@
+"""The snapshot's types. Made once by the loader, never changed; a call keeps the one it was decided on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from sipsvc.directory.prefix import PrefixTable
+
+
+@dataclass(frozen=True, slots=True)
+class DialPlan:
+    """How an account's dialled strings become E.164 (SIP-25).
+
+    `international`: prefixes that lead an international number, such as `00`; `+` always does.
+    `national`: the trunk prefix of national numbers (`0`), "" for none; `country`: its country code.
+    `bare`: what digits without any prefix are: `international`, `national` or `refuse`.
+    """
+
+    international: tuple[str, ...] = ("00",)
+    national: str = ""
+    country: str = ""
+    bare: str = "international"
+
+
+@dataclass(frozen=True, slots=True)
+class CallerIds:
+    """Which numbers an account may show (SIP-23). Digits; a trailing `*` allows a whole prefix.
+
+    `default` is shown where the caller's is not allowed and `otherwise` is `default`;
+    with `refuse` the call is refused.
+    """
+
+    allowed: tuple[str, ...] = ()
+    default: str = ""
+    otherwise: str = "refuse"
+
+
+@dataclass(frozen=True, slots=True)
+class Customer:
+    """Who pays. `max_channels` 0 is unlimited. `status`: trial, active, suspended, closed."""
+
+    id: str
+    name: str
+    partner: str
+    status: str
+    pricelist: str
+    allow_expensive: bool = False
+    max_channels: int = 0
+    dial_plan: DialPlan = DialPlan()
+    caller_ids: CallerIds = CallerIds()
+
+
+@dataclass(frozen=True, slots=True)
+class Trunk:
+    """How a customer's calls are known: a `source` network, or a `username` with HA1 (RFC 7616).
+
+    `source` is CIDR, `port` 0 any. `ha1_md5` is 32 lower-case hex digits.
+    """
+
+    id: str
+    customer: str
+    source: str = ""
+    port: int = 0
+    username: str = ""
+    ha1_md5: str = ""
+    enabled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    """One rule on the digits sent (SIP-30): RE2 `pattern`, `replacement` with `\\1`; `regex` is compiled."""
+
+    pattern: str
+    replacement: str
+    regex: Any = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """A carrier's gateway and what it asks for (TG-1..6). Times are milliseconds."""
+
+    id: str
+    name: str
+    host: str
+    port: int
+    currency: str
+    coverage: PrefixTable
+    priority: int = 100
+    enabled: bool = True
+    trusted: bool = False
+    remote_party_id: bool = False
+    p_asserted_identity: bool = False
+    caller_prefix: str = ""
+    caller_prefix_in: frozenset[str] = frozenset({"from", "pai", "rpid"})
+    uri_prefix: str = ""
+    uri_prefix_escaped: bool = True
+    rewrites: tuple[Rewrite, ...] = ()
+    hunt_codes: frozenset[int] = frozenset({500, 502, 503, 504})
+    provisional_timeout_ms: int = 4_000
+    ring_timeout_ms: int = 185_000
+
+
+@dataclass(frozen=True, slots=True)
+class PriceList:
+    """Sell prices. `minimum` is a call's least charge; `expensive_at` the threshold, None for none (TP-4).
+
+    `strategy`: `cheapest` (by buy price) or `priority` (by gateway priority, then price).
+    """
+
+    id: str
+    name: str
+    currency: str
+    rows: PrefixTable
+    minimum: Decimal = Decimal(0)
+    expensive_at: Decimal | None = None
+    strategy: str = "cheapest"
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """RFC 3261 §17 timers and our own deadlines, milliseconds."""
+
+    t1_ms: int = 500
+    t2_ms: int = 4_000
+    t4_ms: int = 5_000
+    max_call_ms: int = 14_400_000
+    durable_wait_ms: int = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """What belongs to the listener rather than to a customer."""
+
+    realm: str = "sipsvc"
+    nonce_lifetime_ms: int = 300_000
+    timing: Timing = Timing()
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """Everything a call is decided on. `blocks` maps a blocked E.164 prefix to its reason."""
+
+    version: int
+    platform: Platform
+    customers: Mapping[str, Customer]
+    trunks: tuple[Trunk, ...]
+    gateways: Mapping[str, Gateway]
+    pricelists: Mapping[str, PriceList]
+    blocks: Mapping[str, str]

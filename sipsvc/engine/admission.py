@@ -1,0 +1,154 @@
+"""A new call: who sends it, may it go, and off it goes or back with a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from hashlib import blake2b
+from typing import Any
+
+from sipsvc.auth import Authenticator, Challenge, Identity
+from sipsvc.auth.digest import Nonces
+from sipsvc.dialog import Half
+from sipsvc.directory import Directory
+from sipsvc.effects import Flow, Now
+from sipsvc.engine import journal
+from sipsvc.errors import SipError
+from sipsvc.headers import Pristine
+from sipsvc.message import Message, Uri
+from sipsvc.message.build import response, warning
+from sipsvc.proxy import Call, Core, InviteSession
+from sipsvc.proxy.call import Who
+from sipsvc.rating import Price
+from sipsvc.routing import REFUSALS, CallFacts, Decision, Live, decide
+from sipsvc.timers import Timer, TimerTarget
+
+RETRY_AFTER_S = 30
+
+
+class Admission:
+    """`write(record, wait)` appends to the log and returns the record's sequence number."""
+
+    def __init__(
+        self,
+        core: Core,
+        directory: Directory,
+        nonces: Nonces,
+        hosts: frozenset[str],
+        random: Callable[[int], bytes],
+        write: Callable[[Any, bool], int],
+    ) -> None:
+        self.core = core
+        self.directory = directory
+        self.authenticator = Authenticator(directory, nonces, hosts, random)
+        self.write = write
+        self.draining = False
+        # Calls in set-up when the server stopped, by what their caller repeats.
+        self.orphans: dict[tuple[str, str, int], Orphan] = {}
+        self._tag_key = random(16)
+
+    def invite(self, request: Message, uri: Uri, flow: Flow, loop: str, now: Now) -> None:
+        """Take an INVITE outside a dialog. Raises SipError for what is answered without state."""
+        who = self.authenticator.identify(request, flow, now)
+        if isinstance(who, Challenge):
+            challenge = self.authenticator.challenge(who.stale, now)
+            raise Challenged(who.code, challenge)
+        server = self.core.layer.new_server(request, flow)
+        self.core.layer.remember_merged(server)
+        server.respond(100, response(request, 100), now)
+        call = self._call(request, uri, flow, who, now)
+        decision = self._decide(call, request, uri, flow, who, now)
+        call.decision = decision
+        self.write(journal.start(call), False)
+        self.core.admit(call)
+        if decision.code:
+            refusal = REFUSALS[decision.code]
+            call.status, call.reason = refusal.status, refusal.reason
+            self.core.over(call, decision.code, "proxy", now)
+            extra = [warning(self._host(flow), refusal.text)]
+            if decision.code == "draining":
+                extra.append(f"Retry-After: {RETRY_AFTER_S}")
+            tag = self.core.random_hex(16)
+            server.respond(
+                refusal.status, response(request, refusal.status, refusal.reason, to_tag=tag, extra=extra), now
+            )
+            return
+        assert decision.pricelist is not None and decision.sell is not None
+        call.sell = Price(decision.sell, decision.pricelist.currency, decision.pricelist.minimum)
+        pristine = Pristine(request, lambda value: not self.authenticator.ours(value), first=True)
+        InviteSession(self.core, call, server, pristine, decision.attempts, loop).start(now)
+
+    def stateless_tag(self, request: Message) -> str:
+        """A To tag that the same request always gets (RFC 3261 §8.2.7)."""
+        text = f"{request.call_id}\n{request.get('via')}\n{request.cseq}"
+        return blake2b(text.encode("latin-1", "replace"), key=self._tag_key, digest_size=8).hexdigest()
+
+    def _call(self, request: Message, uri: Uri, flow: Flow, who: Identity, now: Now) -> Call:
+        core = self.core
+        own = request.get("from") or ""
+        half = Half(flow, own, request.get("to") or "", pinned=True, cseq=request.cseq)
+        half.refresh(request)
+        half.routes = request.all("record-route")
+        orphan = self.orphans.get((request.call_id, request.from_.tag, request.cseq))
+        cdr_id = orphan.claim() if orphan is not None else _uuid7(now, core.random_hex(20))
+        call = Call(core, core.random_hex(16), cdr_id, request.call_id, request.from_.tag, half)
+        customer = self.directory.customers[who.trunk.customer]
+        call.who = Who(customer.id, customer.name, who.trunk.id, who.auth, flow)
+        call.directory = self.directory.version
+        call.dialled = uri.user
+        call.invite_at = now.utc
+        return call
+
+    def _decide(self, call: Call, request: Message, uri: Uri, flow: Flow, who: Identity, now: Now) -> Decision:
+        channels = len(self.core.by_customer.get(call.who.customer, ()))
+        call.live = {"channels": channels}
+        facts = CallFacts(
+            call.who.customer,
+            who.trunk.id,
+            uri.user + uri.params if uri.scheme == "tel" else uri.user,
+            request.from_,
+            request.get("p-preferred-identity") or "",
+            request.get("privacy") or "",
+            self._host(flow),
+        )
+        return decide(self.directory, facts, Live(channels, self.draining), now)
+
+    def _host(self, flow: Flow) -> str:
+        return self.core.names[flow.listener].rpartition(":")[0]
+
+
+class Challenged(SipError):
+    """407, with the challenge; counted under the reason, which the caller is not told."""
+
+    def __init__(self, code: str, challenge: str) -> None:
+        super().__init__(407, "Proxy Authentication Required", code)
+        self.challenge = challenge
+
+
+class Orphan(TimerTarget):
+    """A call that was in set-up when the server stopped. Its caller may still repeat the INVITE; then it goes on
+    under the same CDR. When nobody does, the CDR is closed, unanswered and marked recovered."""
+
+    def __init__(self, admission: Admission, record: dict[str, Any], now: Now) -> None:
+        self.admission = admission
+        self.record = record
+        self.key = (record["call_id"], record["from_tag"], record["cseq"])
+        core = admission.core
+        self.timer: Timer = core.timers.set(now.mono + 64 * core.layer.t1, self, 0)
+        admission.orphans[self.key] = self
+
+    def claim(self) -> str:
+        """Its INVITE came again: the CDR it goes on under."""
+        self.admission.core.timers.cancel(self.timer)
+        self.admission.orphans.pop(self.key, None)
+        return str(self.record["cdr_id"])
+
+    def on_timer(self, kind: int, now: Now) -> None:
+        self.admission.orphans.pop(self.key, None)
+        self.admission.write(journal.lost(self.record, now), False)
+
+
+def _uuid7(now: Now, random: str) -> str:
+    """RFC 9562 §5.7: 48 bits of UTC milliseconds, the rest random. `random` is 20 hex digits."""
+    time = f"{now.utc & 0xFFFF_FFFF_FFFF:012x}"
+    variant = "89ab"[int(random[3], 16) & 3]
+    return f"{time[:8]}-{time[8:]}-7{random[:3]}-{variant}{random[4:7]}-{random[7:19]}"

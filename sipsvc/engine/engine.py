@@ -1,0 +1,150 @@
+"""The contract with the rim: `receive`, `handle_timer`, `next_timer`, effects out, outcomes back in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from sipsvc.auth.digest import Nonces
+from sipsvc.dialog import Tokens
+from sipsvc.directory import Directory
+from sipsvc.effects import Effect, Flow, Now, Send, WriteCdr
+from sipsvc.engine import journal
+from sipsvc.engine.admission import Admission, Orphan
+from sipsvc.engine.requests import Requests
+from sipsvc.errors import MessageDropped
+from sipsvc.message import Message, parse
+from sipsvc.proxy import Call, Core, Observer, stray_answer
+
+_KEEPALIVE = (b"\r\n\r\n", b"\r\n", b"\x00\x00\x00\x00", b"")
+
+
+class Engine(Observer):
+    """One SIP worker's whole state. Nothing here waits, reads a clock or touches a socket.
+
+    `hosts` are our listeners' advertised (host, port), by listener index; `secret` (32 bytes) outlives restarts,
+    so that nonces and Record-Route tokens do; `random_bytes(n)` gives randomness.
+    """
+
+    def __init__(
+        self,
+        directory: Directory,
+        *,
+        hosts: tuple[tuple[str, int], ...],
+        secret: bytes,
+        random_bytes: Callable[[int], bytes],
+    ) -> None:
+        self._effects: list[Effect] = []
+        self._written = 0
+        self.counters: dict[str, int] = {}
+        self.core = Core(directory.platform, hosts, Tokens(secret), self._send, random_bytes, self)
+        self.admission = Admission(
+            self.core, directory, Nonces(secret), frozenset(host for host, _ in hosts), random_bytes, self._write
+        )
+        self._requests = Requests(self.core, self.admission, self.count)
+
+    # In
+
+    def receive(self, data: bytes, flow: Flow, now: Now) -> None:
+        """One datagram from `flow`. Whatever it holds, nothing is raised for it (SIP-3)."""
+        if len(data) <= 4 and data in _KEEPALIVE:
+            if data == _KEEPALIVE[0]:
+                self._send(b"\r\n", flow, "")
+            return
+        try:
+            message = parse(data)
+            if message.status:
+                self._response(message, now)
+            else:
+                self._requests.receive(message, flow, now)
+        except MessageDropped as dropped:
+            self.count(dropped.code)
+
+    def handle_timer(self, now: Now) -> None:
+        """Everything that is due at `now`."""
+        self.core.timers.run(now)
+
+    def next_timer(self) -> int | None:
+        """When `handle_timer` is next wanted, monotonic nanoseconds."""
+        return self.core.timers.next()
+
+    def durable(self, seq: int, now: Now) -> None:
+        """The records up to `seq` are on disk."""
+        self.core.durable(seq, now)
+
+    def send_failed(self, ref: str, now: Now) -> None:
+        """The transport could not send the request that carried `ref`."""
+        self.core.layer.failed(ref, now)
+
+    def drain(self, now: Now) -> None:
+        """No new calls; those in set-up and conversation go on."""
+        self.admission.draining = True
+
+    def restore(self, records: Iterable[dict[str, Any]], now: Now) -> None:
+        """The unfinished calls of the log, before the first datagram: `start` and `answer` records in order.
+
+        A call that was up is up again. One in set-up is kept for its caller's retransmissions, 64·T1 long.
+        """
+        starts: dict[str, dict[str, Any]] = {}
+        answers: dict[str, dict[str, Any]] = {}
+        for record in records:
+            (answers if record["kind"] == "answer" else starts)[record["cdr_id"]] = record
+        for cdr_id, first in starts.items():
+            if cdr_id in answers:
+                journal.revive(self.core, first, answers[cdr_id], now).recovered = True
+            else:
+                Orphan(self.admission, first, now)
+
+    # Out
+
+    def take(self) -> list[Effect]:
+        """What is to be done, in order; each effect is handed out once."""
+        effects, self._effects = self._effects, []
+        return effects
+
+    @property
+    def idle(self) -> bool:
+        """No call is being set up and no answer is held back."""
+        return self.core.in_setup == 0 and not self.core.held
+
+    @property
+    def live_calls(self) -> int:
+        return sum(len(calls) for calls in self.core.by_customer.values())
+
+    def leftovers(self) -> dict[str, int]:
+        """What is still remembered; all zero once nothing is going on and the lingering is over."""
+        return {"transactions": len(self.core.layer), "timers": len(self.core.timers), "calls": len(self.core.calls)}
+
+    def count(self, code: str) -> None:
+        """One more thing dropped, refused or challenged for this reason."""
+        self.counters[code] = self.counters.get(code, 0) + 1
+
+    # Observer
+
+    def answered(self, call: Call, now: Now) -> int:
+        return self._write(journal.answer(call), True)
+
+    def ended(self, call: Call, now: Now) -> int:
+        return self._write(journal.end(call, now), False)
+
+    def _write(self, record: Any, wait: bool) -> int:
+        self._written += 1
+        self._effects.append(WriteCdr(record, self._written, wait))
+        return self._written
+
+    def _send(self, data: bytes, flow: Flow, ref: str) -> None:
+        self._effects.append(Send(data, flow, ref))
+
+    def _response(self, response: Message, now: Now) -> None:
+        """To the transaction it answers; what answers none of ours is dropped (SIP-9)."""
+        client = self.core.layer.client_for(response)
+        if client is not None:
+            client.receive(response, now)
+            return
+        via = response.via
+        if via.sent_by not in self.core.sent_by:
+            raise MessageDropped("foreign_via")
+        call = self.core.calls.get(via.branch[7:23])
+        if call is None or response.status // 100 != 2 or response.method != "INVITE":
+            raise MessageDropped("stray_response")
+        stray_answer(self.core, call, response, now)

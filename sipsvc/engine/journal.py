@@ -1,0 +1,215 @@
+"""Between a Call and its records: what is written at admission, answer and end, and how a call comes back."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from sipsvc.cdr.record import Answer, Attempt, End, Priced, Start
+from sipsvc.dialog import Half
+from sipsvc.directory import PriceRow
+from sipsvc.effects import Now
+from sipsvc.proxy import Call, Core, Phase
+from sipsvc.proxy.call import Tried, Who
+from sipsvc.rating import ZERO, Price, charge, half_up, text
+
+
+def readable(value: str) -> str:
+    """A Latin-1 view of the wire as the UTF-8 it was, for people and databases to read."""
+    if value.isascii():
+        return value
+    return value.encode("latin-1", "replace").decode("utf-8", "replace")
+
+
+def start(call: Call) -> Start:
+    decision = call.decision
+    source = call.who.source
+    host = f"[{source.host}]" if ":" in source.host else source.host
+    return {
+        "kind": "start",
+        "cdr_id": call.cdr_id,
+        "call_id": readable(call.call_id),
+        "customer": call.who.customer,
+        "customer_name": call.who.customer_name,
+        "trunk": call.who.trunk,
+        "auth": call.who.auth,
+        "source": f"{host}:{source.port}",
+        "dialled": readable(call.dialled),
+        "e164": decision.e164 if decision else "",
+        "caller": readable(call.caller.own),
+        "caller_shown": decision.caller if decision else "",
+        "invite_at": call.invite_at,
+        "directory": call.directory,
+        "trace": decision.trace if decision else (),
+        "live": call.live,
+        "from_tag": readable(call.caller_tag),
+        "cseq": call.invite_cseq,
+    }
+
+
+def answer(call: Call) -> Answer:
+    assert call.answer_at is not None and call.gateway is not None and call.winner is not None and call.sell is not None
+    return {
+        "kind": "answer",
+        "cdr_id": call.cdr_id,
+        "answer_at": call.answer_at,
+        "progress_at": call.progress_at,
+        "status": call.status,
+        "gateway": call.winner.gateway,
+        "gateway_name": call.winner.name,
+        "sent_to": call.winner.user,
+        "attempts": _attempts(call),
+        "sell": _priced(call.sell, None),
+        "buy": _priced(call.winner.buy, None),
+        "ref": call.ref,
+        "caller_tag": call.caller_tag,
+        "callee_tag": next(iter(call.callee_tags)),
+        "rewritten": call.rewritten,
+        "caller_half": call.caller.to_record(),  # type: ignore[typeddict-item]
+        "gateway_half": call.gateway.to_record(),  # type: ignore[typeddict-item]
+    }
+
+
+def end(call: Call, now: Now) -> End:
+    duration = call.duration_ms(now)
+    last = call.winner or (call.tried[-1] if call.tried else None)
+    sell = _priced(call.sell, duration) if call.sell is not None else None
+    buy = _priced(last.buy, duration) if last is not None else None
+    margin = None
+    if sell is not None and buy is not None and sell["currency"] == buy["currency"]:
+        margin = text(Decimal(sell["amount"]) - Decimal(buy["amount"]))
+    return {
+        "kind": "end",
+        "cdr_id": call.cdr_id,
+        "end_at": call.end_at,
+        "duration_ms": duration,
+        "status": call.status,
+        "reason": readable(call.reason),
+        "code": call.code,
+        "hangup_by": call.hangup_by,
+        "q850": call.q850,
+        "recovered": call.recovered,
+        "progress_at": call.progress_at,
+        "answer_at": call.answer_at,
+        "gateway": last.gateway if last else "",
+        "gateway_name": last.name if last else "",
+        "sent_to": last.user if last else "",
+        "attempts": _attempts(call),
+        "sell": sell,
+        "buy": buy,
+        "margin": margin,
+    }
+
+
+def lost(record: dict[str, Any], now: Now) -> End:
+    """The end of a call that was in set-up when the server stopped: nobody answered it, so it costs nothing."""
+    return {
+        "kind": "end",
+        "cdr_id": record["cdr_id"],
+        "end_at": now.utc,
+        "duration_ms": None,
+        "status": 500,
+        "reason": "Server Internal Error",
+        "code": "server_restart",
+        "hangup_by": "proxy",
+        "q850": None,
+        "recovered": True,
+        "progress_at": None,
+        "answer_at": None,
+        "gateway": "",
+        "gateway_name": "",
+        "sent_to": "",
+        "attempts": [],
+        "sell": None,
+        "buy": None,
+        "margin": None,
+    }
+
+
+def revive(core: Core, first: dict[str, Any], answered: dict[str, Any], now: Now) -> Call:
+    """A call that was up when the server stopped, as it was (law 8)."""
+    call = Call(
+        core,
+        answered["ref"],
+        first["cdr_id"],
+        first["call_id"],
+        answered["caller_tag"],
+        Half.from_record(answered["caller_half"]),
+    )
+    call.gateway = Half.from_record(answered["gateway_half"])
+    call.callee_tags = {answered["callee_tag"]}
+    call.rewritten = answered["rewritten"]
+    call.who = Who(first["customer"], first["customer_name"], first["trunk"], first["auth"], call.caller.flow)
+    call.invite_at, call.progress_at = first["invite_at"], answered["progress_at"]
+    call.status, call.reason, call.code = answered["status"], "OK", "answered"
+    call.answer_at = answered["answer_at"]
+    # The monotonic clock began anew with this process; only the wall clock spans both.
+    call.answer_mono = now.mono - (now.utc - answered["answer_at"]) * 1_000_000
+    call.sell = _price(answered["sell"])
+    for attempt in answered["attempts"]:
+        buy = Price(_row({**answered["buy"], "rate": attempt["buy_rate"]}), answered["buy"]["currency"], ZERO)
+        tried = Tried(
+            attempt["gateway"],
+            attempt["name"],
+            attempt["request_uri"],
+            answered["sent_to"],
+            buy,
+            attempt["started_at"],
+        )
+        tried.status, tried.left = attempt["status"], attempt["left"]
+        call.tried.append(tried)
+        if attempt["gateway"] == answered["gateway"]:
+            tried.buy = _price(answered["buy"])
+            call.winner = tried
+    core.admit(call)
+    core.up(call, now)
+    assert call.phase is Phase.UP
+    return call
+
+
+def _attempts(call: Call) -> list[Attempt]:
+    return [
+        {
+            "gateway": one.gateway,
+            "name": one.name,
+            "request_uri": one.request_uri,
+            "started_at": one.started_at,
+            "status": one.status,
+            "left": one.left,
+            "buy_rate": text(one.buy.row.rate),
+        }
+        for one in call.tried
+    ]
+
+
+def _priced(price: Price, duration_ms: int | None) -> Priced:
+    row = price.row
+    billed, amount = charge(duration_ms, row, price.minimum)
+    return {
+        "row": row.id,
+        "prefix": row.prefix,
+        "rate": text(row.rate),
+        "fee": text(row.fee),
+        "initial": row.initial,
+        "increment": row.increment,
+        "minimum": text(price.minimum),
+        "currency": price.currency,
+        "billed": billed,
+        "amount": text(amount),
+    }
+
+
+def _price(record: dict[str, Any]) -> Price:
+    return Price(_row(record), record["currency"], Decimal(record["minimum"]))
+
+
+def _row(record: dict[str, Any]) -> PriceRow:
+    return PriceRow(
+        record["row"],
+        record["prefix"],
+        "",
+        half_up(Decimal(record["rate"])),
+        half_up(Decimal(record["fee"])),
+        record["initial"],
+        record["increment"],
+    )

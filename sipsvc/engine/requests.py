@@ -1,0 +1,153 @@
+"""What a request is, before anybody asks who sent it: broken, repeated, inside a call, or a new one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from hashlib import blake2b
+
+from sipsvc.dialog import Half
+from sipsvc.effects import Flow, Now
+from sipsvc.engine.admission import Admission, Challenged
+from sipsvc.errors import MessageDropped, SipError
+from sipsvc.headers import max_forwards
+from sipsvc.message import Message, parse_name_addr, parse_uri
+from sipsvc.message.build import REASONS, response, stamp_via, warning
+from sipsvc.proxy import Call, Core, acknowledge, inside
+from sipsvc.transaction.tables import Event, State
+
+ALLOW = "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO"
+
+
+class Requests:
+    """Sorts requests; raises MessageDropped for those that get no answer."""
+
+    def __init__(self, core: Core, admission: Admission, count: Callable[[str], None]) -> None:
+        self.core = core
+        self.admission = admission
+        self.count = count
+
+    def receive(self, request: Message, flow: Flow, now: Now) -> None:
+        try:
+            if request.fault is not None:
+                raise request.fault
+            self._sort(request, flow, now)
+        except SipError as error:
+            self._refuse(request, flow, error)
+
+    def _sort(self, request: Message, flow: Flow, now: Now) -> None:
+        layer = self.core.layer
+        server = layer.server_for(request)
+        method = request.method
+        if method == "ACK":
+            if server is not None and server.state is not State.ACCEPTED:
+                server.run(Event.ACK, now)
+            else:
+                self._ack(request, now)
+            return
+        if server is not None:
+            if method == "CANCEL":
+                self._cancel(request, flow)
+                if server.user is not None:
+                    server.user.on_cancel(server, now)
+            else:
+                server.run(Event.REQUEST, now)
+            return
+        if method == "CANCEL":
+            raise SipError(481, "Call/Transaction Does Not Exist", "cancel_unknown")
+        stamp_via(request, flow)
+        hops = max_forwards(request)
+        if hops is None:
+            raise SipError(400, "Bad Max-Forwards header")
+        if method == "OPTIONS" and not request.to.tag:
+            self._options(request, flow)
+            return
+        if hops == 0:
+            raise SipError(483, "Too Many Hops", "too_many_hops")
+        if request.to.tag:
+            call, sender = self._dialog(request)
+            inside(self.core, call, sender, request, flow, now)
+        elif method == "INVITE":
+            self._new_call(request, flow, now)
+        else:
+            raise SipError(405, "Method Not Allowed", "method_not_allowed")
+
+    def _new_call(self, request: Message, flow: Flow, now: Now) -> None:
+        required = request.all("proxy-require")
+        if required:
+            raise SipError(420, f"Bad Extension: {', '.join(required)}", "bad_extension")
+        loop = f"{_digest(request):08x}"
+        passed_here = False
+        if request.names.count("via") > 1 or "," in (request.get("via") or ""):
+            for value in request.all("via"):
+                passed_here = passed_here or self._is_ours(value)
+                if self._is_ours(value) and f".{loop}" in value:
+                    raise SipError(482, "Loop Detected", "loop")
+        if not passed_here and self.core.layer.is_merged(request):
+            raise SipError(482, "Loop Detected", "merged")
+        routes = request.all("route")
+        if len(routes) > 1 or (routes and not self._names_us(routes[0])):
+            raise SipError(403, "Route leads past this server, which is no relay", "relay")
+        parse_uri(request.from_.uri)
+        self.admission.invite(request, parse_uri(request.uri), flow, loop, now)
+
+    def _is_ours(self, via: str) -> bool:
+        return any(name in via for name in self.core.names)
+
+    def _names_us(self, route: str) -> bool:
+        uri = parse_uri(parse_name_addr(route, "Route").uri)
+        host = f"{uri.host}:{uri.port or 5060}".lower()
+        return host in self.core.sent_by
+
+    def _dialog(self, request: Message) -> tuple[Call, Half]:
+        """The call whose token the request carries, and which side of it sent it. Raises SipError 481."""
+        for route in request.all("route")[:1]:
+            token = parse_uri(parse_name_addr(route, "Route").uri).user
+            call = self.core.calls.get(self.core.tokens.ref(token))
+            # Compared whole: a token can only be had from us, for the sealing key is ours alone.
+            if call is not None and call.token == token and call.call_id == request.call_id:
+                sender = call.side_of(request.from_.tag, request.to.tag)
+                if sender is not None:
+                    return call, sender
+        raise SipError(481, "Call/Transaction Does Not Exist", "no_dialog")
+
+    def _ack(self, request: Message, now: Now) -> None:
+        if not request.to.tag:
+            raise MessageDropped("stray_ack")
+        try:
+            call, sender = self._dialog(request)
+        except SipError as error:
+            raise MessageDropped("stray_ack") from error
+        acknowledge(self.core, call, sender, request, now)
+
+    def _cancel(self, request: Message, flow: Flow) -> None:
+        """A CANCEL we know is accepted, whatever becomes of it (RFC 3261 §9.2)."""
+        stamp_via(request, flow)
+        self.core.send(response(request, 200, to_tag=self._tag(request)), flow, "")
+
+    def _options(self, request: Message, flow: Flow) -> None:
+        extra = [ALLOW, "Accept: application/sdp"]
+        self.core.send(response(request, 200, to_tag=self._tag(request), extra=extra), flow, "")
+
+    def _refuse(self, request: Message, flow: Flow, error: SipError) -> None:
+        """Answer without state (RFC 3261 §8.2.7). An ACK is never answered."""
+        self.count(error.code)
+        if request.method == "ACK":
+            return
+        host = self.core.names[flow.listener].rpartition(":")[0]
+        extra = [error.challenge] if isinstance(error, Challenged) else [warning(host, error.reason)]
+        if error.status == 405:
+            extra.append(ALLOW)
+        if error.status == 420:
+            extra.append(f"Unsupported: {error.reason.partition(': ')[2]}")
+        reason = error.reason if error.status == 400 else REASONS[error.status]
+        self.core.send(response(request, error.status, reason, to_tag=self._tag(request), extra=extra), flow, "")
+
+    def _tag(self, request: Message) -> str:
+        """The same request always gets the same tag, without our remembering it."""
+        return self.admission.stateless_tag(request)
+
+
+def _digest(request: Message) -> int:
+    """What decides where a request goes: coming back with all of it unchanged, it loops (RFC 5393 §4.2.1)."""
+    text = f"{request.uri}\n{request.from_.tag}\n{request.call_id}\n{request.cseq}"
+    return int.from_bytes(blake2b(text.encode("latin-1", "replace"), digest_size=4).digest())

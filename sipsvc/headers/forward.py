@@ -1,0 +1,64 @@
+"""Requests as they leave: built each time from the pristine one (law 5), raw lines where nothing has to change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from sipsvc.message import Message
+
+# Rewritten or rebuilt for whoever comes next; from a side we do not trust they never pass (SIP-23, TG-4).
+_ALWAYS_OFF = frozenset({"max-forwards", "route"})
+_UNTRUSTED = frozenset({"p-asserted-identity", "p-preferred-identity", "remote-party-id", "diversion"})
+
+
+def max_forwards(request: Message) -> int | None:
+    """The hops left, 70 where the header is absent, None where it is no number (RFC 3261 §16.3)."""
+    value = request.get("max-forwards")
+    if value is None:
+        return 70
+    return int(value) if value.isascii() and value.isdigit() and len(value) <= 3 else None
+
+
+class Pristine:
+    """The parts of a request that are the same on every branch."""
+
+    __slots__ = ("body", "cseq", "from_index", "hops", "lines", "method", "to_index")
+
+    def __init__(self, request: Message, keep_credentials: Callable[[str], bool], *, first: bool) -> None:
+        """`first` is a request outside a dialog, whose identity headers are ours to write."""
+        self.method = request.method
+        self.body = request.body
+        self.cseq = request.cseq
+        self.hops = (max_forwards(request) or 70) - 1
+        self.from_index = self.to_index = -1
+        lines: list[str] = []
+        for index, name in enumerate(request.names):
+            if name in _ALWAYS_OFF or (first and name in _UNTRUSTED):
+                continue
+            if name == "proxy-authorization" and not keep_credentials(request.value_at(index)):
+                continue
+            if name == "from":
+                self.from_index = len(lines)
+            elif name == "to":
+                self.to_index = len(lines)
+            lines.append(request.lines[index])
+        self.lines = lines
+
+    def build(
+        self, uri: str, top: Iterable[str], *, from_value: str = "", to_value: str = "", drop_identity: bool = False
+    ) -> bytes:
+        """The request for `uri` with the lines of `top` (Via, Record-Route, Route, identity) before all others.
+
+        `drop_identity` leaves out an RFC 8224 Identity header, which a changed From has broken (SIP-32).
+        """
+        lines = self.lines
+        if from_value or to_value or drop_identity:
+            lines = lines.copy()
+            if from_value:
+                lines[self.from_index] = f"From: {from_value}"
+            if to_value:
+                lines[self.to_index] = f"To: {to_value}"
+            if drop_identity:
+                lines = [line for line in lines if line[:9].lower() not in ("identity:", "identity ")]
+        parts = [f"{self.method} {uri} SIP/2.0", *top, f"Max-Forwards: {self.hops}", *lines, "\r\n"]
+        return "\r\n".join(parts).encode("latin-1", "replace") + self.body

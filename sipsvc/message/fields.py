@@ -1,0 +1,97 @@
+"""Typed views of header values: Via, name-addr, parameters, lists."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from sipsvc.errors import SipError
+from sipsvc.message.grammar import HOST, QUOTED
+
+_VIA = re.compile(
+    rf"SIP[ \t]*/[ \t]*2\.0[ \t]*/[ \t]*([A-Za-z0-9\-]+)[ \t]+({HOST})(?:[ \t]*:[ \t]*([0-9]{{1,5}}))?[ \t]*((?:;.*)?)\Z",
+    re.IGNORECASE | re.DOTALL,
+)
+_NAME_ADDR = re.compile(rf"({QUOTED}|[^<\"]*?)[ \t]*<([^<>]*)>[ \t]*((?:;.*)?)\Z", re.DOTALL)
+_PARAM = re.compile(rf";[ \t]*([^=;\s]+)[ \t]*(?:=[ \t]*({QUOTED}|[^;\s]*))?[ \t]*")
+_PARAMS = re.compile(rf"(?:;[ \t]*[^=;\s\"]+[ \t]*(?:=[ \t]*(?:{QUOTED}|[^;\s\"]*))?[ \t]*)*\Z")
+_LIST_SEPARATOR = re.compile(rf"({QUOTED}|<[^<>]*>)|,")
+
+
+class Via(NamedTuple):
+    """`port` 0 when absent; `params` begins with `;` or is ""."""
+
+    transport: str
+    host: str
+    port: int
+    params: str
+    branch: str
+
+    @property
+    def sent_by(self) -> str:
+        return f"{self.host.lower()}:{self.port or 5060}"
+
+
+class NameAddr(NamedTuple):
+    """`display` as it stood, quotes included; `params` are the header's, not the URI's."""
+
+    display: str
+    uri: str
+    params: str
+
+    @property
+    def tag(self) -> str:
+        return params_get(self.params, "tag") or ""
+
+
+def params_get(params: str, name: str) -> str | None:
+    """The value of a parameter ("" for a bare one), None when absent. Names are case-insensitive."""
+    if not params:
+        return None
+    for match in _PARAM.finditer(params):
+        if match.group(1).lower() == name:
+            return match.group(2) or ""
+    return None
+
+
+def parse_via(value: str) -> Via:
+    """One Via value. Raises SipError 400."""
+    match = _VIA.match(value)
+    if match is None:
+        raise SipError(400, "Bad Via header")
+    transport, host, port, params = match.groups()
+    return Via(transport.upper(), host, int(port) if port else 0, params, params_get(params, "branch") or "")
+
+
+def parse_name_addr(value: str, header: str) -> NameAddr:
+    """One value of From, To, Contact, Route and their like. Raises SipError 400 naming `header`.
+
+    Without angle brackets everything behind the first `;` belongs to the header (RFC 3261 §20.10).
+    """
+    match = _NAME_ADDR.match(value)
+    if match is not None:
+        display, uri, params = match.groups()
+    elif "<" in value or ">" in value or '"' in value:
+        raise SipError(400, f"Bad {header} header")
+    else:
+        uri, semicolon, rest = value.partition(";")
+        display, uri, params = "", uri.strip(), semicolon + rest
+        if "?" in uri or "," in uri:
+            raise SipError(400, f"Bad {header} header: URI needs angle brackets")
+    if not uri or not _PARAMS.match(params):
+        raise SipError(400, f"Bad {header} header")
+    return NameAddr(display, uri.strip(), params)
+
+
+def split_values(value: str) -> list[str]:
+    """Split a list header at commas outside quotes and angle brackets."""
+    if "," not in value:
+        return [value]
+    parts: list[str] = []
+    start = 0
+    for match in _LIST_SEPARATOR.finditer(value):
+        if match.group(1) is None:
+            parts.append(value[start : match.start()].strip())
+            start = match.end()
+    parts.append(value[start:].strip())
+    return parts

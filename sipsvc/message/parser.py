@@ -1,0 +1,143 @@
+"""From a datagram to a Message, in one pass over its lines (SIP-1, SIP-3, SIP-4)."""
+
+from __future__ import annotations
+
+import re
+
+from sipsvc.errors import MessageDropped, SipError
+from sipsvc.message.grammar import (
+    KNOWN_NAMES,
+    LINE_END,
+    MAX_HEADERS,
+    MAX_URI,
+    TOKEN,
+    canonical,
+)
+from sipsvc.message.model import Message
+
+_CSEQ = re.compile(r"([0-9]{1,10})[ \t]+([A-Za-z0-9\-.!%*_+`'~]+)\Z")
+_STATUS = re.compile(r"SIP/2\.0 ([1-6][0-9][0-9]) ([^\r\n]*)\Z", re.IGNORECASE)
+_ONCE = ("from", "to", "call-id", "cseq", "max-forwards", "content-length", "content-type")
+_HEADER_LABELS = {"from": "From", "to": "To", "call-id": "Call-ID", "cseq": "CSeq", "via": "Via"}
+
+
+def parse(data: bytes) -> Message:
+    """Read one datagram.
+
+    Raises MessageDropped for what cannot be answered: no SIP, a broken response, a request whose Via, From,
+    To, Call-ID or CSeq is missing. Any other fault of a request is left in `Message.fault`.
+    """
+    if data[:1] in (b"\r", b"\n"):
+        data = data.lstrip(b"\r\n")
+    head, blank, body = data.partition(b"\r\n\r\n")
+    text = head.decode("latin-1")
+    lines = text.split("\r\n") if "\r\n " not in text and "\r\n\t" not in text else LINE_END.split(text)
+    start = lines.pop(0)
+    names: list[str] = []
+    fault: SipError | None = None
+    for line in lines:
+        name = KNOWN_NAMES.get(line[: line.find(":")])
+        if name is None:
+            before, colon, _ = line.partition(":")
+            name = canonical(before) if colon else ""
+            if not name:
+                fault = SipError(400, "Bad header line")
+        names.append(name)
+    message = Message(lines, names, body)
+    if start[:4].upper() == "SIP/":
+        _response_line(message, start)
+    else:
+        fault = _request_line(message, start) or fault
+    fault = _bare_characters(text) or fault
+    if not blank:
+        fault = fault or SipError(400, "No empty line after the headers")
+    if len(lines) > MAX_HEADERS:
+        fault = SipError(400, "Too many headers")
+    for required in ("via", "from", "to", "call-id", "cseq"):
+        if required not in names:
+            raise MessageDropped(f"no_{required}")
+    fault = fault or _cseq(message) or _once(message) or _length(message) or _views(message)
+    if fault is not None:
+        if message.status:
+            raise MessageDropped("broken_response")
+        message.fault = fault
+    return message
+
+
+def _request_line(message: Message, start: str) -> SipError | None:
+    parts = start.split(" ")
+    if len(parts) < 3 or not parts[-1][:4].upper() == "SIP/" or not TOKEN.match(parts[0]):
+        raise MessageDropped("not_sip")
+    message.method = parts[0]
+    if len(parts) != 3:
+        message.uri = "sip:invalid"
+        return SipError(400, "Bad Request-Line")
+    message.uri = parts[1]
+    if parts[2].upper() != "SIP/2.0":
+        return SipError(505, "Version Not Supported", "version")
+    if len(parts[1]) > MAX_URI:
+        return SipError(414, "Request-URI Too Long", "uri_too_long")
+    return None
+
+
+def _response_line(message: Message, start: str) -> None:
+    match = _STATUS.match(start)
+    if match is None:
+        raise MessageDropped("broken_response")
+    message.status = int(match.group(1))
+    message.reason = match.group(2)
+
+
+def _bare_characters(text: str) -> SipError | None:
+    """A CR or LF that ends no line, or a NUL, could end one for somebody behind us."""
+    ends = text.count("\r\n")
+    if text.count("\r") != ends or text.count("\n") != ends or "\x00" in text:
+        return SipError(400, "Bare CR, LF or NUL in a header")
+    return None
+
+
+def _cseq(message: Message) -> SipError | None:
+    match = _CSEQ.match(message.get("cseq") or "")
+    if match is None or int(match.group(1)) > 0xFFFFFFFF:
+        return SipError(400, "Bad CSeq header")
+    message.cseq = int(match.group(1))
+    if message.status:
+        message.method = match.group(2)
+    elif message.method != match.group(2):
+        return SipError(400, "CSeq method does not match the request")
+    return None
+
+
+def _once(message: Message) -> SipError | None:
+    names = message.names
+    for name in _ONCE:
+        if names.count(name) > 1:
+            return SipError(400, f"{_HEADER_LABELS.get(name, name.title())} given more than once")
+    return None
+
+
+def _length(message: Message) -> SipError | None:
+    value = message.get("content-length")
+    if value is None:
+        return None
+    if not value.isascii() or not value.isdigit() or len(value) > 9:
+        return SipError(400, "Bad Content-Length header")
+    length = int(value)
+    if length > len(message.body):
+        return SipError(400, "Content-Length larger than the message")
+    message.body = message.body[:length]
+    return None
+
+
+def _views(message: Message) -> SipError | None:
+    """The headers a proxy cannot do without must be readable."""
+    try:
+        via, sender, to = message.via, message.from_, message.to
+    except SipError as error:
+        return error
+    if not via.host or not sender.uri or not to.uri:
+        return SipError(400, "Empty Via, From or To header")
+    if not message.call_id or " " in message.call_id:
+        return SipError(400, "Bad Call-ID header")
+    return None
+

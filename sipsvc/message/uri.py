@@ -1,0 +1,68 @@
+"""SIP, SIPS and TEL URIs (RFC 3261 §19.1, RFC 3966)."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from sipsvc.errors import SipError
+from sipsvc.message.grammar import HOST
+
+_SIP = re.compile(
+    rf"(sips?):(?:([^@\s<>\"]*)@)?({HOST})(?::([0-9]{{1,5}}))?((?:;[^?\s<>]*)?)(\?[^\s<>]*)?\Z", re.IGNORECASE
+)
+_TEL = re.compile(r"tel:([0-9A-Fa-f+*#().\-]+)((?:;[^\s<>]*)?)\Z", re.IGNORECASE)
+_ESCAPED = re.compile(r"%([0-9A-Fa-f]{2})")
+# user = 1*( unreserved / escaped / user-unreserved )
+_USER_OTHER = re.compile(r"[^A-Za-z0-9\-_.!~*'()&=+$,;?/]")
+
+
+class Uri(NamedTuple):
+    """The parts as they stand, still escaped. `port` is 0 when absent; `params` begins with `;` or is "".
+
+    Of a tel: URI, `user` is the number and `host` is "".
+    """
+
+    scheme: str
+    user: str
+    host: str
+    port: int
+    params: str
+    headers: str
+
+    def __str__(self) -> str:
+        if self.scheme == "tel":
+            return f"tel:{self.user}{self.params}"
+        at = f"{self.user}@" if self.user else ""
+        port = f":{self.port}" if self.port else ""
+        return f"{self.scheme}:{at}{self.host}{port}{self.params}{self.headers}"
+
+
+def parse_uri(text: str) -> Uri:
+    """Raises SipError 400 when `text` is no URI, 416 when its scheme is none of ours."""
+    match = _SIP.match(text)
+    if match is not None:
+        scheme, user, host, port, params, headers = match.groups()
+        number = int(port) if port else 0
+        if number > 65_535:
+            raise SipError(400, "Bad port in URI")
+        return Uri(scheme.lower(), user or "", host, number, params, headers or "")
+    match = _TEL.match(text)
+    if match is not None:
+        return Uri("tel", match.group(1), "", 0, match.group(2), "")
+    scheme = text.partition(":")[0].lower()
+    if scheme.isalpha() and ":" in text and scheme not in ("sip", "sips", "tel"):
+        raise SipError(416, "Unsupported URI Scheme", "uri_scheme")
+    raise SipError(400, "Bad URI")
+
+
+def unescape(text: str) -> str:
+    """Undo %-escapes (RFC 3261 §19.1.2)."""
+    if "%" not in text:
+        return text
+    return _ESCAPED.sub(lambda match: chr(int(match.group(1), 16)), text)
+
+
+def escape_user(text: str) -> str:
+    """Escape what the grammar does not allow in a user part: `9#` becomes `9%23` (SIP-30)."""
+    return _USER_OTHER.sub(lambda match: "".join(f"%{byte:02X}" for byte in match.group(0).encode()), text)

@@ -1,0 +1,8 @@
+"""Calls on their way: hunting over branches, answers, CANCEL, and what passes inside the dialog."""
+
+from sipsvc.proxy.call import Call, Phase
+from sipsvc.proxy.core import Core, Observer
+from sipsvc.proxy.indialog import acknowledge, inside, stray_answer
+from sipsvc.proxy.invite import InviteSession
+
+__all__ = ["Call", "Core", "InviteSession", "Observer", "Phase", "acknowledge", "inside", "stray_answer"]

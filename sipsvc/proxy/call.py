@@ -1,0 +1,118 @@
+"""One call from its admission to its end, and everything its CDR will say."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+from sipsvc.dialog import Half
+from sipsvc.effects import Flow, Now
+from sipsvc.rating import Price
+from sipsvc.timers import Timer, TimerTarget
+
+if TYPE_CHECKING:
+    from sipsvc.proxy.core import Core
+    from sipsvc.proxy.invite import InviteSession
+    from sipsvc.routing import Decision
+
+
+class Phase(IntEnum):
+    SETUP = 0
+    UP = 1
+    OVER = 2
+
+
+class Who(NamedTuple):
+    """The customer side as it was identified. `auth` is `ip` or `digest`."""
+
+    customer: str
+    customer_name: str
+    trunk: str
+    auth: str
+    source: Flow
+
+
+class Tried:
+    """One gateway tried. `left` is why it was left for the next, "" while it was the last."""
+
+    __slots__ = ("buy", "gateway", "left", "name", "request_uri", "started_at", "status", "user")
+
+    def __init__(self, gateway: str, name: str, request_uri: str, user: str, buy: Price, started_at: int) -> None:
+        self.gateway = gateway
+        self.name = name
+        self.request_uri = request_uri
+        self.user = user
+        self.buy = buy
+        self.started_at = started_at
+        self.status = 0
+        self.left = ""
+
+
+class Call(TimerTarget):
+    """`ref` is our 16 hex digits for it; instants are UTC milliseconds, `answer_mono` monotonic nanoseconds."""
+
+    DEADLINE = 0
+    FORGET = 1
+
+    __slots__ = ("answer_at", "answer_mono", "call_id", "callee_tags", "caller", "caller_tag", "cdr_id", "code", "core",
+                 "deadline", "decision", "dialled", "directory", "end_at", "gateway", "hangup_by", "invite_at",
+                 "invite_cseq", "live", "phase", "progress_at", "q850", "reason", "recovered", "ref", "rewritten",
+                 "sell", "session", "status", "token", "tried", "who", "winner")  # fmt: skip
+
+    def __init__(self, core: Core, ref: str, cdr_id: str, call_id: str, caller_tag: str, caller: Half) -> None:
+        self.core = core
+        self.ref = ref
+        self.cdr_id = cdr_id
+        self.call_id = call_id
+        self.caller_tag = caller_tag
+        self.token = core.tokens.make(ref, caller_tag)
+        self.caller = caller
+        self.gateway: Half | None = None
+        self.callee_tags: set[str] = set()
+        # Whether this gateway sees another From than the caller wrote (SIP-31).
+        self.rewritten = False
+        self.phase = Phase.SETUP
+        self.session: InviteSession | None = None
+        self.deadline: Timer | None = None
+        self.who = Who("", "", "", "", caller.flow)
+        self.decision: Decision | None = None
+        self.directory = 0
+        self.live: dict[str, int] = {}
+        self.dialled = ""
+        self.invite_at = 0
+        self.invite_cseq = caller.cseq
+        self.progress_at: int | None = None
+        self.answer_at: int | None = None
+        self.answer_mono = 0
+        self.end_at = 0
+        self.tried: list[Tried] = []
+        self.winner: Tried | None = None
+        self.sell: Price | None = None
+        self.status = 0
+        self.reason = ""
+        self.code = ""
+        self.hangup_by = ""
+        self.q850: int | None = None
+        self.recovered = False
+
+    def __repr__(self) -> str:
+        return f"<Call {self.ref} {self.phase.name} {self.call_id}>"
+
+    def duration_ms(self, now: Now) -> int | None:
+        """Talk time so far, None where nobody answered."""
+        return None if self.answer_at is None else max(0, (now.mono - self.answer_mono) // 1_000_000)
+
+    def side_of(self, from_tag: str, to_tag: str) -> Half | None:
+        """Who sent a request with these tags: the caller's half, the gateway's, or nobody of this call."""
+        if from_tag == self.caller_tag and to_tag in self.callee_tags:
+            return self.caller
+        if to_tag == self.caller_tag and from_tag in self.callee_tags:
+            return self.gateway
+        return None
+
+    def on_timer(self, kind: int, now: Now) -> None:
+        if kind == self.DEADLINE:
+            self.core.end_by_force(self, "timeout", "max_duration", now)
+        else:
+            self.core.forget(self)
+

@@ -1,0 +1,160 @@
+"""What all rooms of the proxy share: the calls, the timers, our names, and requests of our own."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from sipsvc.dialog import Half, Tokens
+from sipsvc.directory import Platform
+from sipsvc.effects import Flow, Now
+from sipsvc.message import Message
+from sipsvc.proxy.call import Call, Phase
+from sipsvc.timers import TimerHeap
+from sipsvc.transaction import ClientTransaction, ClientUser, Layer
+
+if TYPE_CHECKING:
+    from sipsvc.proxy.invite import InviteSession
+
+
+class Observer:
+    """Who writes the CDRs. Each returns the sequence number of what it wrote."""
+
+    def answered(self, call: Call, now: Now) -> int:
+        raise AssertionError("an observer must take answers")
+
+    def ended(self, call: Call, now: Now) -> int:
+        raise AssertionError("an observer must take ends")
+
+
+class Nobody(ClientUser):
+    """Sends requests of ours whose outcome changes nothing: CANCEL, and BYEs we make ourselves."""
+
+    def on_response(self, client: ClientTransaction, response: Message, now: Now) -> None:
+        return
+
+    def on_no_response(self, client: ClientTransaction, failed: bool, now: Now) -> None:
+        return
+
+
+NOBODY = Nobody()
+
+
+class Core:
+    """`hosts` are our listeners' advertised (host, port), by listener index."""
+
+    def __init__(
+        self,
+        platform: Platform,
+        hosts: tuple[tuple[str, int], ...],
+        tokens: Tokens,
+        send: Callable[[bytes, Flow, str], None],
+        random_bytes: Callable[[int], bytes],
+        observer: Observer,
+    ) -> None:
+        self.platform = platform
+        self.timers = TimerHeap()
+        self.layer = Layer(self.timers, platform.timing, send)
+        self.tokens = tokens
+        self.send = send
+        self.observer = observer
+        self.calls: dict[str, Call] = {}
+        # Law 6: a limit is the size of a set.
+        self.by_customer: dict[str, set[str]] = {}
+        self.in_setup = 0
+        # Answers held back until their record is on disk, in the order of their records (law 8).
+        self.held: deque[tuple[int, InviteSession]] = deque()
+        self.names = tuple(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in hosts)
+        self.sent_by = frozenset(name.lower() for name in self.names)
+        self._random = random_bytes
+        self._pool = ""
+
+    def random_hex(self, digits: int) -> str:
+        """Drawn from a block, for a system call a number would be the dearest step of many."""
+        if len(self._pool) < digits:
+            self._pool = self._random(512).hex()
+        taken, self._pool = self._pool[:digits], self._pool[digits:]
+        return taken
+
+    def branch(self, ref: str, loop: str = "") -> str:
+        """A branch that names its call, so that a stray 2xx finds its way; `loop` is RFC 5393's part."""
+        return f"z9hG4bK{ref}{self.random_hex(8)}.{loop}"
+
+    def via(self, flow: Flow, branch: str) -> str:
+        return f"Via: SIP/2.0/{flow.transport} {self.names[flow.listener]};branch={branch};rport"
+
+    def record_route(self, call: Call, flow: Flow) -> str:
+        return f"Record-Route: <sip:{call.token}@{self.names[flow.listener]};lr>"
+
+    def admit(self, call: Call) -> None:
+        self.calls[call.ref] = call
+        self.by_customer.setdefault(call.who.customer, set()).add(call.ref)
+        self.in_setup += 1
+
+    def up(self, call: Call, now: Now) -> None:
+        """From set-up to conversation, until a BYE or the longest a call may last (law 6)."""
+        if call.phase is Phase.SETUP:
+            self.in_setup -= 1
+        call.phase = Phase.UP
+        spent = (now.mono - call.answer_mono) // 1_000_000
+        left = max(0, self.platform.timing.max_call_ms - spent)
+        call.deadline = self.timers.set(now.mono + left * 1_000_000, call, Call.DEADLINE)
+
+    def over(self, call: Call, code: str, by: str, now: Now) -> None:
+        """End a call once: its record is written, its place is free. Its dialog lingers for crossing BYEs."""
+        if call.phase is Phase.OVER:
+            return
+        if call.phase is Phase.SETUP:
+            self.in_setup -= 1
+        call.phase = Phase.OVER
+        call.code = code
+        call.hangup_by = by
+        call.end_at = now.utc
+        self.timers.cancel(call.deadline)
+        customer = self.by_customer.get(call.who.customer)
+        if customer is not None:
+            customer.discard(call.ref)
+            if not customer:
+                del self.by_customer[call.who.customer]
+        self.observer.ended(call, now)
+        self.timers.set(now.mono + 64 * self.layer.t1, call, Call.FORGET)
+
+    def forget(self, call: Call) -> None:
+        call.session = None
+        self.calls.pop(call.ref, None)
+
+    def end_by_force(self, call: Call, by: str, code: str, now: Now) -> None:
+        """BYE to both sides (SIP-19): each as if from the other, behind the highest CSeq it has seen."""
+        if call.phase is not Phase.UP or call.gateway is None:
+            return
+        self.over(call, code, by, now)
+        for half, number in ((call.caller, call.gateway.cseq), (call.gateway, call.caller.cseq)):
+            self.own_request(call, half, "BYE", number + 1, now)
+
+    def own_request(self, call: Call, half: Half, method: str, cseq: int, now: Now) -> None:
+        """A request of ours inside a dialog, towards `half`."""
+        flow = half.target()
+        branch = self.branch(call.ref)
+        lines = [
+            f"{method} {half.contact} SIP/2.0",
+            self.via(flow, branch),
+            "Max-Forwards: 70",
+            *(f"Route: {route}" for route in half.routes),
+            f"From: {half.other}",
+            f"To: {half.own}",
+            f"Call-ID: {call.call_id}",
+            f"CSeq: {cseq} {method}",
+            "Content-Length: 0\r\n\r\n",
+        ]
+        data = "\r\n".join(lines).encode("latin-1", "replace")
+        if method == "ACK":
+            self.send(data, flow, "")
+        else:
+            self.layer.new_client(branch, method, data, flow, NOBODY, now)
+
+    def durable(self, seq: int, now: Now) -> None:
+        """Everything up to `seq` is on disk: the answers that waited for it go up."""
+        held = self.held
+        while held and held[0][0] <= seq:
+            held.popleft()[1].release(now)

@@ -1,0 +1,164 @@
+"""Requests inside a call: they reach the other party of that call and nobody else (SIP-16, SIP-17)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sipsvc.dialog import Half
+from sipsvc.effects import Flow, Now
+from sipsvc.errors import SipError
+from sipsvc.headers import Pristine
+from sipsvc.message import Message
+from sipsvc.message.build import join, response, without_top_via
+from sipsvc.proxy.branch import Branch, BranchUser
+from sipsvc.proxy.call import Call, Phase
+from sipsvc.proxy.core import Core
+from sipsvc.transaction import ClientTransaction, ClientUser, ServerTransaction, ServerUser
+
+RING_MS = 185_000
+_KEEP: Callable[[str], bool] = lambda value: False  # noqa: E731 - credentials for us go no further
+
+
+def inside(core: Core, call: Call, sender: Half, request: Message, flow: Flow, now: Now) -> None:
+    """Relay a request other than ACK and CANCEL. Raises SipError for what may not pass."""
+    receiver = call.gateway if sender is call.caller else call.caller
+    if receiver is None or (call.phase is Phase.OVER and request.method == "INVITE"):
+        raise SipError(481, "Call/Transaction Does Not Exist", "no_dialog")
+    if request.method == "REFER":
+        raise SipError(403, "A transfer would be a call of its own", "refer_refused")
+    if call.session is not None:
+        call.session.release(now)
+    sender.cseq = max(sender.cseq, request.cseq)
+    if request.method in ("INVITE", "UPDATE"):
+        sender.refresh(request)
+    if request.method == "BYE" and call.phase is Phase.UP:
+        call.q850 = q850(request)
+        core.over(call, "answered", "caller" if sender is call.caller else "callee", now)
+    server = core.layer.new_server(request, flow)
+    Relay(core, call, server, sender, receiver).start(now)
+
+
+def stray_answer(core: Core, call: Call, response: Message, now: Now) -> None:
+    """A 2xx to an INVITE whose transaction is gone (RFC 6026 §8.4).
+
+    The callee's own, repeated because its ACK was lost, goes up to the caller again; any other is ACKed and BYEd.
+    """
+    if call.phase is Phase.UP and response.to.tag in call.callee_tags:
+        lines, names = without_top_via(response)
+        if call.rewritten:
+            lines = lines.copy()
+            lines[names.index("from")] = f"From: {call.caller.own}"
+        core.send(join(f"SIP/2.0 {response.status} {response.reason}", lines, response.body), call.caller.flow, "")
+    elif call.gateway is not None:
+        half = Half(call.gateway.flow, response.get("to") or "", response.get("from") or "", pinned=False)
+        half.refresh(response)
+        core.own_request(call, half, "ACK", response.cseq, now)
+        core.own_request(call, half, "BYE", response.cseq + 1, now)
+
+
+def acknowledge(core: Core, call: Call, sender: Half, request: Message, now: Now) -> None:
+    """An ACK to a 2xx goes straight to the other party; nothing answers it."""
+    receiver = call.gateway if sender is call.caller else call.caller
+    if receiver is not None:
+        flow = receiver.target()
+        core.send(_build(core, call, sender, receiver, request, flow, core.branch(call.ref)), flow, "")
+
+
+class Relay(ServerUser, ClientUser, BranchUser):
+    """One request and its answer, across the call."""
+
+    __slots__ = ("branch", "call", "core", "receiver", "sender", "server")
+
+    def __init__(self, core: Core, call: Call, server: ServerTransaction, sender: Half, receiver: Half) -> None:
+        self.core = core
+        self.call = call
+        self.server = server
+        self.sender = sender
+        self.receiver = receiver
+        self.branch: Branch | None = None
+        server.user = self
+
+    def start(self, now: Now) -> None:
+        core, request = self.core, self.server.request
+        flow = self.receiver.target()
+        name = core.branch(self.call.ref)
+        data = _build(core, self.call, self.sender, self.receiver, request, flow, name)
+        if request.method == "INVITE":
+            self.server.respond(100, response(request, 100), now)
+            self.branch = Branch(core, self, 0, flow, "", RING_MS)
+            self.branch.start(name, data, 0, now)
+        else:
+            core.layer.new_client(name, request.method, data, flow, self, now)
+
+    def on_cancel(self, server: ServerTransaction, now: Now) -> None:
+        if self.branch is not None and not server.answered:
+            self.branch.cancel(now)
+
+    # Of a request that is no INVITE
+
+    def on_response(self, client: ClientTransaction, response: Message, now: Now) -> None:
+        if response.status > 100:
+            if response.status < 300 and response.method == "UPDATE":
+                self.receiver.refresh(response)
+            self.server.respond(response.status, self._back(response), now)
+
+    def on_no_response(self, client: ClientTransaction, failed: bool, now: Now) -> None:
+        # RFC 4320 §4.1: a late 408 to a non-INVITE helps nobody; the sender times out by itself.
+        self.server.destroy()
+
+    # Of a re-INVITE
+
+    def on_provisional(self, branch: Branch, response: Message, now: Now) -> None:
+        if response.status > 100:
+            self.server.respond(response.status, self._back(response), now)
+
+    def on_success(self, branch: Branch, response: Message, now: Now) -> None:
+        self.receiver.refresh(response)
+        self.server.respond(response.status, self._back(response), now)
+
+    def on_failure(self, branch: Branch, failure: Message | None, why: str, now: Now) -> None:
+        if failure is not None:
+            self.server.respond(failure.status, self._back(failure), now)
+        else:
+            status = 487 if why == "cancelled" else 408
+            self.server.respond(status, response(self.server.request, status), now)
+
+    def on_ring_timeout(self, branch: Branch, now: Now) -> None:
+        return  # cancelled by the branch; its 487 comes back
+
+    def _back(self, response: Message) -> bytes:
+        """The answer as the sender gets it, with From and To as it wrote them."""
+        lines, names = without_top_via(response)
+        if self.call.rewritten:
+            lines = lines.copy()
+            request = self.server.request
+            lines[names.index("from")] = f"From: {request.get('from')}"
+            lines[names.index("to")] = f"To: {request.get('to')}"
+        return join(f"SIP/2.0 {response.status} {response.reason}", lines, response.body)
+
+
+def _build(
+    core: Core, call: Call, sender: Half, receiver: Half, request: Message, flow: Flow, branch: str
+) -> bytes:
+    """The request for `receiver`: its own Contact and route set, whatever the sender wrote there."""
+    from_value = to_value = ""
+    if call.rewritten:
+        if sender is call.caller:
+            from_value = receiver.other
+        else:
+            to_value = receiver.own
+    pristine = Pristine(request, _KEEP, first=False)
+    top = [core.via(flow, branch), *(f"Route: {route}" for route in receiver.routes)]
+    return pristine.build(receiver.contact, top, from_value=from_value, to_value=to_value)
+
+
+def q850(request: Message) -> int | None:
+    """The cause in a Reason header (RFC 3326), if there is one."""
+    for value in request.all("reason"):
+        protocol, _, params = value.partition(";")
+        if protocol.strip().lower() == "q.850":
+            for param in params.split(";"):
+                name, _, number = param.partition("=")
+                if name.strip().lower() == "cause" and number.strip().isdigit():
+                    return int(number)
+    return None

@@ -1,0 +1,242 @@
+"""A call in set-up: gateways tried in turn until one answers, the caller gives up, or none is left (SIP-12..15)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sipsvc.dialog import Half
+from sipsvc.effects import Flow, Now
+from sipsvc.headers import Pristine
+from sipsvc.message import Message
+from sipsvc.message.build import join, response, warning, without_top_via
+from sipsvc.proxy.branch import MS, Branch, BranchUser
+from sipsvc.proxy.call import Call, Tried
+from sipsvc.proxy.core import Core
+from sipsvc.proxy.response import Outcome, best
+from sipsvc.rating import ZERO, Price
+from sipsvc.timers import Timer, TimerTarget
+from sipsvc.transaction import ServerTransaction, ServerUser
+
+if TYPE_CHECKING:
+    from sipsvc.routing import Attempt
+
+
+class InviteSession(ServerUser, BranchUser, TimerTarget):
+    """Every branch is built from `pristine` (law 5)."""
+
+    __slots__ = ("attempts", "branches", "call", "cancelled", "core", "current", "expired", "held", "loop", "next",
+                 "outcomes", "pristine", "server", "timer", "winner", "winner_tag")  # fmt: skip
+
+    def __init__(
+        self,
+        core: Core,
+        call: Call,
+        server: ServerTransaction,
+        pristine: Pristine,
+        attempts: tuple[Attempt, ...],
+        loop: str,
+    ) -> None:
+        self.core = core
+        self.call = call
+        self.server = server
+        self.pristine = pristine
+        self.attempts = attempts
+        self.loop = loop
+        self.next = 0
+        self.branches: list[Branch] = []
+        self.current: Branch | None = None
+        self.outcomes: list[Outcome] = []
+        self.winner: Branch | None = None
+        self.winner_tag = ""
+        self.cancelled = False
+        self.expired = False
+        self.held = b""
+        self.timer: Timer | None = None
+        server.user = self
+        call.session = self
+
+    def start(self, now: Now) -> None:
+        """Try the next gateway."""
+        attempt = self.attempts[self.next]
+        gateway, dress = attempt.gateway, attempt.dress
+        core, call = self.core, self.call
+        flow = Flow("UDP", gateway.host, gateway.port, self.server.flow.listener)
+        branch = Branch(core, self, self.next, flow, dress.from_value, gateway.ring_timeout_ms)
+        self.next += 1
+        self.branches.append(branch)
+        self.current = branch
+        call.tried.append(
+            Tried(
+                gateway.id,
+                gateway.name,
+                dress.request_uri,
+                dress.user,
+                Price(attempt.buy, gateway.currency, ZERO),
+                now.utc,
+            )
+        )
+        name = core.branch(call.ref, self.loop)
+        request = self.pristine.build(
+            dress.request_uri,
+            (core.via(flow, name), core.record_route(call, flow), *dress.identity),
+            from_value=dress.from_value,
+            drop_identity=bool(dress.from_value),
+        )
+        branch.start(name, request, gateway.provisional_timeout_ms, now)
+
+    # What the branches say
+
+    def on_provisional(self, branch: Branch, response: Message, now: Now) -> None:
+        if response.status == 100 or self.server.answered or branch is not self.current:
+            return
+        if response.to.tag:
+            self._meet(branch, response)
+        if self.call.progress_at is None:
+            self.call.progress_at = now.utc
+        self.server.respond(response.status, self._upward(branch, response), now)
+
+    def on_success(self, branch: Branch, response: Message, now: Now) -> None:
+        tag = response.to.tag
+        if branch is self.winner and tag == self.winner_tag:
+            if not self.held:
+                self.server.respond(response.status, self._upward(branch, response), now)
+        elif self.winner is not None or self.server.answered:
+            self._refuse_answer(branch, response, tag, now)
+        else:
+            self._answer(branch, response, tag, now)
+
+    def on_failure(self, branch: Branch, response: Message | None, why: str, now: Now) -> None:
+        tried = self.call.tried[branch.index]
+        tried.status = response.status if response is not None else 408
+        if self.winner is not None or self.server.answered:
+            return
+        self.outcomes.append(Outcome(tried.status, response, branch))
+        if tried.status >= 600:
+            self._finish(now)
+        elif branch is self.current:
+            hunt = why in ("transport", "no_response") or tried.status in self.attempts[branch.index].gateway.hunt_codes
+            if hunt and not self.cancelled and not self.expired and self.next < len(self.attempts):
+                tried.left = why or str(tried.status)
+                self.start(now)
+            else:
+                self._finish(now)
+
+    def on_silence(self, branch: Branch, now: Now) -> None:
+        if self.cancelled or self.server.answered or self.winner is not None:
+            return
+        if self.next < len(self.attempts):
+            self.call.tried[branch.index].left = "no_provisional"
+            branch.leave(now)
+            self.start(now)
+        else:
+            self.outcomes.append(Outcome(408, None, branch))
+            self.call.tried[branch.index].left = "no_provisional"
+            self._finish(now)
+
+    def on_ring_timeout(self, branch: Branch, now: Now) -> None:
+        # The branch has been cancelled; an answer that crosses still wins (SIP-14).
+        self.expired = True
+
+    def on_cancel(self, server: ServerTransaction, now: Now) -> None:
+        if self.winner is not None or server.answered or self.cancelled:
+            return
+        self.cancelled = True
+        for branch in self.branches:
+            branch.cancel(now)
+
+    def on_timer(self, kind: int, now: Now) -> None:
+        self.release(now)
+
+    def release(self, now: Now) -> None:
+        """Send the answer that was held back until its record was on disk."""
+        if self.held:
+            self.core.timers.cancel(self.timer)
+            held, self.held = self.held, b""
+            self.server.respond(self.call.status, held, now)
+
+    # What becomes of the call
+
+    def _answer(self, branch: Branch, response: Message, tag: str, now: Now) -> None:
+        call, core = self.call, self.core
+        self.winner, self.winner_tag = branch, tag
+        call.callee_tags.clear()
+        self._meet(branch, response)
+        tried = call.tried[branch.index]
+        tried.status, tried.left = response.status, ""
+        call.winner = tried
+        call.status, call.reason, call.code = response.status, response.reason, "answered"
+        call.answer_at, call.answer_mono = now.utc, now.mono
+        core.up(call, now)
+        for other in self.branches:
+            if other is not branch:
+                other.leave(now)
+        self.held = self._upward(branch, response)
+        seq = core.observer.answered(call, now)
+        wait = core.platform.timing.durable_wait_ms
+        self.timer = core.timers.set(now.mono + wait * MS, self, 0)
+        core.held.append((seq, self))
+
+    def _refuse_answer(self, branch: Branch, response: Message, tag: str, now: Now) -> None:
+        """An answer nobody waits for: ACK it each time it comes, BYE it once (SIP-15)."""
+        half = self._half(branch, response)
+        self.core.own_request(self.call, half, "ACK", self.pristine.cseq, now)
+        if tag not in branch.byed:
+            branch.byed.add(tag)
+            tried = self.call.tried[branch.index]
+            if branch is not self.winner:
+                tried.status = response.status
+                tried.left = tried.left or "answered_too_late"
+            self.core.own_request(self.call, half, "BYE", self.pristine.cseq + 1, now)
+
+    def _finish(self, now: Now) -> None:
+        """No gateway is left, or none may be tried: the best response goes up (§16.7 step 6)."""
+        call, core = self.call, self.core
+        for branch in self.branches:
+            branch.leave(now)
+        request = self.server.request
+        if self.cancelled:
+            status, reason, code, by = 487, "Request Terminated", "cancelled", "caller"
+            data = response(request, status, to_tag=core.random_hex(16))
+        elif self.expired:
+            status, reason, code, by = 408, "Request Timeout", "no_answer", "timeout"
+            data = response(request, status, to_tag=core.random_hex(16))
+        else:
+            outcome = best(self.outcomes)
+            status, reason, text = outcome.upward()
+            code, by = ("rejected", "callee") if not text else ("gateways_failed", "")
+            if outcome.response is not None and not text:
+                data = self._upward(outcome.branch, outcome.response)
+            else:
+                extra = [warning(core.names[self.server.flow.listener].partition(":")[0], text)] if text else []
+                data = response(request, status, reason, to_tag=core.random_hex(16), extra=extra)
+        call.status, call.reason = status, reason
+        core.over(call, code, by, now)
+        self.server.respond(status, data, now)
+
+    # Dialog state and the way up
+
+    def _half(self, branch: Branch, response: Message) -> Half:
+        """The gateway's side as this response shows it."""
+        own = response.get("to") or ""
+        half = Half(branch.flow, own, branch.from_value or self.server.request.get("from") or "", pinned=False)
+        half.refresh(response)
+        routes = response.all("record-route")
+        ours = next((index for index, route in enumerate(routes) if self.call.token in route), 0)
+        half.routes = list(reversed(routes[:ours]))
+        return half
+
+    def _meet(self, branch: Branch, response: Message) -> None:
+        """An early or confirmed dialog with this branch: what is sent inside it goes there (law 7)."""
+        call = self.call
+        call.gateway = self._half(branch, response)
+        call.caller.other = call.gateway.own
+        call.callee_tags.add(response.to.tag)
+        call.rewritten = bool(branch.from_value)
+
+    def _upward(self, branch: Branch, response: Message) -> bytes:
+        """A gateway's response as the caller gets it: our Via off, its own From back (SIP-31)."""
+        lines, names = without_top_via(response)
+        if branch.from_value:
+            lines = lines.copy()
+            lines[names.index("from")] = f"From: {self.server.request.get('from')}"
+        return join(f"SIP/2.0 {response.status} {response.reason}", lines, response.body)

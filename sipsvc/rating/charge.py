@@ -1,0 +1,41 @@
+"""The charge for one call."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import NamedTuple
+
+from sipsvc.directory import PriceRow
+from sipsvc.rating.money import CONTEXT, ZERO, half_up
+
+SIXTY = Decimal(60)
+
+
+class Charge(NamedTuple):
+    """`billed` seconds and `amount` to six places, in the price list's currency."""
+
+    billed: int
+    amount: Decimal
+
+
+def charge(duration_ms: int | None, row: PriceRow, minimum: Decimal = ZERO) -> Charge:
+    """What `duration_ms` of talk costs at `row`; None is a call that was never answered and costs nothing.
+
+    TP-2, TP-3; the seconds go up in increments after the initial ones, and only the end is rounded.
+    """
+    if duration_ms is None:
+        return Charge(0, ZERO)
+    seconds = -(-duration_ms // 1000)
+    billed = row.initial + -(-max(0, seconds - row.initial) // row.increment) * row.increment
+    if not row.rate and not row.fee:
+        return Charge(billed, ZERO)
+    raw = half_up(CONTEXT.add(row.fee, CONTEXT.divide(CONTEXT.multiply(row.rate, Decimal(billed)), SIXTY)))
+    return Charge(billed, half_up(max(raw, minimum)))
+
+
+class Price(NamedTuple):
+    """A price as it was settled for one call: the row, its list's currency and the call's least charge."""
+
+    row: PriceRow
+    currency: str
+    minimum: Decimal

@@ -1,0 +1,144 @@
+"""The one function that decides a call. The proxy acts on it, explain prints it, the CDR keeps its trace."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from sipsvc.directory import Customer, Directory, Gateway, PriceList, PriceRow
+from sipsvc.effects import Now
+from sipsvc.errors import SipError
+from sipsvc.headers import Caller, Dress, dress
+from sipsvc.message import NameAddr, Uri, parse_uri
+from sipsvc.routing.number import e164
+from sipsvc.routing.policy import blocked, caller_id
+
+
+class CallFacts(NamedTuple):
+    """What the call says of itself. `dialled` is the raw user part (or tel: number) of the Request-URI."""
+
+    customer: str
+    trunk: str
+    dialled: str
+    from_: NameAddr
+    preferred: str
+    privacy: str
+    host: str
+
+
+class Live(NamedTuple):
+    """What is true only now: the customer's calls in progress, this one not counted (law 6)."""
+
+    channels: int = 0
+    draining: bool = False
+
+
+class Attempt(NamedTuple):
+    """One gateway to try, dressed. `buy` is its price for this number."""
+
+    gateway: Gateway
+    dress: Dress
+    buy: PriceRow
+
+
+class Decision(NamedTuple):
+    """`code` is "" for a call that may go, else a key of REFUSALS. The trace is every rule looked at, in order."""
+
+    code: str
+    e164: str
+    caller: str
+    customer: Customer
+    pricelist: PriceList | None
+    sell: PriceRow | None
+    attempts: tuple[Attempt, ...]
+    trace: tuple[tuple[Any, ...], ...]
+
+
+def decide(directory: Directory, call: CallFacts, live: Live, now: Now) -> Decision:
+    """Pure: the same arguments give the same decision, whoever asks.
+
+    `now` is for prices and schedules that depend on it; this version has none, so it goes unread.
+    Raises KeyError when `call.customer` is not in the directory and SipError when From holds no URI.
+    """
+    customer = directory.customers[call.customer]
+    trace: list[tuple[Any, ...]] = [("customer", customer.id, customer.status, call.trunk)]
+    number = shown = ""
+    pricelist: PriceList | None = None
+    sell: PriceRow | None = None
+
+    def refuse(code: str) -> Decision:
+        trace.append(("refused", code))
+        return Decision(code, number, shown, customer, pricelist, sell, (), tuple(trace))
+
+    if live.draining:
+        return refuse("draining")
+    if customer.status not in ("active", "trial"):
+        return refuse("customer_suspended" if customer.status == "suspended" else "customer_closed")
+    number = e164(call.dialled, customer.dial_plan)
+    trace.append(("number", call.dialled, number))
+    if not number:
+        return refuse("number_invalid")
+    from_uri = parse_uri(call.from_.uri)
+    shown, replaced = caller_id(customer, from_uri, _uri(call.preferred))
+    trace.append(("caller", from_uri.user, shown, "replaced" if replaced else "kept" if shown else "not_allowed"))
+    if not shown:
+        return refuse("caller_not_allowed")
+    block = blocked(directory.blocks, number)
+    if block:
+        trace.append(("block", block, directory.blocks[block]))
+        return refuse("dest_blocked")
+    pricelist = directory.pricelists[customer.pricelist]
+    sell = pricelist.rows.find(number, shown)
+    if sell is None:
+        trace.append(("price", pricelist.id, ""))
+        return refuse("no_price")
+    trace.append(("price", pricelist.id, sell.prefix, str(sell.rate), str(sell.fee), pricelist.currency))
+    if pricelist.expensive_at is not None and sell.per_minute >= pricelist.expensive_at:
+        verdict = "lifted" if customer.allow_expensive else "refused"
+        trace.append(("expensive", str(sell.per_minute), str(pricelist.expensive_at), verdict))
+        if not customer.allow_expensive:
+            return refuse("dest_expensive")
+    if customer.max_channels:
+        trace.append(("channels", live.channels, customer.max_channels))
+        if live.channels >= customer.max_channels:
+            return refuse("channels_full")
+    caller = Caller(call.from_, from_uri, shown, replaced, "id" in call.privacy.lower(), call.host)
+    attempts = _candidates(directory, pricelist.strategy, number, caller, trace)
+    if not attempts:
+        return refuse("no_route")
+    trace.append(("order", pricelist.strategy, *(attempt.gateway.id for attempt in attempts)))
+    return Decision("", number, shown, customer, pricelist, sell, attempts, tuple(trace))
+
+
+def _candidates(
+    directory: Directory, strategy: str, number: str, caller: Caller, trace: list[tuple[Any, ...]]
+) -> tuple[Attempt, ...]:
+    """Gateways that serve the number, in the order they are to be tried (SIP-28). Equals go by id."""
+    found: list[tuple[Any, Attempt]] = []
+    for gateway in directory.gateways.values():
+        if not gateway.enabled:
+            trace.append(("gateway", gateway.id, "disabled"))
+            continue
+        buy = gateway.coverage.find(number, caller.shown)
+        if buy is None:
+            trace.append(("gateway", gateway.id, "no_coverage"))
+            continue
+        clothes = dress(gateway, number, caller)
+        if clothes is None:
+            trace.append(("gateway", gateway.id, "rewritten_to_nothing"))
+            continue
+        trace.append(("gateway", gateway.id, "serves", buy.prefix, str(buy.rate), gateway.currency))
+        price = buy.per_minute
+        order = (gateway.priority, price, gateway.id) if strategy == "priority" else (price, gateway.priority, gateway.id)
+        found.append((order, Attempt(gateway, clothes, buy)))
+    found.sort(key=lambda one: one[0])
+    return tuple(attempt for _, attempt in found)
+
+
+def _uri(value: str) -> Uri | None:
+    """A P-Preferred-Identity's URI; one that cannot be read counts as none."""
+    if not value:
+        return None
+    try:
+        return parse_uri(value.partition("<")[2].partition(">")[0] or value.partition(";")[0].strip())
+    except SipError:
+        return None

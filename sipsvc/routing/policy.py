@@ -1,0 +1,50 @@
+"""What a caller may show (SIP-23) and what nobody may dial (SIP-26)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from sipsvc.directory import CallerIds, Customer
+from sipsvc.message import Uri
+from sipsvc.routing.number import e164
+
+ANONYMOUS = frozenset({"anonymous", "restricted", "unavailable", ""})
+
+
+class Shown(NamedTuple):
+    """The caller's number as it leaves, "" when the call is refused for it; `replaced` by the account's default."""
+
+    number: str
+    replaced: bool
+
+
+def caller_id(customer: Customer, from_uri: Uri, preferred: Uri | None) -> Shown:
+    """The first allowed of P-Preferred-Identity and From, else the account's default, else nothing."""
+    ids, plan = customer.caller_ids, customer.dial_plan
+    if preferred is not None:
+        number = e164(preferred.user, plan)
+        if number and allowed(ids, number):
+            return Shown(number, False)
+    anonymous = from_uri.user.lower() in ANONYMOUS
+    number = "" if anonymous else e164(from_uri.user, plan)
+    if number and allowed(ids, number):
+        return Shown(number, False)
+    if ids.otherwise == "default" and ids.default:
+        return Shown(ids.default, not anonymous)
+    return Shown("", False)
+
+
+def allowed(ids: CallerIds, number: str) -> bool:
+    for entry in ids.allowed:
+        if number.startswith(entry[:-1]) if entry.endswith("*") else number == entry:
+            return True
+    return number == ids.default
+
+
+def blocked(blocks: Mapping[str, str], number: str) -> str:
+    """The longest blocked prefix of `number`, "" for none."""
+    for length in range(len(number), 0, -1):
+        if number[:length] in blocks:
+            return number[:length]
+    return ""

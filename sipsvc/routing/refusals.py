@@ -1,0 +1,30 @@
+"""Every reason for which we refuse a call, by its machine code (SIP-27).
+
+To add one: a row here, the place that returns its code, a line in the trace, a test (see CONTRIBUTING).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Refusal(NamedTuple):
+    """`status` and `reason` go into the response, `text` into its Warning; the code into the CDR."""
+
+    status: int
+    reason: str
+    text: str
+
+
+REFUSALS: dict[str, Refusal] = {
+    "customer_suspended": Refusal(403, "Forbidden", "This account is suspended"),
+    "customer_closed": Refusal(403, "Forbidden", "This account is closed"),
+    "number_invalid": Refusal(404, "Not Found", "The dialled number cannot be understood"),
+    "caller_not_allowed": Refusal(403, "Forbidden", "This caller ID is not the account's to show"),
+    "dest_blocked": Refusal(403, "Forbidden", "Calls to this destination are blocked"),
+    "no_price": Refusal(403, "Forbidden", "There is no price for this destination"),
+    "dest_expensive": Refusal(403, "Forbidden", "This destination is expensive and not enabled for the account"),
+    "no_route": Refusal(404, "Not Found", "No gateway serves this destination"),
+    "channels_full": Refusal(486, "Busy Here", "All channels of this account are in use"),
+    "draining": Refusal(503, "Service Unavailable", "The server is being restarted"),
+}

@@ -1,0 +1,97 @@
+"""Matching: which transaction a message belongs to (RFC 3261 §17.1.3, §17.2.3), and merged requests (§8.2.2.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sipsvc.directory import Timing
+from sipsvc.effects import Flow, Now
+from sipsvc.message import Message
+from sipsvc.timers import TimerHeap
+from sipsvc.transaction.client import MS, ClientTransaction, ClientUser
+from sipsvc.transaction.server import ServerTransaction
+from sipsvc.transaction.tables import Event
+
+COOKIE = "z9hG4bK"
+
+
+class Layer:
+    """All transactions. `send(data, flow, ref)` hands a datagram out; times are nanoseconds."""
+
+    def __init__(self, timers: TimerHeap, timing: Timing, send: Callable[[bytes, Flow, str], None]) -> None:
+        self.timers = timers
+        self.send = send
+        self.t1 = timing.t1_ms * MS
+        self.t2 = timing.t2_ms * MS
+        self.t4 = timing.t4_ms * MS
+        self.retransmitted = 0
+        self._clients: dict[str, ClientTransaction] = {}
+        self._servers: dict[tuple[str, str, str], ServerTransaction] = {}
+        self._merged: dict[tuple[str, str, int, str], ServerTransaction] = {}
+
+    def __len__(self) -> int:
+        return len(self._clients) + len(self._servers)
+
+    def new_client(
+        self, branch: str, method: str, request: bytes, flow: Flow, user: ClientUser, now: Now
+    ) -> ClientTransaction:
+        """Send `request`, whose top Via carries `branch`, and see to its retransmission."""
+        key = f"{branch} {method}"
+        client = ClientTransaction(self, key, method == "INVITE", request, flow, user)
+        self._clients[key] = client
+        client.start(now)
+        return client
+
+    def client_for(self, response: Message) -> ClientTransaction | None:
+        return self._clients.get(f"{response.via.branch} {response.method}")
+
+    def failed(self, key: str, now: Now) -> None:
+        """The transport could not send the request of this transaction."""
+        client = self._clients.get(key)
+        if client is not None:
+            client.run(Event.ERROR, None, now)
+
+    def server_for(self, request: Message) -> ServerTransaction | None:
+        """The transaction a request repeats; for ACK and CANCEL the INVITE's they are about."""
+        method = request.method
+        return self._servers.get(self._key(request, "INVITE" if method in ("ACK", "CANCEL") else method))
+
+    def new_server(self, request: Message, flow: Flow) -> ServerTransaction:
+        key = self._key(request, request.method)
+        server = ServerTransaction(self, key, request, flow)
+        self._servers[key] = server
+        return server
+
+    def remember_merged(self, server: ServerTransaction) -> None:
+        """Let copies of this request that took another way be known (SIP-11)."""
+        server.merge_key = self._merge_key(server.request)
+        self._merged[server.merge_key] = server
+
+    def is_merged(self, request: Message) -> bool:
+        """Whether the same request came by another way already."""
+        return self._merge_key(request) in self._merged
+
+    def forget_client(self, client: ClientTransaction) -> None:
+        self._clients.pop(client.key, None)
+
+    def forget_server(self, server: ServerTransaction) -> None:
+        self._servers.pop(server.key, None)
+        if server.merge_key is not None:
+            self._merged.pop(server.merge_key, None)
+
+    @staticmethod
+    def _merge_key(request: Message) -> tuple[str, str, int, str]:
+        return (request.call_id, request.from_.tag, request.cseq, request.uri)
+
+    @staticmethod
+    def _key(request: Message, method: str) -> tuple[str, str, str]:
+        via = request.via
+        if via.branch.startswith(COOKIE):
+            return (via.branch, via.sent_by, method)
+        # RFC 2543 peers: what identifies the request itself, To tag aside, for an ACK carries ours.
+        return (
+            f"{request.call_id}\n{request.from_.tag}\n{request.cseq}\n{request.uri}\n{via.branch}",
+            via.sent_by,
+            method,
+        )
+

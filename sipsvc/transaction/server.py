@@ -1,0 +1,94 @@
+"""Server transactions: a request that came to us, until it has been answered for good (RFC 3261 §17.2)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sipsvc.effects import Flow, Now
+from sipsvc.message import Message
+from sipsvc.timers import Timer, TimerTarget
+from sipsvc.transaction.tables import INVITE_SERVER, OTHER_SERVER, Do, Event, State
+
+if TYPE_CHECKING:
+    from sipsvc.transaction.layer import Layer
+
+Key = tuple[str, str, str]
+
+
+class ServerUser:
+    """Who answers the request."""
+
+    def on_cancel(self, server: ServerTransaction, now: Now) -> None:
+        """The caller wants to stop. Only an INVITE's user hears this."""
+        raise AssertionError("an INVITE's user must take CANCEL")
+
+
+class ServerTransaction(TimerTarget):
+    """`request` is the pristine request; `last` the response sent last."""
+
+    __slots__ = ("flow", "interval", "invite", "key", "last", "layer", "linger", "merge_key", "request", "retransmit",
+                 "state", "timeout", "user")  # fmt: skip
+
+    def __init__(self, layer: Layer, key: Key, request: Message, flow: Flow) -> None:
+        self.layer = layer
+        self.key = key
+        self.merge_key: tuple[str, str, int, str] | None = None
+        self.request = request
+        self.flow = flow
+        self.invite = request.method == "INVITE"
+        self.state = State.TRYING
+        self.last = b""
+        self.interval = layer.t1
+        self.retransmit: Timer | None = None
+        self.timeout: Timer | None = None
+        self.linger: Timer | None = None
+        self.user: ServerUser | None = None
+
+    @property
+    def answered(self) -> bool:
+        """Whether a final response went up."""
+        return self.state not in (State.TRYING, State.PROCEEDING)
+
+    def respond(self, status: int, data: bytes, now: Now) -> None:
+        """Send a response. A second final one, or a provisional one after it, is not sent; a 2xx may be repeated."""
+        event = Event.PROVISIONAL if status < 200 else Event.SUCCESS if status < 300 else Event.FAILURE
+        if (self.state, event) in (INVITE_SERVER if self.invite else OTHER_SERVER):
+            self.last = data
+            self.run(event, now)
+
+    def destroy(self) -> None:
+        """Forget a request that will not be answered (RFC 4320 §4.2)."""
+        self.state = State.TERMINATED
+        self.layer.forget_server(self)
+
+    def on_timer(self, kind: int, now: Now) -> None:
+        self.run(Event(kind), now)
+
+    def run(self, event: Event, now: Now) -> None:
+        row = (INVITE_SERVER if self.invite else OTHER_SERVER).get((self.state, event))
+        if row is None:
+            return
+        self.state = row[0]
+        layer = self.layer
+        for action in row[1]:
+            if action is Do.SEND:
+                layer.send(self.last, self.flow, "")
+                if event is Event.REQUEST or event is Event.RETRANSMIT:
+                    layer.retransmitted += 1
+            elif action is Do.BACKOFF:
+                if event is Event.FAILURE:
+                    self.timeout = layer.timers.set(now.mono + 64 * layer.t1, self, Event.TIMEOUT)
+                else:
+                    self.interval = min(self.interval * 2, layer.t2)
+                self.retransmit = layer.timers.set(now.mono + self.interval, self, Event.RETRANSMIT)
+            elif action is Do.QUIET:
+                layer.timers.cancel(self.retransmit)
+                layer.timers.cancel(self.timeout)
+            elif action is Do.LINGER:
+                # Timers J and L are 64·T1; I is T4.
+                wait = layer.t4 if event is Event.ACK else 64 * layer.t1
+                self.linger = layer.timers.set(now.mono + wait, self, Event.LINGER)
+            elif action is Do.EXPIRED:
+                layer.timers.cancel(self.retransmit)
+            elif action is Do.END:
+                layer.forget_server(self)

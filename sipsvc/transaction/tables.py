@@ -1,0 +1,112 @@
+"""The four transaction machines as data.
+
+A row reads: in this state, on this event, go to that state and do these things in order. What is not in a
+table is ignored, which is how retransmissions and stragglers are absorbed. The Accepted states are RFC 6026's.
+Over an unreliable transport only, for now.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class State(IntEnum):
+    TRYING = 0  # "Calling" for an INVITE client, "Proceeding" without a response for an INVITE server
+    PROCEEDING = 1
+    ACCEPTED = 2
+    COMPLETED = 3
+    CONFIRMED = 4
+    TERMINATED = 5
+
+
+class Event(IntEnum):
+    PROVISIONAL = 0
+    SUCCESS = 1
+    FAILURE = 2
+    RETRANSMIT = 3  # timer A, E or G
+    TIMEOUT = 4  # timer B, F or H
+    LINGER = 5  # timer D, I, J, K, L or M
+    REQUEST = 6  # the request came again
+    ACK = 7
+    ERROR = 8  # the transport could not send
+
+
+class Do(IntEnum):
+    PASS = 0  # hand the response to the user of a client transaction
+    SEND = 1  # send what was sent before once more
+    BACKOFF = 2  # set the retransmission timer anew, doubled (capped at T2 where the RFC caps it)
+    STEADY = 3  # retransmit every T2 from now on (timer E after a 1xx)
+    QUIET = 4  # no more retransmissions
+    ACK = 5  # acknowledge the final response
+    LINGER = 6  # keep the state for the straggler's time
+    EXPIRED = 7  # tell the user that no final response, or no ACK, came
+    FAILED = 8  # tell the user that it could not be sent
+    END = 9  # forget the transaction
+
+
+Table = dict[tuple[State, Event], tuple[State, tuple[Do, ...]]]
+S, E, D = State, Event, Do
+
+# §17.1.1.2 figure 5, RFC 6026 §8.4
+INVITE_CLIENT: Table = {
+    (S.TRYING, E.RETRANSMIT): (S.TRYING, (D.SEND, D.BACKOFF)),
+    (S.TRYING, E.TIMEOUT): (S.TERMINATED, (D.EXPIRED, D.END)),
+    (S.TRYING, E.ERROR): (S.TERMINATED, (D.FAILED, D.END)),
+    (S.TRYING, E.PROVISIONAL): (S.PROCEEDING, (D.QUIET, D.PASS)),
+    (S.TRYING, E.SUCCESS): (S.ACCEPTED, (D.QUIET, D.LINGER, D.PASS)),
+    (S.TRYING, E.FAILURE): (S.COMPLETED, (D.QUIET, D.ACK, D.LINGER, D.PASS)),
+    (S.PROCEEDING, E.PROVISIONAL): (S.PROCEEDING, (D.PASS,)),
+    (S.PROCEEDING, E.SUCCESS): (S.ACCEPTED, (D.LINGER, D.PASS)),
+    (S.PROCEEDING, E.FAILURE): (S.COMPLETED, (D.ACK, D.LINGER, D.PASS)),
+    (S.ACCEPTED, E.SUCCESS): (S.ACCEPTED, (D.PASS,)),
+    (S.ACCEPTED, E.LINGER): (S.TERMINATED, (D.END,)),  # timer M
+    (S.COMPLETED, E.FAILURE): (S.COMPLETED, (D.ACK,)),
+    (S.COMPLETED, E.LINGER): (S.TERMINATED, (D.END,)),  # timer D
+}
+
+# §17.1.2.2 figure 6
+OTHER_CLIENT: Table = {
+    (S.TRYING, E.RETRANSMIT): (S.TRYING, (D.SEND, D.BACKOFF)),
+    (S.TRYING, E.TIMEOUT): (S.TERMINATED, (D.EXPIRED, D.END)),
+    (S.TRYING, E.ERROR): (S.TERMINATED, (D.FAILED, D.END)),
+    (S.TRYING, E.PROVISIONAL): (S.PROCEEDING, (D.STEADY, D.PASS)),
+    (S.TRYING, E.SUCCESS): (S.COMPLETED, (D.QUIET, D.LINGER, D.PASS)),
+    (S.TRYING, E.FAILURE): (S.COMPLETED, (D.QUIET, D.LINGER, D.PASS)),
+    (S.PROCEEDING, E.RETRANSMIT): (S.PROCEEDING, (D.SEND, D.STEADY)),
+    (S.PROCEEDING, E.TIMEOUT): (S.TERMINATED, (D.EXPIRED, D.END)),
+    (S.PROCEEDING, E.PROVISIONAL): (S.PROCEEDING, (D.PASS,)),
+    (S.PROCEEDING, E.SUCCESS): (S.COMPLETED, (D.QUIET, D.LINGER, D.PASS)),
+    (S.PROCEEDING, E.FAILURE): (S.COMPLETED, (D.QUIET, D.LINGER, D.PASS)),
+    (S.COMPLETED, E.LINGER): (S.TERMINATED, (D.END,)),  # timer K
+}
+
+# §17.2.1 figure 7, RFC 6026 §8.5. PROVISIONAL, SUCCESS and FAILURE are what our side answers.
+INVITE_SERVER: Table = {
+    (S.TRYING, E.PROVISIONAL): (S.PROCEEDING, (D.SEND,)),
+    (S.TRYING, E.SUCCESS): (S.ACCEPTED, (D.SEND, D.LINGER)),
+    (S.TRYING, E.FAILURE): (S.COMPLETED, (D.SEND, D.BACKOFF)),
+    (S.PROCEEDING, E.REQUEST): (S.PROCEEDING, (D.SEND,)),
+    (S.PROCEEDING, E.PROVISIONAL): (S.PROCEEDING, (D.SEND,)),
+    (S.PROCEEDING, E.SUCCESS): (S.ACCEPTED, (D.SEND, D.LINGER)),
+    (S.PROCEEDING, E.FAILURE): (S.COMPLETED, (D.SEND, D.BACKOFF)),
+    (S.ACCEPTED, E.SUCCESS): (S.ACCEPTED, (D.SEND,)),
+    (S.ACCEPTED, E.LINGER): (S.TERMINATED, (D.END,)),  # timer L
+    (S.COMPLETED, E.REQUEST): (S.COMPLETED, (D.SEND,)),
+    (S.COMPLETED, E.RETRANSMIT): (S.COMPLETED, (D.SEND, D.BACKOFF)),  # timer G
+    (S.COMPLETED, E.TIMEOUT): (S.TERMINATED, (D.EXPIRED, D.END)),  # timer H
+    (S.COMPLETED, E.ACK): (S.CONFIRMED, (D.QUIET, D.LINGER)),
+    (S.CONFIRMED, E.LINGER): (S.TERMINATED, (D.END,)),  # timer I
+}
+
+# §17.2.2 figure 8
+OTHER_SERVER: Table = {
+    (S.TRYING, E.PROVISIONAL): (S.PROCEEDING, (D.SEND,)),
+    (S.TRYING, E.SUCCESS): (S.COMPLETED, (D.SEND, D.LINGER)),
+    (S.TRYING, E.FAILURE): (S.COMPLETED, (D.SEND, D.LINGER)),
+    (S.PROCEEDING, E.REQUEST): (S.PROCEEDING, (D.SEND,)),
+    (S.PROCEEDING, E.PROVISIONAL): (S.PROCEEDING, (D.SEND,)),
+    (S.PROCEEDING, E.SUCCESS): (S.COMPLETED, (D.SEND, D.LINGER)),
+    (S.PROCEEDING, E.FAILURE): (S.COMPLETED, (D.SEND, D.LINGER)),
+    (S.COMPLETED, E.REQUEST): (S.COMPLETED, (D.SEND,)),
+    (S.COMPLETED, E.LINGER): (S.TERMINATED, (D.END,)),  # timer J
+}
