@@ -41,7 +41,7 @@ class Admission:
         self.directory = directory
         self.authenticator = Authenticator(directory, nonces, hosts, random)
         self.write = write
-        self.draining = False
+        self.closed = ""
         # Calls in set-up when the server stopped, by what their caller repeats.
         self.orphans: dict[tuple[str, str, int], Orphan] = {}
         self._tag_key = random(16)
@@ -65,7 +65,7 @@ class Admission:
             call.status, call.reason = refusal.status, refusal.reason
             self.core.over(call, decision.code, "proxy", now)
             extra = [warning(self._host(flow), refusal.text)]
-            if decision.code == "draining":
+            if decision.code == self.closed:
                 extra.append(f"Retry-After: {RETRY_AFTER_S}")
             tag = self.core.random_hex(16)
             server.respond(
@@ -110,7 +110,7 @@ class Admission:
             request.get("privacy") or "",
             self._host(flow),
         )
-        return decide(self.directory, facts, Live(channels, self.draining), now)
+        return decide(self.directory, facts, Live(channels, self.closed), now)
 
     def _host(self, flow: Flow) -> str:
         return self.core.names[flow.listener].rpartition(":")[0]

@@ -78,7 +78,17 @@ class Engine(Observer):
 
     def drain(self, now: Now) -> None:
         """No new calls; those in set-up and conversation go on."""
-        self.admission.draining = True
+        self.admission.closed = "draining"
+
+    @property
+    def log_full(self) -> bool:
+        """Whether the log takes no records, and so no call is admitted."""
+        return self.admission.closed == "log_full"
+
+    @log_full.setter
+    def log_full(self, full: bool) -> None:
+        if self.admission.closed != "draining":
+            self.admission.closed = "log_full" if full else ""
 
     def restore(self, records: Iterable[dict[str, Any]], now: Now) -> None:
         """The unfinished calls of the log, before the first datagram: `start` and `answer` records in order.

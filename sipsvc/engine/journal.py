@@ -81,6 +81,8 @@ def end(call: Call, now: Now) -> End:
     return {
         "kind": "end",
         "cdr_id": call.cdr_id,
+        "call_id": readable(call.call_id),
+        "customer": call.who.customer,
         "end_at": call.end_at,
         "duration_ms": duration,
         "status": call.status,
@@ -106,6 +108,8 @@ def lost(record: dict[str, Any], now: Now) -> End:
     return {
         "kind": "end",
         "cdr_id": record["cdr_id"],
+        "call_id": record["call_id"],
+        "customer": record["customer"],
         "end_at": now.utc,
         "duration_ms": None,
         "status": 500,

@@ -57,11 +57,12 @@ def dress(gateway: Gateway, e164: str, caller: Caller) -> Dress | None:
         if gateway.remote_party_id:
             number = prefixed if "rpid" in where else caller.shown
             privacy = "full" if caller.private else "off"
-            identity.append(
-                f"Remote-Party-ID: <sip:{number}@{caller.host}>;party=calling;screen=yes;privacy={privacy}"
-            )
+            identity.append(f"Remote-Party-ID: <sip:{number}@{caller.host}>;party=calling;screen=yes;privacy={privacy}")
     return Dress(
-        f"sip:{prefix}{digits}@{host}:{gateway.port}", prefix + digits, _from(gateway, caller, prefixed), tuple(identity)
+        f"sip:{prefix}{digits}@{host}:{gateway.port}",
+        prefix + digits,
+        _from(gateway, caller, prefixed),
+        tuple(identity),
     )
 
 

@@ -52,7 +52,9 @@ def stamp_via(request: Message, flow: Flow) -> None:
     index = request.names.index("via")
     value = request.value_at(index)
     head, tail = _first_value(value)
-    pieces = [piece for piece in head.split(";") if piece.strip().lower().partition("=")[0] not in ("rport", "received")]
+    pieces = [
+        piece for piece in head.split(";") if piece.strip().lower().partition("=")[0] not in ("rport", "received")
+    ]
     stamped = ";".join(piece.rstrip() for piece in pieces) + f";received={flow.host}"
     if wants_port:
         stamped += f";rport={flow.port}"

@@ -8,8 +8,9 @@ from typing import NamedTuple
 from sipsvc.errors import SipError
 from sipsvc.message.grammar import HOST, QUOTED
 
+_WS = r"[ \t]*"
 _VIA = re.compile(
-    rf"SIP[ \t]*/[ \t]*2\.0[ \t]*/[ \t]*([A-Za-z0-9\-]+)[ \t]+({HOST})(?:[ \t]*:[ \t]*([0-9]{{1,5}}))?[ \t]*((?:;.*)?)\Z",
+    rf"SIP{_WS}/{_WS}2\.0{_WS}/{_WS}([A-Za-z0-9\-]+)[ \t]+({HOST})(?:{_WS}:{_WS}([0-9]{{1,5}}))?{_WS}((?:;.*)?)\Z",
     re.IGNORECASE | re.DOTALL,
 )
 _NAME_ADDR = re.compile(rf"({QUOTED}|[^<\"]*?)[ \t]*<([^<>]*)>[ \t]*((?:;.*)?)\Z", re.DOTALL)

@@ -140,4 +140,3 @@ def _views(message: Message) -> SipError | None:
     if not message.call_id or " " in message.call_id:
         return SipError(400, "Bad Call-ID header")
     return None
-

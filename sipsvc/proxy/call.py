@@ -115,4 +115,3 @@ class Call(TimerTarget):
             self.core.end_by_force(self, "timeout", "max_duration", now)
         else:
             self.core.forget(self)
-

@@ -137,9 +137,7 @@ class Relay(ServerUser, ClientUser, BranchUser):
         return join(f"SIP/2.0 {response.status} {response.reason}", lines, response.body)
 
 
-def _build(
-    core: Core, call: Call, sender: Half, receiver: Half, request: Message, flow: Flow, branch: str
-) -> bytes:
+def _build(core: Core, call: Call, sender: Half, receiver: Half, request: Message, flow: Flow, branch: str) -> bytes:
     """The request for `receiver`: its own Contact and route set, whatever the sender wrote there."""
     from_value = to_value = ""
     if call.rewritten:

@@ -26,10 +26,13 @@ class CallFacts(NamedTuple):
 
 
 class Live(NamedTuple):
-    """What is true only now: the customer's calls in progress, this one not counted (law 6)."""
+    """What is true only now: the customer's calls in progress, this one not counted (law 6).
+
+    `closed` is "" or why the server takes no calls at all: `draining`, `log_full`.
+    """
 
     channels: int = 0
-    draining: bool = False
+    closed: str = ""
 
 
 class Attempt(NamedTuple):
@@ -69,8 +72,8 @@ def decide(directory: Directory, call: CallFacts, live: Live, now: Now) -> Decis
         trace.append(("refused", code))
         return Decision(code, number, shown, customer, pricelist, sell, (), tuple(trace))
 
-    if live.draining:
-        return refuse("draining")
+    if live.closed:
+        return refuse(live.closed)
     if customer.status not in ("active", "trial"):
         return refuse("customer_suspended" if customer.status == "suspended" else "customer_closed")
     number = e164(call.dialled, customer.dial_plan)
@@ -128,7 +131,8 @@ def _candidates(
             continue
         trace.append(("gateway", gateway.id, "serves", buy.prefix, str(buy.rate), gateway.currency))
         price = buy.per_minute
-        order = (gateway.priority, price, gateway.id) if strategy == "priority" else (price, gateway.priority, gateway.id)
+        first: tuple[Any, Any] = (price, gateway.priority)
+        order = (*(reversed(first) if strategy == "priority" else first), gateway.id)
         found.append((order, Attempt(gateway, clothes, buy)))
     found.sort(key=lambda one: one[0])
     return tuple(attempt for _, attempt in found)

@@ -23,16 +23,15 @@ class ExplainError(SipsvcError, ValueError):
         self.reason = reason
 
 
+_VERDICTS = {"kept": "its to show", "not_allowed": "not its to show"}
 _WORDS = {
     "customer": "customer {0} is {1} (known by trunk {2})",
     "number": "dialled {0}: E.164 is {1}",
-    "caller": "caller shows {0}: {3}, {1}",
     "block": "prefix {0} is blocked: {1}",
     "price": "price list {0}: prefix {1} at {2}/min, fee {3} {4}",
     "expensive": "first minute costs {0}, threshold {1}: {2}",
     "channels": "{0} of {1} channels in use",
     "refused": "refused: {0}",
-    "order": "gateways in order ({0}): {1}",
 }
 
 
@@ -44,14 +43,15 @@ def trace_text(trace: Iterable[Sequence[Any]]) -> list[str]:
 def _sentence(code: str, values: list[Any]) -> str:
     if code == "gateway":
         gateway, verdict, *more = values
-        return f"gateway {gateway}: " + (f"prefix {more[0]} at {more[1]} {more[2]}" if more else verdict.replace("_", " "))
+        said = f"prefix {more[0]} at {more[1]} {more[2]}" if more else verdict.replace("_", " ")
+        return f"gateway {gateway}: {said}"
     if code == "price" and not values[1]:
         return f"price list {values[0]}: no row for the number"
     if code == "number" and not values[1]:
         return f"dialled {values[0]}: no number by the account's dial plan"
     if code == "caller":
-        said = {"kept": "its to show", "replaced": f"not allowed, replaced by {values[1]}", "not_allowed": "not allowed"}
-        return f"caller shows {values[0] or 'nothing'}: {said[values[2]]}"
+        said = f"not allowed, replaced by {values[1]}" if values[2] == "replaced" else _VERDICTS[values[2]]
+        return f"caller shows {values[0] or 'nothing'}: {said}"
     if code == "order":
         return f"gateways in order ({values[0]}): {', '.join(values[1:])}"
     return _WORDS[code].format(*values)

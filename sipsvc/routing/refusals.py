@@ -27,4 +27,5 @@ REFUSALS: dict[str, Refusal] = {
     "no_route": Refusal(404, "Not Found", "No gateway serves this destination"),
     "channels_full": Refusal(486, "Busy Here", "All channels of this account are in use"),
     "draining": Refusal(503, "Service Unavailable", "The server is being restarted"),
+    "log_full": Refusal(503, "Service Unavailable", "The server cannot record calls"),
 }

@@ -94,4 +94,3 @@ class Layer:
             via.sent_by,
             method,
         )
-

@@ -1,0 +1,175 @@
+"""The command line: `sipsvc serve | check-config | load | explain | deliver | demo-…`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import orjson
+import typer
+
+from sipsvc import __version__
+from sipsvc.errors import ConfigError, SipsvcError
+from sipsvc.settings import load as load_settings
+
+app = typer.Typer(
+    name="sipsvc",
+    help="SIP routing, authorization and rating for people who resell telephony.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Config = Annotated[str | None, typer.Option("--config", help="TOML file; default: SIPSVC_CONFIG, else built-in values")]
+
+
+@app.command()
+def serve(
+    config: Config = None,
+    demo: Annotated[Path | None, typer.Option(help="bundle to load when the catalogue is still empty")] = None,
+) -> None:
+    """Serve SIP and the management API until Ctrl-C."""
+    from sipsvc.serve import serve as run
+
+    raise typer.Exit(run(load_settings(config), config, demo))
+
+
+@app.command("check-config")
+def check_config(
+    config: Config = None,
+    bundle: Annotated[Path | None, typer.Option(help="also check this bundle")] = None,
+) -> None:
+    """Check a configuration (and a bundle) without touching anything; exits 2 naming key, value and reason."""
+    from sipsvc.store.bundle import load_bundle
+
+    faults: list[tuple[str, object, str]] = []
+    try:
+        load_settings(config)
+    except ConfigError as error:
+        faults += error.faults
+    if bundle is not None:
+        try:
+            load_bundle(bundle)
+        except ConfigError as error:
+            faults += error.faults
+    if faults:
+        raise ConfigError(faults)
+    print("configuration is good")
+
+
+@app.command()
+def load(file: Annotated[Path, typer.Argument(help="bundle (TOML)")], config: Config = None) -> None:
+    """Replace the whole catalogue by a bundle; a running server takes it up at its next start."""
+    from sipsvc.firstrun import load as store
+
+    version, passwords = store(load_settings(config), file)
+    for user, password in passwords.items():
+        print(f"made for {user}: password {password} (shown this once)")
+    print(f"catalogue version {version} stored")
+
+
+@app.command()
+def explain(
+    customer: Annotated[str, typer.Argument(help="customer id")],
+    dialled: Annotated[str, typer.Argument(help="number as it would be dialled")],
+    caller: Annotated[str, typer.Option(help="number the caller shows")] = "",
+    config: Config = None,
+    json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """How a call would be decided now, and why; nothing is dialled."""
+    from sipsvc.effects import Now
+    from sipsvc.routing.explain import explain as ask
+    from sipsvc.store.database import open_database
+    from sipsvc.store.snapshot import load_directory
+
+    settings = load_settings(config)
+    directory = load_directory(open_database(settings.data.url))
+    moment = Now(time.monotonic_ns(), time.time_ns() // 1_000_000)
+    answer = ask(directory, customer=customer, dialled=dialled, caller=caller, now=moment)
+    if json:
+        print(orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode())
+        return
+    print("\n".join(answer["trace_text"]))
+    for attempt in answer["attempts"]:
+        print(f"\n{attempt['name']}: INVITE {attempt['request_uri']}")
+        print("\n".join([f"From: {attempt['from'] or 'as it came'}", *attempt["headers"]]))
+
+
+@app.command()
+def deliver(config: Config = None) -> None:
+    """Deliver CDRs from the local log to the database (`serve` runs this by itself)."""
+    from sipsvc.cdr.deliver import main as run
+    from sipsvc.observe import configure
+
+    settings = load_settings(config)
+    configure(settings.log.level, settings.log.format)
+    run(settings)
+
+
+@app.command("demo-gateway")
+def demo_gateway(
+    listen: Annotated[str, typer.Option(help="HOST:PORT")] = "127.0.0.1:5081",
+    behaviour: Annotated[str, typer.Option(help="answer, fail, busy or silent")] = "answer",
+    name: Annotated[str, typer.Option(help="shown in its output")] = "gateway",
+) -> None:
+    """A small answering gateway: a test aid, not a product."""
+    from sipsvc.demo.gateway import run
+
+    raise typer.Exit(run(listen, behaviour, name))
+
+
+@app.command("demo-call")
+def demo_call(
+    to: Annotated[str, typer.Option(help="number to call")] = "",
+    fail: Annotated[str, typer.Option(help="`first` or `all`: gateways that answer 503")] = "",
+    talk: Annotated[float, typer.Option(help="seconds of conversation")] = 1.5,
+    config: Config = None,
+) -> None:
+    """Place a real call through the running demo server and show its ladder, decision and price: a test aid."""
+    from sipsvc.demo.call import run
+
+    raise typer.Exit(run(load_settings(config).data.dir, to=to, fail=fail, talk=talk))
+
+
+@app.command("demo-load")
+def demo_load(
+    rate: Annotated[int, typer.Option(help="calls a second")] = 100,
+    calls: Annotated[int, typer.Option(help="calls in all")] = 2000,
+    kill: Annotated[bool, typer.Option("--kill", help="kill -9 the server in the middle and start it again")] = False,
+) -> None:
+    """Load a server of its own with SIPp and compare answers with CDRs: a test aid."""
+    from sipsvc.demo.load import run
+
+    raise typer.Exit(run(rate, calls, kill=kill))
+
+
+def _version(value: bool) -> None:
+    if value:
+        print(f"sipsvc {__version__} (pure Python)")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="print it")] = False,
+) -> None:
+    """SIP routing, authorization and rating for people who resell telephony."""
+
+
+def main() -> None:
+    """Errors made on purpose are told in a line each; the exit status of a bad configuration is 2."""
+    try:
+        app()
+    except ConfigError as error:
+        for where, value, reason in error.faults:
+            print(f"{where} = {value!r}: {reason}", file=sys.stderr)
+        sys.exit(2)
+    except SipsvcError as error:
+        print(f"sipsvc: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

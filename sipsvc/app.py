@@ -1,0 +1,199 @@
+"""The SIP worker: the one place that knows sockets, the engine and the log together."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from sipsvc.cdr.log import LogFull, LogWriter, open_calls
+from sipsvc.directory import Directory
+from sipsvc.effects import Flow, Now, WriteCdr
+from sipsvc.engine import Engine
+from sipsvc.observe import get_logger
+from sipsvc.settings import Settings
+from sipsvc.transport import UdpListener
+
+# A timer that fires this much late hurts nobody; re-arming for less would cost more than it gives.
+TIMER_GRAIN_NS = 1_000_000
+REPORT_EVERY_S = 60.0
+LOG_RETRY_S = 0.5
+
+
+def now() -> Now:
+    return Now(time.monotonic_ns(), time.time_ns() // 1_000_000)
+
+
+class Worker:
+    """Binds in the constructor (raises OSError), serves from `start` to `stop`."""
+
+    def __init__(self, settings: Settings, directory: Directory, secret: bytes) -> None:
+        self._log = get_logger("sip")
+        self._listeners = [UdpListener(host, port) for host, port in settings.sip.listeners()]
+        self._engine = Engine(directory, hosts=tuple(settings.sip.advertised()), secret=secret, random_bytes=os.urandom)
+        self._folder: Path = settings.data.dir / "cdr"
+        self._writer: LogWriter | None = None
+        self._unwritten: list[tuple[dict[str, Any], int, bool]] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._armed = 0
+        self._retry: asyncio.TimerHandle | None = None
+        self._reported: dict[str, int] = {}
+
+    @property
+    def live_calls(self) -> int:
+        return self._engine.live_calls
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Bring back the calls of before, then listen. Raises LogLocked or LogFull."""
+        self._loop = loop
+        # The log's rotation carries open calls over, so they are read before it is opened.
+        unfinished = open_calls(self._folder) if self._folder.exists() else []
+        self._writer = LogWriter(self._folder, lambda seq: self._from_thread(seq))
+        self._engine.restore(unfinished, now())
+        if unfinished:
+            self._log.info("calls_restored", records=len(unfinished), up=self._engine.live_calls)
+        for index, listener in enumerate(self._listeners):
+            listener.start(loop, self._receiver(index), self._carry_out)
+        self._carry_out()
+        loop.call_later(REPORT_EVERY_S, self._report)
+
+    async def drain(self, patience_s: float) -> bool:
+        """Take no new calls and wait until those in set-up are through; False when `patience_s` ran out."""
+        self._engine.drain(now())
+        deadline = time.monotonic() + patience_s
+        while not (self._engine.idle and not self._unwritten):
+            if time.monotonic() > deadline:
+                return False
+            await asyncio.sleep(0.05)
+        return True
+
+    def stop(self) -> None:
+        """Close sockets and log; what was written is on disk."""
+        for listener in self._listeners:
+            listener.close()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._carry_out()
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+        self._report()
+
+    def _receiver(self, index: int) -> Any:
+        engine, flows = self._engine, {}  # type: ignore[var-annotated]  # (host, port) -> Flow
+
+        def receive(data: bytes, host: str, port: int) -> None:
+            flow = flows.get((host, port))
+            if flow is None:
+                if len(flows) > 10_000:
+                    flows.clear()
+                flow = flows[host, port] = Flow("UDP", host, port, index)
+            try:
+                engine.receive(data, flow, now())
+            except Exception as error:  # a fault of ours must not cost the worker (SIP-3)
+                engine.count("internal_error")
+                self._log.error("internal_error", source=f"{host}:{port}", error=repr(error), message=data[:200])
+
+        return receive
+
+    def _carry_out(self) -> None:
+        """Records into the log first, then the datagrams (law 8); then see when to wake up next."""
+        effects = self._engine.take()
+        if effects:
+            sends = []
+            records = self._unwritten
+            for effect in effects:
+                if isinstance(effect, WriteCdr):
+                    records.append((effect.record, effect.seq, effect.wait))
+                else:
+                    sends.append(effect)
+            if records:
+                self._write()
+            for data, flow, ref in sends:
+                if not self._listeners[flow.listener].send(data, flow.host, flow.port) and ref and self._loop:
+                    self._loop.call_soon(self._send_failed, ref)
+        due = self._engine.next_timer()
+        if due is not None and (self._timer is None or due < self._armed - TIMER_GRAIN_NS):
+            if self._timer is not None:
+                self._timer.cancel()
+            if self._loop is not None and self._writer is not None:
+                self._armed = due
+                self._timer = self._loop.call_later(max(0, due - time.monotonic_ns()) / 1e9, self._on_timer)
+
+    def _write(self) -> None:
+        """What the log does not take is kept and tried again; until it does, no new call is admitted."""
+        if self._writer is None:
+            return
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        records, self._unwritten = self._unwritten, []
+        try:
+            self._writer.append(records)
+        except LogFull as full:
+            self._unwritten = records[full.written :]
+            if not self._engine.log_full:
+                self._log.error("log_full", error=str(full), waiting=len(self._unwritten))
+                self._engine.log_full = True
+            if self._loop is not None:
+                self._retry = self._loop.call_later(LOG_RETRY_S, self._write)
+            records = records[: full.written]
+        else:
+            if self._engine.log_full:
+                self._log.info("log_writable")
+                self._engine.log_full = False
+        for record, _, _ in records:
+            if record["kind"] == "end":
+                self._log.info("call", **_summary(record))
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        try:
+            self._engine.handle_timer(now())
+        except Exception as error:  # as in `receive`
+            self._engine.count("internal_error")
+            self._log.error("internal_error", error=repr(error))
+        self._carry_out()
+
+    def _from_thread(self, seq: int) -> None:
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._durable, seq)
+
+    def _durable(self, seq: int) -> None:
+        self._engine.durable(seq, now())
+        self._carry_out()
+
+    def _send_failed(self, ref: str) -> None:
+        self._engine.send_failed(ref, now())
+        self._carry_out()
+
+    def _report(self) -> None:
+        """What was dropped, refused or challenged without a CDR, once a minute and only if there was any."""
+        counters = self._engine.counters
+        fresh = {code: count - self._reported.get(code, 0) for code, count in counters.items()}
+        fresh = {code: count for code, count in fresh.items() if count}
+        if fresh:
+            self._log.info("turned_away", **fresh)
+            self._reported = dict(counters)
+        if self._loop is not None and self._writer is not None:
+            self._loop.call_later(REPORT_EVERY_S, self._report)
+
+
+def _summary(record: dict[str, Any]) -> dict[str, Any]:
+    """The one line a call has in the log."""
+    sell = record["sell"]
+    return {
+        "call_id": record["call_id"],
+        "cdr_id": record["cdr_id"],
+        "customer": record["customer"],
+        "code": record["code"],
+        "status": record["status"],
+        "gateway": record["gateway"],
+        "duration_ms": record["duration_ms"],
+        "amount": sell["amount"] if sell else None,
+        "hangup_by": record["hangup_by"],
+        "recovered": record["recovered"],
+    }

@@ -1,0 +1,94 @@
+"""What has to be there before the first call: schema, secret, an administrator's token, and a demo when asked."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+from sipsvc.errors import ConfigError
+from sipsvc.settings import Settings
+from sipsvc.store import catalogue, tokens
+from sipsvc.store.bundle import load_bundle
+from sipsvc.store.database import migrate, open_database
+
+SECRET_BYTES = 32
+
+
+class Made(NamedTuple):
+    """What exists now and can be shown only once: passwords by username, and the administrator's token or ""."""
+
+    passwords: dict[str, str]
+    token: str
+
+
+def prepare(settings: Settings, demo: Path | None) -> tuple[Engine, bytes, Made]:
+    """Migrate the database, load `demo` into an empty catalogue. Raises ConfigError."""
+    folder = settings.data.dir
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        secret = _secret(folder / "secret")
+    except OSError as error:
+        raise ConfigError([("data.dir", str(folder), error.strerror or "cannot be used")]) from None
+    migrate(settings.data.url)
+    engine = open_database(settings.data.url)
+    passwords: dict[str, str] = {}
+    token = ""
+    with Session(engine) as session, session.begin():
+        if demo is not None and catalogue.version(session) == 0:
+            bundle = load_bundle(demo)
+            passwords = bundle.made_passwords
+            catalogue.replace(session, bundle)
+        if not tokens.has_admin(session):
+            token = tokens.create_admin(session)
+    if demo is not None and (passwords or token):
+        _write_credentials(settings, passwords, token)
+    return engine, secret, Made(passwords, token)
+
+
+def load(settings: Settings, path: Path) -> tuple[int, dict[str, str]]:
+    """Store a bundle whole or not at all: the new catalogue version and the passwords made. Raises ConfigError."""
+    bundle = load_bundle(path)
+    settings.data.dir.mkdir(parents=True, exist_ok=True)
+    migrate(settings.data.url)
+    with Session(open_database(settings.data.url)) as session, session.begin():
+        return catalogue.replace(session, bundle), bundle.made_passwords
+
+
+def _secret(path: Path) -> bytes:
+    """Made once: nonces and Record-Route tokens of before a restart stay good."""
+    if not path.exists():
+        private(path, os.urandom(SECRET_BYTES))
+    secret = path.read_bytes()
+    if len(secret) != SECRET_BYTES:
+        raise ConfigError([("data.dir", str(path), f"must hold {SECRET_BYTES} bytes; delete it to make a new one")])
+    return secret
+
+
+def _write_credentials(settings: Settings, passwords: dict[str, str], token: str) -> None:
+    """For `demo-call` on this machine; readable by its owner only."""
+    host, port = settings.sip.listeners()[0]
+    username = next(iter(passwords), "")
+    credentials = {
+        "username": username,
+        "password": passwords.get(username, ""),
+        "api_token": token,
+        "api_url": f"http://{settings.api.listen}",
+        "sip": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
+    }
+    private(settings.data.dir / "demo-credentials.json", json.dumps(credentials, indent=1).encode() + b"\n")
+
+
+def private(path: Path, content: bytes) -> None:
+    """Write a file that only its owner may read, whole or not at all."""
+    draft = path.with_name(path.name + ".new")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.rename(path)

@@ -1,0 +1,5 @@
+"""Sockets: datagrams in and out, in batches, nothing awaited."""
+
+from sipsvc.transport.udp import UdpListener
+
+__all__ = ["UdpListener"]
