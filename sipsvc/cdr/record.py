@@ -104,6 +104,8 @@ class End(TypedDict):
 
     kind: str
     cdr_id: str
+    call_id: str
+    customer: str
     end_at: int
     duration_ms: int | None
     status: int

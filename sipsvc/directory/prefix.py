@@ -23,11 +23,6 @@ class PriceRow(NamedTuple):
     increment: int
     origin: str = ""
 
-    @property
-    def per_minute(self) -> Decimal:
-        """The first 60 seconds, connection fee included: what "expensive" is measured on (SIP-26)."""
-        return self.rate + self.fee
-
 
 class PrefixTable:
     """Rows by prefix; several rows of one prefix differ in `origin`."""
@@ -37,14 +32,20 @@ class PrefixTable:
     def __init__(self, rows: Iterable[PriceRow]) -> None:
         """Raises ValueError when a (prefix, origin) pair stands twice."""
         table: dict[str, tuple[PriceRow, ...]] = {}
+        several: dict[str, dict[str, PriceRow]] = {}
         size = 0
         for row in rows:
-            there = table.get(row.prefix, ())
-            if any(other.origin == row.origin for other in there):
-                raise ValueError(f"prefix {row.prefix} origin {row.origin or 'any'} stands twice")
-            # Longest origin first, the row for any caller last.
-            table[row.prefix] = tuple(sorted((*there, row), key=lambda r: -len(r.origin))) if there else (row,)
             size += 1
+            if row.prefix not in table:
+                table[row.prefix] = (row,)
+                continue
+            origins = several.setdefault(row.prefix, {one.origin: one for one in table[row.prefix]})
+            if row.origin in origins:
+                raise ValueError(f"prefix {row.prefix} origin {row.origin or 'any'} stands twice")
+            origins[row.origin] = row
+        for prefix, origins in several.items():
+            # Longest origin first, the row for any caller last.
+            table[prefix] = tuple(sorted(origins.values(), key=lambda row: -len(row.origin)))
         self._rows = table
         self._lengths = tuple(sorted({len(prefix) for prefix in table}, reverse=True))
         self.size = size

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import re2  # type: ignore[import-untyped]
+import re2
 
 GROUP = re.compile(r"\\(?:([1-9][0-9]?)|(.?))", re.DOTALL)
 

@@ -9,6 +9,7 @@ from sipsvc.cdr.record import Answer, Attempt, End, Priced, Start
 from sipsvc.dialog import Half
 from sipsvc.directory import PriceRow
 from sipsvc.effects import Now
+from sipsvc.message import parse_name_addr, parse_uri
 from sipsvc.proxy import Call, Core, Phase
 from sipsvc.proxy.call import Tried, Who
 from sipsvc.rating import ZERO, Price, charge, half_up, text
@@ -36,7 +37,7 @@ def start(call: Call) -> Start:
         "source": f"{host}:{source.port}",
         "dialled": readable(call.dialled),
         "e164": decision.e164 if decision else "",
-        "caller": readable(call.caller.own),
+        "caller": readable(parse_uri(parse_name_addr(call.caller.own, "From").uri).user),
         "caller_shown": decision.caller if decision else "",
         "invite_at": call.invite_at,
         "directory": call.directory,

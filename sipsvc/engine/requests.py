@@ -39,7 +39,7 @@ class Requests:
         server = layer.server_for(request)
         method = request.method
         if method == "ACK":
-            if server is not None and server.state is not State.ACCEPTED:
+            if server is not None and server.state != State.ACCEPTED:
                 server.run(Event.ACK, now)
             else:
                 self._ack(request, now)

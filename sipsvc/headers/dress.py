@@ -12,14 +12,15 @@ from sipsvc.message.grammar import CONTROL
 class Caller(NamedTuple):
     """Who the call is shown as coming from, after the ownership rule (SIP-23).
 
-    `shown` is E.164 digits. `replaced` tells that From has to say so too. `private` is RFC 3323's `id`;
-    `host` the domain of the identities we write.
+    `shown` is E.164 digits. `replaced` tells that From may not stay as it is, `anonymous` that it says nothing.
+    `private` is RFC 3323's `id`; `host` the domain of the identities we write.
     """
 
     from_: NameAddr
     from_uri: Uri
     shown: str
     replaced: bool
+    anonymous: bool
     private: bool
     host: str
 
@@ -68,8 +69,11 @@ def dress(gateway: Gateway, e164: str, caller: Caller) -> Dress | None:
 
 def _from(gateway: Gateway, caller: Caller, prefixed: str) -> str:
     in_from = bool(gateway.caller_prefix) and "from" in gateway.caller_prefix_in
-    if caller.private or not (in_from or caller.replaced):
+    if caller.anonymous or not (in_from or caller.replaced):
         return ""
+    if caller.private and caller.replaced:
+        # Neither the number that is not its own nor the one it wants hidden (RFC 3323 §4.1).
+        return f'"Anonymous" <sip:anonymous@anonymous.invalid>{caller.from_.params}'
     user = prefixed if in_from else caller.shown
     host = caller.from_uri.host or caller.host
     port = f":{caller.from_uri.port}" if caller.from_uri.port else ""

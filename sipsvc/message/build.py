@@ -49,7 +49,7 @@ def stamp_via(request: Message, flow: Flow) -> None:
     wants_port = "rport" in via.params.lower()
     if not wants_port and via.host == flow.host:
         return
-    index = request.names.index("via")
+    index = request.index["via"]
     value = request.value_at(index)
     head, tail = _first_value(value)
     pieces = [
@@ -69,7 +69,7 @@ def _first_value(value: str) -> tuple[str, str]:
 
 def without_top_via(response: Message) -> tuple[list[str], list[str]]:
     """Lines and names of a response as it goes up: the first Via value taken off."""
-    index = response.names.index("via")
+    index = response.index["via"]
     _, tail = _first_value(response.value_at(index))
     if tail:
         lines = response.lines.copy()

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from sipsvc.errors import SipError
 from sipsvc.message.grammar import HOST, QUOTED
 
+# From, To and Via come again in every message of a dialog or transaction.
+MEMO = 8_192
 _WS = r"[ \t]*"
 _VIA = re.compile(
     rf"SIP{_WS}/{_WS}2\.0{_WS}/{_WS}([A-Za-z0-9\-]+)[ \t]+({HOST})(?:{_WS}:{_WS}([0-9]{{1,5}}))?{_WS}((?:;.*)?)\Z",
@@ -20,29 +23,23 @@ _LIST_SEPARATOR = re.compile(rf"({QUOTED}|<[^<>]*>)|,")
 
 
 class Via(NamedTuple):
-    """`port` 0 when absent; `params` begins with `;` or is ""."""
+    """`port` 0 when absent; `params` begins with `;` or is ""; `sent_by` is host:port for comparing."""
 
     transport: str
     host: str
     port: int
     params: str
     branch: str
-
-    @property
-    def sent_by(self) -> str:
-        return f"{self.host.lower()}:{self.port or 5060}"
+    sent_by: str
 
 
 class NameAddr(NamedTuple):
-    """`display` as it stood, quotes included; `params` are the header's, not the URI's."""
+    """`display` as it stood, quotes included; `params` are the header's, not the URI's; `tag` is one of them."""
 
     display: str
     uri: str
     params: str
-
-    @property
-    def tag(self) -> str:
-        return params_get(self.params, "tag") or ""
+    tag: str = ""
 
 
 def params_get(params: str, name: str) -> str | None:
@@ -55,15 +52,18 @@ def params_get(params: str, name: str) -> str | None:
     return None
 
 
+@lru_cache(maxsize=MEMO)
 def parse_via(value: str) -> Via:
     """One Via value. Raises SipError 400."""
     match = _VIA.match(value)
     if match is None:
         raise SipError(400, "Bad Via header")
     transport, host, port, params = match.groups()
-    return Via(transport.upper(), host, int(port) if port else 0, params, params_get(params, "branch") or "")
+    branch = params_get(params, "branch") or ""
+    return Via(transport.upper(), host, int(port or 0), params, branch, f"{host.lower()}:{port or 5060}")
 
 
+@lru_cache(maxsize=MEMO)
 def parse_name_addr(value: str, header: str) -> NameAddr:
     """One value of From, To, Contact, Route and their like. Raises SipError 400 naming `header`.
 
@@ -81,7 +81,7 @@ def parse_name_addr(value: str, header: str) -> NameAddr:
             raise SipError(400, f"Bad {header} header: URI needs angle brackets")
     if not uri or not _PARAMS.match(params):
         raise SipError(400, f"Bad {header} header")
-    return NameAddr(display, uri.strip(), params)
+    return NameAddr(display, uri.strip(), params, params_get(params, "tag") or "")
 
 
 def split_values(value: str) -> list[str]:

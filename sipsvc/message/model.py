@@ -14,12 +14,16 @@ class Message:
     request that should be answered with an error rather than served.
     """
 
-    __slots__ = ("_from", "_to", "_via", "body", "cseq", "fault", "lines", "method", "names", "reason", "status", "uri")
+    __slots__ = ("_from", "_to", "_via", "body", "call_id", "cseq", "fault", "index", "lines", "method", "names",
+                 "reason", "status", "uri")  # fmt: skip
 
     def __init__(self, lines: list[str], names: list[str], body: bytes) -> None:
         self.lines = lines
         self.names = names
+        # Where each name stands first.
+        self.index = dict(zip(reversed(names), range(len(names) - 1, -1, -1), strict=True))
         self.body = body
+        self.call_id = self.get("call-id") or ""
         self.method = ""
         self.uri = ""
         self.status = 0
@@ -41,14 +45,12 @@ class Message:
 
     def get(self, name: str) -> str | None:
         """The first value of `name` (canonical, lower case)."""
-        try:
-            return self.value_at(self.names.index(name))
-        except ValueError:
-            return None
+        index = self.index.get(name)
+        return None if index is None else self.value_at(index)
 
     def all(self, name: str) -> list[str]:
         """Every value of a list header, in order, several on one line told apart."""
-        if name not in self.names:
+        if name not in self.index:
             return []
         values: list[str] = []
         for index, here in enumerate(self.names):
@@ -80,7 +82,3 @@ class Message:
         if self._to is None:
             self._to = parse_name_addr(self.get("to") or "", "To")
         return self._to
-
-    @property
-    def call_id(self) -> str:
-        return self.get("call-id") or ""

@@ -18,6 +18,9 @@ from sipsvc.message.model import Message
 _CSEQ = re.compile(r"([0-9]{1,10})[ \t]+([A-Za-z0-9\-.!%*_+`'~]+)\Z")
 _STATUS = re.compile(r"SIP/2\.0 ([1-6][0-9][0-9]) ([^\r\n]*)\Z", re.IGNORECASE)
 _ONCE = ("from", "to", "call-id", "cseq", "max-forwards", "content-length", "content-type")
+_ONCE_OR_VIA = ("via", *_ONCE)
+_REQUIRED = frozenset(("via", "from", "to", "call-id", "cseq"))
+_known = KNOWN_NAMES.get
 _HEADER_LABELS = {"from": "From", "to": "To", "call-id": "Call-ID", "cseq": "CSeq", "via": "Via"}
 
 
@@ -33,17 +36,12 @@ def parse(data: bytes) -> Message:
     text = head.decode("latin-1")
     lines = text.split("\r\n") if "\r\n " not in text and "\r\n\t" not in text else LINE_END.split(text)
     start = lines.pop(0)
-    names: list[str] = []
     fault: SipError | None = None
-    for line in lines:
-        name = KNOWN_NAMES.get(line[: line.find(":")])
-        if name is None:
-            before, colon, _ = line.partition(":")
-            name = canonical(before) if colon else ""
-            if not name:
-                fault = SipError(400, "Bad header line")
-        names.append(name)
+    names = [_known(line[: line.find(":")]) or _unusual_name(line) for line in lines]
     message = Message(lines, names, body)
+    seen = message.index
+    if "" in seen:
+        fault = SipError(400, "Bad header line")
     if start[:4].upper() == "SIP/":
         _response_line(message, start)
     else:
@@ -53,15 +51,22 @@ def parse(data: bytes) -> Message:
         fault = fault or SipError(400, "No empty line after the headers")
     if len(lines) > MAX_HEADERS:
         fault = SipError(400, "Too many headers")
-    for required in ("via", "from", "to", "call-id", "cseq"):
-        if required not in names:
-            raise MessageDropped(f"no_{required}")
-    fault = fault or _cseq(message) or _once(message) or _length(message) or _views(message)
+    if not seen.keys() >= _REQUIRED:
+        raise MessageDropped(f"no_{next(name for name in _ONCE_OR_VIA if name not in seen)}")
+    if len(seen) < len(names):
+        fault = fault or _once(message)
+    fault = fault or _cseq(message) or _length(message) or _views(message)
     if fault is not None:
         if message.status:
             raise MessageDropped("broken_response")
         message.fault = fault
     return message
+
+
+def _unusual_name(line: str) -> str:
+    """The canonical name of a header we do not know by its spelling, "" for what is no header."""
+    before, colon, _ = line.partition(":")
+    return canonical(before) if colon else ""
 
 
 def _request_line(message: Message, start: str) -> SipError | None:
@@ -91,7 +96,7 @@ def _response_line(message: Message, start: str) -> None:
 def _bare_characters(text: str) -> SipError | None:
     """A CR or LF that ends no line, or a NUL, could end one for somebody behind us."""
     ends = text.count("\r\n")
-    if text.count("\r") != ends or text.count("\n") != ends or "\x00" in text:
+    if text.count("\n") != ends or text.count("\r") != ends or "\x00" in text:
         return SipError(400, "Bare CR, LF or NUL in a header")
     return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from sipsvc.errors import SipError
@@ -38,6 +39,7 @@ class Uri(NamedTuple):
         return f"{self.scheme}:{at}{self.host}{port}{self.params}{self.headers}"
 
 
+@lru_cache(maxsize=8_192)
 def parse_uri(text: str) -> Uri:
     """Raises SipError 400 when `text` is no URI, 416 when its scheme is none of ours."""
     match = _SIP.match(text)

@@ -33,6 +33,13 @@ def charge(duration_ms: int | None, row: PriceRow, minimum: Decimal = ZERO) -> C
     return Charge(billed, half_up(max(raw, minimum)))
 
 
+def first_minute(row: PriceRow) -> Decimal:
+    """What the first 60 seconds cost, connection fee included: the measure of "expensive" (SIP-26, TP-4)."""
+    if row.initial <= 60 and (60 - row.initial) % row.increment == 0:
+        return row.rate + row.fee
+    return charge(60_000, row).amount
+
+
 class Price(NamedTuple):
     """A price as it was settled for one call: the row, its list's currency and the call's least charge."""
 

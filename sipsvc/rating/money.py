@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import ROUND_HALF_UP, Context, Decimal
+from functools import lru_cache
 
 PLACES = Decimal("0.000001")
 ZERO = Decimal("0.000000")
@@ -15,6 +16,7 @@ def half_up(amount: Decimal) -> Decimal:
     return amount.quantize(PLACES, rounding=ROUND_HALF_UP, context=CONTEXT)
 
 
+@lru_cache(maxsize=4_096)
 def text(amount: Decimal) -> str:
     """As it stands in JSON and CDRs: always six places, never an exponent."""
     return f"{half_up(amount):f}"

@@ -9,8 +9,9 @@ from sipsvc.effects import Now
 from sipsvc.errors import SipError
 from sipsvc.headers import Caller, Dress, dress
 from sipsvc.message import NameAddr, Uri, parse_uri
+from sipsvc.rating import first_minute
 from sipsvc.routing.number import e164
-from sipsvc.routing.policy import blocked, caller_id
+from sipsvc.routing.policy import ANONYMOUS, blocked, caller_id
 
 
 class CallFacts(NamedTuple):
@@ -95,17 +96,20 @@ def decide(directory: Directory, call: CallFacts, live: Live, now: Now) -> Decis
         trace.append(("price", pricelist.id, ""))
         return refuse("no_price")
     trace.append(("price", pricelist.id, sell.prefix, str(sell.rate), str(sell.fee), pricelist.currency))
-    if pricelist.expensive_at is not None and sell.per_minute >= pricelist.expensive_at:
-        verdict = "lifted" if customer.allow_expensive else "refused"
-        trace.append(("expensive", str(sell.per_minute), str(pricelist.expensive_at), verdict))
-        if not customer.allow_expensive:
-            return refuse("dest_expensive")
+    if pricelist.expensive_at is not None:
+        minute = first_minute(sell)
+        if minute >= pricelist.expensive_at:
+            verdict = "lifted" if customer.allow_expensive else "refused"
+            trace.append(("expensive", str(minute), str(pricelist.expensive_at), verdict))
+            if not customer.allow_expensive:
+                return refuse("dest_expensive")
     if customer.max_channels:
         trace.append(("channels", live.channels, customer.max_channels))
         if live.channels >= customer.max_channels:
             return refuse("channels_full")
-    caller = Caller(call.from_, from_uri, shown, replaced, "id" in call.privacy.lower(), call.host)
-    attempts = _candidates(directory, pricelist.strategy, number, caller, trace)
+    anonymous = from_uri.user.lower() in ANONYMOUS
+    caller = Caller(call.from_, from_uri, shown, replaced, anonymous, "id" in call.privacy.lower(), call.host)
+    attempts = _candidates(directory, pricelist, number, caller, trace)
     if not attempts:
         return refuse("no_route")
     trace.append(("order", pricelist.strategy, *(attempt.gateway.id for attempt in attempts)))
@@ -113,9 +117,12 @@ def decide(directory: Directory, call: CallFacts, live: Live, now: Now) -> Decis
 
 
 def _candidates(
-    directory: Directory, strategy: str, number: str, caller: Caller, trace: list[tuple[Any, ...]]
+    directory: Directory, pricelist: PriceList, number: str, caller: Caller, trace: list[tuple[Any, ...]]
 ) -> tuple[Attempt, ...]:
-    """Gateways that serve the number, in the order they are to be tried (SIP-28). Equals go by id."""
+    """Gateways that serve the number, in the order they are to be tried (SIP-28). Equals go by id.
+
+    Prices in another currency than the price list's cannot be compared: those gateways come last.
+    """
     found: list[tuple[Any, Attempt]] = []
     for gateway in directory.gateways.values():
         if not gateway.enabled:
@@ -130,9 +137,9 @@ def _candidates(
             trace.append(("gateway", gateway.id, "rewritten_to_nothing"))
             continue
         trace.append(("gateway", gateway.id, "serves", buy.prefix, str(buy.rate), gateway.currency))
-        price = buy.per_minute
-        first: tuple[Any, Any] = (price, gateway.priority)
-        order = (*(reversed(first) if strategy == "priority" else first), gateway.id)
+        price = (gateway.currency != pricelist.currency, first_minute(buy))
+        by_priority = pricelist.strategy == "priority"
+        order = (gateway.priority, price, gateway.id) if by_priority else (price, gateway.priority, gateway.id)
         found.append((order, Attempt(gateway, clothes, buy)))
     found.sort(key=lambda one: one[0])
     return tuple(attempt for _, attempt in found)

@@ -40,7 +40,7 @@ class ClientTransaction(TimerTarget):
         self.request = request
         self.flow = flow
         self.user = user
-        self.state = State.TRYING
+        self.state: int = State.TRYING
         self.interval = layer.t1
         self.retransmit: Timer | None = None
         self.timeout: Timer | None = None
@@ -65,55 +65,55 @@ class ClientTransaction(TimerTarget):
         self.layer.forget_client(self)
 
     def on_timer(self, kind: int, now: Now) -> None:
-        self.run(Event(kind), None, now)
+        self.run(kind, None, now)
 
     def receive(self, response: Message, now: Now) -> None:
         status = response.status
         event = Event.PROVISIONAL if status < 200 else Event.SUCCESS if status < 300 else Event.FAILURE
         self.run(event, response, now)
 
-    def run(self, event: Event, response: Message | None, now: Now) -> None:
+    def run(self, event: int, response: Message | None, now: Now) -> None:
         row = (INVITE_CLIENT if self.invite else OTHER_CLIENT).get((self.state, event))
         if row is None:
             return
         self.state = row[0]
         layer = self.layer
         for action in row[1]:
-            if action is Do.PASS:
+            if action == Do.PASS:
                 assert response is not None
                 self.user.on_response(self, response, now)
-            elif action is Do.SEND:
+            elif action == Do.SEND:
                 layer.send(self.request, self.flow, self.key)
                 layer.retransmitted += 1
-            elif action is Do.BACKOFF:
+            elif action == Do.BACKOFF:
                 self.interval *= 2
                 if not self.invite:
                     self.interval = min(self.interval, layer.t2)
                 self.retransmit = layer.timers.set(now.mono + self.interval, self, Event.RETRANSMIT)
-            elif action is Do.STEADY:
+            elif action == Do.STEADY:
                 layer.timers.cancel(self.retransmit)
                 self.retransmit = layer.timers.set(now.mono + layer.t2, self, Event.RETRANSMIT)
-            elif action is Do.QUIET:
+            elif action == Do.QUIET:
                 layer.timers.cancel(self.retransmit)
-                if self.invite or self.state is not State.PROCEEDING:
+                if self.invite or self.state != State.PROCEEDING:
                     layer.timers.cancel(self.timeout)
-            elif action is Do.ACK:
+            elif action == Do.ACK:
                 assert response is not None
                 if not self.ack:
                     self.ack = ack_for(self.request, response)
                 layer.send(self.ack, self.flow, "")
-            elif action is Do.LINGER:
+            elif action == Do.LINGER:
                 # Timer D and M are 64·T1; K is T4.
                 wait = 64 * layer.t1 if self.invite else layer.t4
                 self.linger = layer.timers.set(now.mono + wait, self, Event.LINGER)
-            elif action is Do.EXPIRED:
+            elif action == Do.EXPIRED:
                 layer.timers.cancel(self.retransmit)
                 self.user.on_no_response(self, False, now)
-            elif action is Do.FAILED:
+            elif action == Do.FAILED:
                 layer.timers.cancel(self.retransmit)
                 layer.timers.cancel(self.timeout)
                 self.user.on_no_response(self, True, now)
-            elif action is Do.END:
+            elif action == Do.END:
                 layer.forget_client(self)
 
 

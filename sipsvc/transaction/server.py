@@ -36,7 +36,7 @@ class ServerTransaction(TimerTarget):
         self.request = request
         self.flow = flow
         self.invite = request.method == "INVITE"
-        self.state = State.TRYING
+        self.state: int = State.TRYING
         self.last = b""
         self.interval = layer.t1
         self.retransmit: Timer | None = None
@@ -62,33 +62,33 @@ class ServerTransaction(TimerTarget):
         self.layer.forget_server(self)
 
     def on_timer(self, kind: int, now: Now) -> None:
-        self.run(Event(kind), now)
+        self.run(kind, now)
 
-    def run(self, event: Event, now: Now) -> None:
+    def run(self, event: int, now: Now) -> None:
         row = (INVITE_SERVER if self.invite else OTHER_SERVER).get((self.state, event))
         if row is None:
             return
         self.state = row[0]
         layer = self.layer
         for action in row[1]:
-            if action is Do.SEND:
+            if action == Do.SEND:
                 layer.send(self.last, self.flow, "")
-                if event is Event.REQUEST or event is Event.RETRANSMIT:
+                if event == Event.REQUEST or event == Event.RETRANSMIT:
                     layer.retransmitted += 1
-            elif action is Do.BACKOFF:
-                if event is Event.FAILURE:
+            elif action == Do.BACKOFF:
+                if event == Event.FAILURE:
                     self.timeout = layer.timers.set(now.mono + 64 * layer.t1, self, Event.TIMEOUT)
                 else:
                     self.interval = min(self.interval * 2, layer.t2)
                 self.retransmit = layer.timers.set(now.mono + self.interval, self, Event.RETRANSMIT)
-            elif action is Do.QUIET:
+            elif action == Do.QUIET:
                 layer.timers.cancel(self.retransmit)
                 layer.timers.cancel(self.timeout)
-            elif action is Do.LINGER:
+            elif action == Do.LINGER:
                 # Timers J and L are 64·T1; I is T4.
-                wait = layer.t4 if event is Event.ACK else 64 * layer.t1
+                wait = layer.t4 if event == Event.ACK else 64 * layer.t1
                 self.linger = layer.timers.set(now.mono + wait, self, Event.LINGER)
-            elif action is Do.EXPIRED:
+            elif action == Do.EXPIRED:
                 layer.timers.cancel(self.retransmit)
-            elif action is Do.END:
+            elif action == Do.END:
                 layer.forget_server(self)

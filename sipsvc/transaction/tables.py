@@ -7,44 +7,45 @@ Over an unreliable transport only, for now.
 
 from __future__ import annotations
 
-from enum import IntEnum
+from typing import Final
 
 
-class State(IntEnum):
-    TRYING = 0  # "Calling" for an INVITE client, "Proceeding" without a response for an INVITE server
-    PROCEEDING = 1
-    ACCEPTED = 2
-    COMPLETED = 3
-    CONFIRMED = 4
-    TERMINATED = 5
+class State:
+    TRYING: Final = 0  # "Calling" for an INVITE client, "Proceeding" without a response for an INVITE server
+    PROCEEDING: Final = 1
+    ACCEPTED: Final = 2
+    COMPLETED: Final = 3
+    CONFIRMED: Final = 4
+    TERMINATED: Final = 5
 
 
-class Event(IntEnum):
-    PROVISIONAL = 0
-    SUCCESS = 1
-    FAILURE = 2
-    RETRANSMIT = 3  # timer A, E or G
-    TIMEOUT = 4  # timer B, F or H
-    LINGER = 5  # timer D, I, J, K, L or M
-    REQUEST = 6  # the request came again
-    ACK = 7
-    ERROR = 8  # the transport could not send
+class Event:
+    PROVISIONAL: Final = 0
+    SUCCESS: Final = 1
+    FAILURE: Final = 2
+    RETRANSMIT: Final = 3  # timer A, E or G
+    TIMEOUT: Final = 4  # timer B, F or H
+    LINGER: Final = 5  # timer D, I, J, K, L or M
+    REQUEST: Final = 6  # the request came again
+    ACK: Final = 7
+    ERROR: Final = 8  # the transport could not send
 
 
-class Do(IntEnum):
-    PASS = 0  # hand the response to the user of a client transaction
-    SEND = 1  # send what was sent before once more
-    BACKOFF = 2  # set the retransmission timer anew, doubled (capped at T2 where the RFC caps it)
-    STEADY = 3  # retransmit every T2 from now on (timer E after a 1xx)
-    QUIET = 4  # no more retransmissions
-    ACK = 5  # acknowledge the final response
-    LINGER = 6  # keep the state for the straggler's time
-    EXPIRED = 7  # tell the user that no final response, or no ACK, came
-    FAILED = 8  # tell the user that it could not be sent
-    END = 9  # forget the transaction
+class Do:
+    PASS: Final = 0  # hand the response to the user of a client transaction
+    SEND: Final = 1  # send what was sent before once more
+    BACKOFF: Final = 2  # set the retransmission timer anew, doubled (capped at T2 where the RFC caps it)
+    STEADY: Final = 3  # retransmit every T2 from now on (timer E after a 1xx)
+    QUIET: Final = 4  # no more retransmissions
+    ACK: Final = 5  # acknowledge the final response
+    LINGER: Final = 6  # keep the state for the straggler's time
+    EXPIRED: Final = 7  # tell the user that no final response, or no ACK, came
+    FAILED: Final = 8  # tell the user that it could not be sent
+    END: Final = 9  # forget the transaction
 
 
-Table = dict[tuple[State, Event], tuple[State, tuple[Do, ...]]]
+# (state, event) -> (next state, what to do); plain numbers, for each message looks one up
+Table = dict[tuple[int, int], tuple[int, tuple[int, ...]]]
 S, E, D = State, Event, Do
 
 # §17.1.1.2 figure 5, RFC 6026 §8.4
