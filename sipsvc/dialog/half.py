@@ -19,23 +19,33 @@ class Half:
 
     __slots__ = ("contact", "cseq", "flow", "other", "own", "pinned", "routes")
 
-    def __init__(self, flow: Flow, own: str, other: str, *, pinned: bool, cseq: int = 0) -> None:
+    def __init__(self, flow: Flow, own: str, other: str, contact: str, *, pinned: bool, cseq: int = 0) -> None:
+        """`contact` serves until a message of this side brings a better one."""
         self.flow = flow
         self.own = own
         self.other = other
-        self.contact = ""
+        self.contact = contact
         self.routes: list[str] = []
         self.cseq = cseq
         self.pinned = pinned
 
     def refresh(self, message: Message) -> None:
         """Take the remote target from a request or 2xx of this side (RFC 3261 §12.2)."""
-        contact = message.get("contact")
-        if contact and contact != "*":
+        for contact in message.all("contact")[:1]:
             try:
-                self.contact = parse_name_addr(contact, "Contact").uri
+                uri = parse_name_addr(contact, "Contact").uri
+                parse_uri(uri)
             except SipError:
                 return  # what was known before serves on; a broken Contact reaches nobody
+            self.contact = uri
+
+    def address(self) -> tuple[str, list[str]]:
+        """Request-URI and Route lines of a request for this side (RFC 3261 §12.2.1.1, strict routers included)."""
+        routes = self.routes
+        if routes and "lr" not in parse_name_addr(routes[0], "Route").uri.lower().split(";")[1:]:
+            strict = parse_name_addr(routes[0], "Route").uri
+            return strict, [*(f"Route: {route}" for route in routes[1:]), f"Route: <{self.contact}>"]
+        return self.contact, [f"Route: {route}" for route in routes]
 
     def target(self) -> Flow:
         """Where to send a request for this side."""
@@ -62,10 +72,10 @@ class Half:
             Flow(transport, host, port, listener),
             record["own"],
             record["other"],
+            record["contact"],
             pinned=record["pinned"],
             cseq=record["cseq"],
         )
-        half.contact = record["contact"]
         half.routes = list(record["routes"])
         return half
 

@@ -85,7 +85,8 @@ class Admission:
     def _call(self, request: Message, uri: Uri, flow: Flow, who: Identity, now: Now) -> Call:
         core = self.core
         own = request.get("from") or ""
-        half = Half(flow, own, request.get("to") or "", pinned=True, cseq=request.cseq)
+        host = f"[{flow.host}]" if ":" in flow.host else flow.host
+        half = Half(flow, own, request.get("to") or "", f"sip:{host}:{flow.port}", pinned=True, cseq=request.cseq)
         half.refresh(request)
         half.routes = request.all("record-route")
         orphan = self.orphans.get((request.call_id, request.from_.tag, request.cseq))

@@ -101,7 +101,7 @@ class Engine(Observer):
             (answers if record["kind"] == "answer" else starts)[record["cdr_id"]] = record
         for cdr_id, first in starts.items():
             if cdr_id in answers:
-                journal.revive(self.core, first, answers[cdr_id], now).recovered = True
+                journal.revive(self.core, first, answers[cdr_id], now)
             else:
                 Orphan(self.admission, first, now)
 

@@ -10,7 +10,7 @@ from sipsvc.dialog import Half
 from sipsvc.directory import PriceRow
 from sipsvc.effects import Now
 from sipsvc.message import parse_name_addr, parse_uri
-from sipsvc.proxy import Call, Core, Phase
+from sipsvc.proxy import Call, Core
 from sipsvc.proxy.call import Tried, Who
 from sipsvc.rating import ZERO, Price, charge, half_up, text
 
@@ -131,7 +131,7 @@ def lost(record: dict[str, Any], now: Now) -> End:
     }
 
 
-def revive(core: Core, first: dict[str, Any], answered: dict[str, Any], now: Now) -> Call:
+def revive(core: Core, first: dict[str, Any], answered: dict[str, Any], now: Now) -> None:
     """A call that was up when the server stopped, as it was (law 8)."""
     call = Call(
         core,
@@ -166,10 +166,9 @@ def revive(core: Core, first: dict[str, Any], answered: dict[str, Any], now: Now
         if attempt["gateway"] == answered["gateway"]:
             tried.buy = _price(answered["buy"])
             call.winner = tried
+    call.revived = True
     core.admit(call)
     core.up(call, now)
-    assert call.phase is Phase.UP
-    return call
 
 
 def _attempts(call: Call) -> list[Attempt]:

@@ -10,7 +10,7 @@ from sipsvc.effects import Flow, Now
 from sipsvc.engine.admission import Admission, Challenged
 from sipsvc.errors import MessageDropped, SipError
 from sipsvc.headers import max_forwards
-from sipsvc.message import Message, parse_name_addr, parse_uri
+from sipsvc.message import Message, parse_name_addr, parse_uri, parse_via
 from sipsvc.message.build import REASONS, response, stamp_via, warning
 from sipsvc.proxy import Call, Core, acknowledge, inside
 from sipsvc.transaction.tables import Event, State
@@ -64,24 +64,32 @@ class Requests:
         if hops == 0:
             raise SipError(483, "Too Many Hops", "too_many_hops")
         if request.to.tag:
-            call, sender = self._dialog(request)
-            inside(self.core, call, sender, request, flow, now)
+            self._inside(request, flow, now)
         elif method == "INVITE":
             self._new_call(request, flow, now)
         else:
             raise SipError(405, "Method Not Allowed", "method_not_allowed")
+
+    def _inside(self, request: Message, flow: Flow, now: Now) -> None:
+        call, sender = self._dialog(request)
+        try:
+            inside(self.core, call, sender, request, flow, now)
+        except SipError as error:
+            if request.method != "INVITE":
+                raise
+            # With state, for its ACK looks like one to a 2xx and would be passed on.
+            self.count(error.code)
+            answer = response(request, error.status, extra=[warning(self._host(flow), error.reason)])
+            self.core.layer.new_server(request, flow).respond(error.status, answer, now)
 
     def _new_call(self, request: Message, flow: Flow, now: Now) -> None:
         required = request.all("proxy-require")
         if required:
             raise SipError(420, f"Bad Extension: {', '.join(required)}", "bad_extension")
         loop = f"{_digest(request):08x}"
-        passed_here = False
-        if request.names.count("via") > 1 or "," in (request.get("via") or ""):
-            for value in request.all("via"):
-                passed_here = passed_here or self._is_ours(value)
-                if self._is_ours(value) and f".{loop}" in value:
-                    raise SipError(482, "Loop Detected", "loop")
+        passed_here = [via for via in map(parse_via, request.all("via")) if via.sent_by in self.core.sent_by]
+        if any(via.branch.endswith(f".{loop}") for via in passed_here):
+            raise SipError(482, "Loop Detected", "loop")
         if not passed_here and self.core.layer.is_merged(request):
             raise SipError(482, "Loop Detected", "merged")
         routes = request.all("route")
@@ -89,9 +97,6 @@ class Requests:
             raise SipError(403, "Route leads past this server, which is no relay", "relay")
         parse_uri(request.from_.uri)
         self.admission.invite(request, parse_uri(request.uri), flow, loop, now)
-
-    def _is_ours(self, via: str) -> bool:
-        return any(name in via for name in self.core.names)
 
     def _names_us(self, route: str) -> bool:
         uri = parse_uri(parse_name_addr(route, "Route").uri)
@@ -133,14 +138,16 @@ class Requests:
         self.count(error.code)
         if request.method == "ACK":
             return
-        host = self.core.names[flow.listener].rpartition(":")[0]
-        extra = [error.challenge] if isinstance(error, Challenged) else [warning(host, error.reason)]
+        extra = [error.challenge] if isinstance(error, Challenged) else [warning(self._host(flow), error.reason)]
         if error.status == 405:
             extra.append(ALLOW)
         if error.status == 420:
             extra.append(f"Unsupported: {error.reason.partition(': ')[2]}")
         reason = error.reason if error.status == 400 else REASONS[error.status]
         self.core.send(response(request, error.status, reason, to_tag=self._tag(request), extra=extra), flow, "")
+
+    def _host(self, flow: Flow) -> str:
+        return self.core.names[flow.listener].rpartition(":")[0]
 
     def _tag(self, request: Message) -> str:
         """The same request always gets the same tag, without our remembering it."""

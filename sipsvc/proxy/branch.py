@@ -78,6 +78,8 @@ class Branch(ClientUser, TimerTarget):
 
     def leave(self, now: Now) -> None:
         """Go on to another gateway: say no more here, and take back what was said once it can be."""
+        if self.cancelled:
+            return  # what is left to come has its deadline
         self.core.timers.cancel(self.timer)
         if self.client is not None:
             self.client.give_up()

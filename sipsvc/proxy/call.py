@@ -56,8 +56,8 @@ class Call(TimerTarget):
 
     __slots__ = ("answer_at", "answer_mono", "call_id", "callee_tags", "caller", "caller_tag", "cdr_id", "code", "core",
                  "deadline", "decision", "dialled", "directory", "end_at", "gateway", "hangup_by", "invite_at",
-                 "invite_cseq", "live", "phase", "progress_at", "q850", "reason", "recovered", "ref", "rewritten",
-                 "sell", "session", "status", "token", "tried", "who", "winner")  # fmt: skip
+                 "invite_cseq", "live", "phase", "progress_at", "q850", "reason", "recovered", "ref", "revived",
+                 "rewritten", "sell", "session", "status", "token", "tried", "who", "winner")  # fmt: skip
 
     def __init__(self, core: Core, ref: str, cdr_id: str, call_id: str, caller_tag: str, caller: Half) -> None:
         self.core = core
@@ -93,14 +93,19 @@ class Call(TimerTarget):
         self.code = ""
         self.hangup_by = ""
         self.q850: int | None = None
+        # Brought back by a restart; its CDR is marked recovered when no BYE tells its end.
+        self.revived = False
         self.recovered = False
 
     def __repr__(self) -> str:
         return f"<Call {self.ref} {self.phase.name} {self.call_id}>"
 
     def duration_ms(self, now: Now) -> int | None:
-        """Talk time so far, None where nobody answered."""
-        return None if self.answer_at is None else max(0, (now.mono - self.answer_mono) // 1_000_000)
+        """Talk time so far, None where nobody answered; never more than a call may last, however late we look."""
+        if self.answer_at is None:
+            return None
+        spent = (now.mono - self.answer_mono) // 1_000_000
+        return max(0, min(spent, self.core.platform.timing.max_call_ms))
 
     def side_of(self, from_tag: str, to_tag: str) -> Half | None:
         """Who sent a request with these tags: the caller's half, the gateway's, or nobody of this call."""

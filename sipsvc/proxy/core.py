@@ -111,6 +111,7 @@ class Core:
         call.code = code
         call.hangup_by = by
         call.end_at = now.utc
+        call.recovered = call.revived and by not in ("caller", "callee")
         self.timers.cancel(call.deadline)
         customer = self.by_customer.get(call.who.customer)
         if customer is not None:
@@ -136,11 +137,12 @@ class Core:
         """A request of ours inside a dialog, towards `half`."""
         flow = half.target()
         branch = self.branch(call.ref)
+        uri, routes = half.address()
         lines = [
-            f"{method} {half.contact} SIP/2.0",
+            f"{method} {uri} SIP/2.0",
             self.via(flow, branch),
             "Max-Forwards: 70",
-            *(f"Route: {route}" for route in half.routes),
+            *routes,
             f"From: {half.other}",
             f"To: {half.own}",
             f"Call-ID: {call.call_id}",

@@ -50,7 +50,8 @@ def stray_answer(core: Core, call: Call, response: Message, now: Now) -> None:
             lines[names.index("from")] = f"From: {call.caller.own}"
         core.send(join(f"SIP/2.0 {response.status} {response.reason}", lines, response.body), call.caller.flow, "")
     elif call.gateway is not None:
-        half = Half(call.gateway.flow, response.get("to") or "", response.get("from") or "", pinned=False)
+        gateway = call.gateway
+        half = Half(gateway.flow, response.get("to") or "", response.get("from") or "", gateway.contact, pinned=False)
         half.refresh(response)
         core.own_request(call, half, "ACK", response.cseq, now)
         core.own_request(call, half, "BYE", response.cseq + 1, now)
@@ -146,8 +147,8 @@ def _build(core: Core, call: Call, sender: Half, receiver: Half, request: Messag
         else:
             to_value = receiver.own
     pristine = Pristine(request, _KEEP, first=False)
-    top = [core.via(flow, branch), *(f"Route: {route}" for route in receiver.routes)]
-    return pristine.build(receiver.contact, top, from_value=from_value, to_value=to_value)
+    uri, routes = receiver.address()
+    return pristine.build(uri, [core.via(flow, branch), *routes], from_value=from_value, to_value=to_value)
 
 
 def q850(request: Message) -> int | None:

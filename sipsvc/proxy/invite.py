@@ -110,7 +110,10 @@ class InviteSession(ServerUser, BranchUser, TimerTarget):
         tried.status = response.status if response is not None else 408
         if self.winner is not None or self.server.answered:
             return
-        self.outcomes.append(Outcome(tried.status, response, branch))
+        if branch.cancelled and tried.status == 487:
+            # What our own CANCEL brings back is no word of the gateway's: it said nothing in time.
+            response = None
+        self.outcomes.append(Outcome(tried.status if response is not None else 408, response, branch))
         if tried.status >= 600:
             self._finish(now)
         elif branch is self.current:
@@ -218,7 +221,8 @@ class InviteSession(ServerUser, BranchUser, TimerTarget):
     def _half(self, branch: Branch, response: Message) -> Half:
         """The gateway's side as this response shows it."""
         own = response.get("to") or ""
-        half = Half(branch.flow, own, branch.from_value or self.server.request.get("from") or "", pinned=False)
+        other = branch.from_value or self.server.request.get("from") or ""
+        half = Half(branch.flow, own, other, self.attempts[branch.index].dress.request_uri, pinned=False)
         half.refresh(response)
         routes = response.all("record-route")
         ours = next((index for index, route in enumerate(routes) if self.call.token in route), 0)
