@@ -30,7 +30,8 @@ def prepare(settings: Settings, demo: Path | None) -> tuple[Engine, bytes, Made]
     """Migrate the database, load `demo` into an empty catalogue. Raises ConfigError."""
     folder = settings.data.dir
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        # Keys, hashes of passwords and who called whom: for its owner's eyes.
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         secret = _secret(folder / "secret")
     except OSError as error:
         raise ConfigError([("data.dir", str(folder), error.strerror or "cannot be used")]) from None
@@ -53,7 +54,7 @@ def prepare(settings: Settings, demo: Path | None) -> tuple[Engine, bytes, Made]
 def load(settings: Settings, path: Path) -> tuple[int, dict[str, str]]:
     """Store a bundle whole or not at all: the new catalogue version and the passwords made. Raises ConfigError."""
     bundle = load_bundle(path)
-    settings.data.dir.mkdir(parents=True, exist_ok=True)
+    settings.data.dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     migrate(settings.data.url)
     with Session(open_database(settings.data.url)) as session, session.begin():
         return catalogue.replace(session, bundle), bundle.made_passwords

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from heapq import heapify, heappop, heappush
 
+from mypy_extensions import trait
+
 from sipsvc.effects import Now
 
 
+@trait
 class TimerTarget:
     """Something that timers call back."""
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from hashlib import blake2b, md5
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from sipsvc.effects import Now
 from sipsvc.message.grammar import QUOTED
 
-_PARAM = re.compile(rf"[\s,]*([A-Za-z0-9\-]+)\s*=\s*({QUOTED}|[^\s,\"]+)")
+_PARAM = re.compile(rf"[\s,]*+([A-Za-z0-9\-]++)\s*+=\s*+({QUOTED}|[^\s,\"]++)")
 MAX_WINDOWS = 200_000
 
 
@@ -33,7 +33,9 @@ def parse_credentials(value: str) -> Credentials | None:
     if scheme.lower() != "digest":
         return None
     found: dict[str, str] = {}
-    for match in _PARAM.finditer(rest):
+    position = 0
+    while (match := _PARAM.match(rest, position)) is not None:
+        position = match.end()
         text = match.group(2)
         if text.startswith('"'):
             text = re.sub(r"\\(.)", r"\1", text[1:-1])
@@ -54,7 +56,9 @@ def _md5(text: str) -> str:
 class Nonces:
     """Makes and judges nonces: time, random part and a keyed hash over both."""
 
-    GOOD, STALE, FOREIGN = "good", "stale", "foreign"
+    GOOD: ClassVar = "good"
+    STALE: ClassVar = "stale"
+    FOREIGN: ClassVar = "foreign"
 
     def __init__(self, secret: bytes) -> None:
         self._key = blake2b(b"nonce", key=secret, digest_size=32).digest()

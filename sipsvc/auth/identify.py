@@ -67,7 +67,7 @@ class Authenticator:
         right = expected(trunk.ha1_md5 if trunk is not None and known else NOBODY, credentials, method)
         matches = compare_digest(right, credentials.response.lower().encode("ascii", "replace").decode())
         age = self._nonces.check(credentials.nonce, self._lifetime, now)
-        if age is Nonces.FOREIGN:
+        if age == Nonces.FOREIGN:
             return Challenge(False, "foreign_nonce")
         if (
             not matches
@@ -79,13 +79,13 @@ class Authenticator:
             or not self._ours(credentials.uri)
         ):
             return Challenge(False, "wrong_credentials")
-        if age is Nonces.STALE or not self._nonces.use(credentials.nonce, credentials.nc, self._lifetime, now):
+        if age == Nonces.STALE or not self._nonces.use(credentials.nonce, credentials.nc, self._lifetime, now):
             return Challenge(True, "stale_nonce")
         return Identity(trunk, "digest")
 
     def _ours(self, uri: str) -> bool:
         try:
-            return parse_uri(uri).host.lower() in self._hosts
+            return parse_uri(uri).host.strip("[]").lower() in self._hosts
         except SipError:
             return False
 

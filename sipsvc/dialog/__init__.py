@@ -1,6 +1,6 @@
 """Two half-dialogs make a call (law 7); a token in Record-Route finds it again (SIP-16)."""
 
-from sipsvc.dialog.half import Half
+from sipsvc.dialog.half import Half, route_set
 from sipsvc.dialog.token import Tokens
 
-__all__ = ["Half", "Tokens"]
+__all__ = ["Half", "Tokens", "route_set"]

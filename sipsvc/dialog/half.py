@@ -7,7 +7,7 @@ from typing import Any
 
 from sipsvc.effects import Flow
 from sipsvc.errors import SipError
-from sipsvc.message import Message, parse_name_addr, parse_uri
+from sipsvc.message import Message, params_get, parse_name_addr, parse_uri
 
 
 class Half:
@@ -42,8 +42,10 @@ class Half:
     def address(self) -> tuple[str, list[str]]:
         """Request-URI and Route lines of a request for this side (RFC 3261 §12.2.1.1, strict routers included)."""
         routes = self.routes
-        if routes and "lr" not in parse_name_addr(routes[0], "Route").uri.lower().split(";")[1:]:
+        if routes:
             strict = parse_name_addr(routes[0], "Route").uri
+            loose = params_get(parse_uri(strict).params, "lr") is not None
+        if routes and not loose:
             return strict, [*(f"Route: {route}" for route in routes[1:]), f"Route: <{self.contact}>"]
         return self.contact, [f"Route: {route}" for route in routes]
 
@@ -78,6 +80,13 @@ class Half:
         )
         half.routes = list(record["routes"])
         return half
+
+
+def route_set(values: list[str]) -> list[str]:
+    """Record-Route values that can be routed by. Raises SipError 400 for one that cannot."""
+    for value in values:
+        parse_uri(parse_name_addr(value, "Record-Route").uri)
+    return values
 
 
 def _literal(uri: str, otherwise: Flow) -> Flow:

@@ -8,7 +8,7 @@ from typing import Any
 
 from sipsvc.auth import Authenticator, Challenge, Identity
 from sipsvc.auth.digest import Nonces
-from sipsvc.dialog import Half
+from sipsvc.dialog import Half, route_set
 from sipsvc.directory import Directory
 from sipsvc.effects import Flow, Now
 from sipsvc.engine import journal
@@ -16,7 +16,7 @@ from sipsvc.errors import SipError
 from sipsvc.headers import Pristine
 from sipsvc.message import Message, Uri
 from sipsvc.message.build import response, warning
-from sipsvc.proxy import Call, Core, InviteSession
+from sipsvc.proxy import Call, Core, InviteSession, Phase
 from sipsvc.proxy.call import Who
 from sipsvc.rating import Price
 from sipsvc.routing import REFUSALS, CallFacts, Decision, Live, decide
@@ -44,6 +44,8 @@ class Admission:
         self.closed = ""
         # Calls in set-up when the server stopped, by what their caller repeats.
         self.orphans: dict[tuple[str, str, int], Orphan] = {}
+        # Calls that a restart brought back, by the same.
+        self.revived: dict[tuple[str, str, int], Call] = {}
         self._tag_key = random(16)
 
     def invite(self, request: Message, uri: Uri, flow: Flow, loop: str, now: Now) -> None:
@@ -52,19 +54,26 @@ class Admission:
         if isinstance(who, Challenge):
             challenge = self.authenticator.challenge(who.stale, now)
             raise Challenged(who.code, challenge)
+        routes = route_set(request.all("record-route"))
+        if self._is_up_again(request):
+            # Its answer is still on the way up, or comes again from the gateway; a second call it is not.
+            self.core.send(response(request, 100), flow, "")
+            return
         server = self.core.layer.new_server(request, flow)
         self.core.layer.remember_merged(server)
-        server.respond(100, response(request, 100), now)
         call = self._call(request, uri, flow, who, now)
+        call.caller.routes = routes
         decision = self._decide(call, request, uri, flow, who, now)
         call.decision = decision
         self.write(journal.start(call), False)
+        # Not before the record: whoever has a 100 repeats nothing.
+        server.respond(100, response(request, 100), now)
         self.core.admit(call)
         if decision.code:
             refusal = REFUSALS[decision.code]
             call.status, call.reason = refusal.status, refusal.reason
             self.core.over(call, decision.code, "proxy", now)
-            extra = [warning(self._host(flow), refusal.text)]
+            extra = [warning(self.core.host(flow), refusal.text)]
             if decision.code == self.closed:
                 extra.append(f"Retry-After: {RETRY_AFTER_S}")
             tag = self.core.random_hex(16)
@@ -74,7 +83,7 @@ class Admission:
             return
         assert decision.pricelist is not None and decision.sell is not None
         call.sell = Price(decision.sell, decision.pricelist.currency, decision.pricelist.minimum)
-        pristine = Pristine(request, lambda value: not self.authenticator.ours(value), first=True)
+        pristine = Pristine(request, lambda value: not self.authenticator.ours(value))
         InviteSession(self.core, call, server, pristine, decision.attempts, loop).start(now)
 
     def stateless_tag(self, request: Message) -> str:
@@ -82,13 +91,17 @@ class Admission:
         text = f"{request.call_id}\n{request.get('via')}\n{request.cseq}"
         return blake2b(text.encode("latin-1", "replace"), key=self._tag_key, digest_size=8).hexdigest()
 
+    def _is_up_again(self, request: Message) -> bool:
+        """Whether this INVITE repeats the one of a call that was answered before a restart."""
+        call = self.revived.get((request.call_id, request.from_.tag, request.cseq))
+        return call is not None and call.phase is Phase.UP
+
     def _call(self, request: Message, uri: Uri, flow: Flow, who: Identity, now: Now) -> Call:
         core = self.core
         own = request.get("from") or ""
         host = f"[{flow.host}]" if ":" in flow.host else flow.host
         half = Half(flow, own, request.get("to") or "", f"sip:{host}:{flow.port}", pinned=True, cseq=request.cseq)
         half.refresh(request)
-        half.routes = request.all("record-route")
         orphan = self.orphans.get((request.call_id, request.from_.tag, request.cseq))
         cdr_id = orphan.claim() if orphan is not None else _uuid7(now, core.random_hex(20))
         call = Call(core, core.random_hex(16), cdr_id, request.call_id, request.from_.tag, half)
@@ -109,12 +122,9 @@ class Admission:
             request.from_,
             request.get("p-preferred-identity") or "",
             request.get("privacy") or "",
-            self._host(flow),
+            self.core.host(flow),
         )
         return decide(self.directory, facts, Live(channels, self.closed), now)
-
-    def _host(self, flow: Flow) -> str:
-        return self.core.names[flow.listener].rpartition(":")[0]
 
 
 class Challenged(SipError):

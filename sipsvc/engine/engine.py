@@ -14,7 +14,9 @@ from sipsvc.engine.admission import Admission, Orphan
 from sipsvc.engine.requests import Requests
 from sipsvc.errors import MessageDropped
 from sipsvc.message import Message, parse
+from sipsvc.message.build import has_other_via
 from sipsvc.proxy import Call, Core, Observer, stray_answer
+from sipsvc.proxy.core import NOBODY
 
 _KEEPALIVE = (b"\r\n\r\n", b"\r\n", b"\x00\x00\x00\x00", b"")
 
@@ -54,7 +56,7 @@ class Engine(Observer):
         try:
             message = parse(data)
             if message.status:
-                self._response(message, now)
+                self._response(message, flow, now)
             else:
                 self._requests.receive(message, flow, now)
         except MessageDropped as dropped:
@@ -101,7 +103,8 @@ class Engine(Observer):
             (answers if record["kind"] == "answer" else starts)[record["cdr_id"]] = record
         for cdr_id, first in starts.items():
             if cdr_id in answers:
-                journal.revive(self.core, first, answers[cdr_id], now)
+                call = journal.revive(self.core, first, answers[cdr_id], now)
+                self.admission.revived[call.call_id, call.caller_tag, first["cseq"]] = call
             else:
                 Orphan(self.admission, first, now)
 
@@ -145,9 +148,14 @@ class Engine(Observer):
     def _send(self, data: bytes, flow: Flow, ref: str) -> None:
         self._effects.append(Send(data, flow, ref))
 
-    def _response(self, response: Message, now: Now) -> None:
+    def _response(self, response: Message, flow: Flow, now: Now) -> None:
         """To the transaction it answers; what answers none of ours is dropped (SIP-9)."""
         client = self.core.layer.client_for(response)
+        answer = response.status // 100 == 2 and response.method == "INVITE"
+        if answer and not response.to.tag:
+            raise MessageDropped("no_to_tag")
+        if not has_other_via(response) and (client is None or client.user is not NOBODY):
+            raise MessageDropped("no_via_left")
         if client is not None:
             client.receive(response, now)
             return
@@ -155,6 +163,6 @@ class Engine(Observer):
         if via.sent_by not in self.core.sent_by:
             raise MessageDropped("foreign_via")
         call = self.core.calls.get(via.branch[7:23])
-        if call is None or response.status // 100 != 2 or response.method != "INVITE":
+        if call is None or not answer:
             raise MessageDropped("stray_response")
-        stray_answer(self.core, call, response, now)
+        stray_answer(self.core, call, response, flow, now)

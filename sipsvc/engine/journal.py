@@ -43,7 +43,7 @@ def start(call: Call) -> Start:
         "directory": call.directory,
         "trace": decision.trace if decision else (),
         "live": call.live,
-        "from_tag": readable(call.caller_tag),
+        "from_tag": call.caller_tag,
         "cseq": call.invite_cseq,
     }
 
@@ -131,7 +131,7 @@ def lost(record: dict[str, Any], now: Now) -> End:
     }
 
 
-def revive(core: Core, first: dict[str, Any], answered: dict[str, Any], now: Now) -> None:
+def revive(core: Core, first: dict[str, Any], answered: dict[str, Any], now: Now) -> Call:
     """A call that was up when the server stopped, as it was (law 8)."""
     call = Call(
         core,
@@ -169,6 +169,7 @@ def revive(core: Core, first: dict[str, Any], answered: dict[str, Any], now: Now
     call.revived = True
     core.admit(call)
     core.up(call, now)
+    return call
 
 
 def _attempts(call: Call) -> list[Attempt]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from hashlib import blake2b
 
 from sipsvc.dialog import Half
@@ -27,6 +28,8 @@ class Requests:
         self.count = count
 
     def receive(self, request: Message, flow: Flow, now: Now) -> None:
+        with suppress(SipError):  # a Via that cannot be read is the fault to be answered
+            stamp_via(request, flow)
         try:
             if request.fault is not None:
                 raise request.fault
@@ -36,8 +39,8 @@ class Requests:
 
     def _sort(self, request: Message, flow: Flow, now: Now) -> None:
         layer = self.core.layer
-        server = layer.server_for(request)
         method = request.method
+        server = layer.invite_for(request) if method == "ACK" else layer.server_for(request)
         if method == "ACK":
             if server is not None and server.state != State.ACCEPTED:
                 server.run(Event.ACK, now)
@@ -45,22 +48,25 @@ class Requests:
                 self._ack(request, now)
             return
         if server is not None:
-            if method == "CANCEL":
-                self._cancel(request, flow)
-                if server.user is not None:
-                    server.user.on_cancel(server, now)
-            else:
-                server.run(Event.REQUEST, now)
+            server.run(Event.REQUEST, now)
             return
         if method == "CANCEL":
+            invite = layer.invite_for(request)
+            if invite is not None:
+                self._cancel(request, flow, now)
+                if invite.user is not None:
+                    invite.user.on_cancel(invite, now)
+                return
             raise SipError(481, "Call/Transaction Does Not Exist", "cancel_unknown")
-        stamp_via(request, flow)
         hops = max_forwards(request)
         if hops is None:
             raise SipError(400, "Bad Max-Forwards header")
         if method == "OPTIONS" and not request.to.tag:
             self._options(request, flow)
             return
+        required = request.all("proxy-require")
+        if required:
+            raise SipError(420, f"Bad Extension: {', '.join(required)}", "bad_extension")
         if hops == 0:
             raise SipError(483, "Too Many Hops", "too_many_hops")
         if request.to.tag:
@@ -79,13 +85,10 @@ class Requests:
                 raise
             # With state, for its ACK looks like one to a 2xx and would be passed on.
             self.count(error.code)
-            answer = response(request, error.status, extra=[warning(self._host(flow), error.reason)])
+            answer = response(request, error.status, extra=[warning(self.core.host(flow), error.reason)])
             self.core.layer.new_server(request, flow).respond(error.status, answer, now)
 
     def _new_call(self, request: Message, flow: Flow, now: Now) -> None:
-        required = request.all("proxy-require")
-        if required:
-            raise SipError(420, f"Bad Extension: {', '.join(required)}", "bad_extension")
         loop = f"{_digest(request):08x}"
         passed_here = [via for via in map(parse_via, request.all("via")) if via.sent_by in self.core.sent_by]
         if any(via.branch.endswith(f".{loop}") for via in passed_here):
@@ -95,7 +98,10 @@ class Requests:
         routes = request.all("route")
         if len(routes) > 1 or (routes and not self._names_us(routes[0])):
             raise SipError(403, "Route leads past this server, which is no relay", "relay")
-        parse_uri(request.from_.uri)
+        try:
+            parse_uri(request.from_.uri)
+        except SipError as error:
+            raise SipError(400, "Bad From header") from error
         self.admission.invite(request, parse_uri(request.uri), flow, loop, now)
 
     def _names_us(self, route: str) -> bool:
@@ -124,10 +130,10 @@ class Requests:
             raise MessageDropped("stray_ack") from error
         acknowledge(self.core, call, sender, request, now)
 
-    def _cancel(self, request: Message, flow: Flow) -> None:
+    def _cancel(self, request: Message, flow: Flow, now: Now) -> None:
         """A CANCEL we know is accepted, whatever becomes of it (RFC 3261 §9.2)."""
-        stamp_via(request, flow)
-        self.core.send(response(request, 200, to_tag=self._tag(request)), flow, "")
+        answer = response(request, 200, to_tag=self._tag(request))
+        self.core.layer.new_server(request, flow).respond(200, answer, now)
 
     def _options(self, request: Message, flow: Flow) -> None:
         extra = [ALLOW, "Accept: application/sdp"]
@@ -138,16 +144,13 @@ class Requests:
         self.count(error.code)
         if request.method == "ACK":
             return
-        extra = [error.challenge] if isinstance(error, Challenged) else [warning(self._host(flow), error.reason)]
+        extra = [error.challenge] if isinstance(error, Challenged) else [warning(self.core.host(flow), error.reason)]
         if error.status == 405:
             extra.append(ALLOW)
         if error.status == 420:
             extra.append(f"Unsupported: {error.reason.partition(': ')[2]}")
         reason = error.reason if error.status == 400 else REASONS[error.status]
         self.core.send(response(request, error.status, reason, to_tag=self._tag(request), extra=extra), flow, "")
-
-    def _host(self, flow: Flow) -> str:
-        return self.core.names[flow.listener].rpartition(":")[0]
 
     def _tag(self, request: Message) -> str:
         """The same request always gets the same tag, without our remembering it."""

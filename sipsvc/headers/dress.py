@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from sipsvc.directory import Gateway
 from sipsvc.message import NameAddr, Uri, escape_user
-from sipsvc.message.grammar import CONTROL
+
+# What would end the URI or the line it stands in, whoever put it into a rule or the database (SIP-5).
+_UNSENDABLE = re.compile(r'[\x00-\x20\x7f<>@"]')
 
 
 class Caller(NamedTuple):
@@ -42,10 +45,10 @@ def dress(gateway: Gateway, e164: str, caller: Caller) -> Dress | None:
     user = e164
     for rule in gateway.rewrites:
         user = rule.regex.sub(rule.replacement, user)
-    if not user or CONTROL.search(user):
-        return None
     digits = escape_user(user)
     prefix = escape_user(gateway.uri_prefix) if gateway.uri_prefix_escaped else gateway.uri_prefix
+    if not user or _UNSENDABLE.search(user) or _UNSENDABLE.search(prefix):
+        return None
     host = f"[{gateway.host}]" if ":" in gateway.host else gateway.host
     where = gateway.caller_prefix_in
     prefixed = escape_user(gateway.caller_prefix + caller.shown)

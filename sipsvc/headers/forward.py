@@ -11,6 +11,13 @@ _ALWAYS_OFF = frozenset({"max-forwards", "route"})
 _UNTRUSTED = frozenset({"p-asserted-identity", "p-preferred-identity", "remote-party-id", "diversion"})
 
 
+def without_identity(lines: list[str], names: list[str]) -> list[str]:
+    """Header lines without what an untrusted side says of identities."""
+    if _UNTRUSTED.isdisjoint(names):
+        return lines
+    return [line for line, name in zip(lines, names, strict=True) if name not in _UNTRUSTED]
+
+
 def max_forwards(request: Message) -> int | None:
     """The hops left, 70 where the header is absent, None where it is no number (RFC 3261 §16.3)."""
     value = request.get("max-forwards")
@@ -22,18 +29,19 @@ def max_forwards(request: Message) -> int | None:
 class Pristine:
     """The parts of a request that are the same on every branch."""
 
-    __slots__ = ("body", "cseq", "from_index", "hops", "lines", "method", "to_index")
+    __slots__ = ("body", "cseq", "from_index", "hops", "identity", "lines", "method", "to_index")
 
-    def __init__(self, request: Message, keep_credentials: Callable[[str], bool], *, first: bool) -> None:
-        """`first` is a request outside a dialog, whose identity headers are ours to write."""
+    def __init__(self, request: Message, keep_credentials: Callable[[str], bool]) -> None:
+        """`keep_credentials` says which Proxy-Authorization is for somebody behind us."""
         self.method = request.method
         self.body = request.body
         self.cseq = request.cseq
-        self.hops = (max_forwards(request) or 70) - 1
+        self.hops = 70 if "max-forwards" not in request.index else (max_forwards(request) or 1) - 1
         self.from_index = self.to_index = -1
+        self.identity: list[int] = []
         lines: list[str] = []
         for index, name in enumerate(request.names):
-            if name in _ALWAYS_OFF or (first and name in _UNTRUSTED):
+            if name in _ALWAYS_OFF or name in _UNTRUSTED:
                 continue
             if name == "proxy-authorization" and not keep_credentials(request.value_at(index)):
                 continue
@@ -41,6 +49,8 @@ class Pristine:
                 self.from_index = len(lines)
             elif name == "to":
                 self.to_index = len(lines)
+            elif name == "identity":
+                self.identity.append(len(lines))
             lines.append(request.lines[index])
         self.lines = lines
 
@@ -59,6 +69,6 @@ class Pristine:
             if to_value:
                 lines[self.to_index] = f"To: {to_value}"
             if drop_identity:
-                lines = [line for line in lines if line[:9].lower() not in ("identity:", "identity ")]
+                lines = [line for index, line in enumerate(lines) if index not in self.identity]
         parts = [f"{self.method} {uri} SIP/2.0", *top, f"Max-Forwards: {self.hops}", *lines, "\r\n"]
         return "\r\n".join(parts).encode("latin-1", "replace") + self.body

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sipsvc.effects import Flow
-from sipsvc.message.grammar import CONTROL
+from sipsvc.errors import SipError
+from sipsvc.message.fields import params_get, params_without, split_values
+from sipsvc.message.grammar import CONTROL, FOLD
 from sipsvc.message.model import Message
 
+_STAMPS = frozenset({"received", "rport"})
 REASONS = {
     100: "Trying",
     200: "OK",
@@ -44,36 +47,31 @@ def warning(host: str, text: str) -> str:
 
 
 def stamp_via(request: Message, flow: Flow) -> None:
-    """Write where the request really came from into its top Via (RFC 3261 §18.2.1, RFC 3581 §4)."""
+    """Write where the request really came from into its top Via (RFC 3261 §18.2.1, RFC 3581 §4). Raises SipError."""
     via = request.via
-    wants_port = "rport" in via.params.lower()
+    wants_port = params_get(via.params, "rport") is not None
     if not wants_port and via.host == flow.host:
         return
     index = request.index["via"]
-    value = request.value_at(index)
-    head, tail = _first_value(value)
-    pieces = [
-        piece for piece in head.split(";") if piece.strip().lower().partition("=")[0] not in ("rport", "received")
-    ]
-    stamped = ";".join(piece.rstrip() for piece in pieces) + f";received={flow.host}"
+    head, *rest = split_values(request.value_at(index))
+    stamped = f"{head[: len(head) - len(via.params)]}{params_without(via.params, _STAMPS)};received={flow.host}"
     if wants_port:
         stamped += f";rport={flow.port}"
-    request.lines[index] = f"Via: {stamped}{tail}"
+    request.lines[index] = f"Via: {', '.join([stamped, *rest])}"
 
 
-def _first_value(value: str) -> tuple[str, str]:
-    """The first element of a Via list and the rest, comma included. A Via holds no quoted commas."""
-    head, comma, rest = value.partition(",")
-    return head, comma + rest
+def has_other_via(response: Message) -> bool:
+    """Whether somebody is left to hear a response once our own Via is off (RFC 3261 §16.7 step 3)."""
+    return response.names.count("via") > 1 or len(split_values(response.get("via") or "")) > 1
 
 
 def without_top_via(response: Message) -> tuple[list[str], list[str]]:
     """Lines and names of a response as it goes up: the first Via value taken off."""
     index = response.index["via"]
-    _, tail = _first_value(response.value_at(index))
-    if tail:
+    _, *rest = split_values(response.value_at(index))
+    if rest:
         lines = response.lines.copy()
-        lines[index] = f"Via: {tail[1:].strip()}"
+        lines[index] = f"Via: {', '.join(rest)}"
         return lines, response.names
     return response.lines[:index] + response.lines[index + 1 :], response.names[:index] + response.names[index + 1 :]
 
@@ -84,13 +82,22 @@ def response(
     """A response of ours to `request` (RFC 3261 §8.2.6). `to_tag` is added where To has none."""
     lines = [f"SIP/2.0 {status} {clean(reason) or REASONS[status]}"]
     for name, line in zip(request.names, request.lines, strict=True):
+        if request.fault is not None:
+            line = clean(FOLD.sub(" ", line))  # what is wrong with it may be a bare line end
         if name in ("via", "from", "call-id", "cseq") or (name == "timestamp" and status == 100):
             lines.append(line)
         elif name == "to":
-            lines.append(f"{line};tag={to_tag}" if to_tag and ";tag=" not in line.lower() else line)
+            lines.append(f"{line};tag={to_tag}" if to_tag and not _tagged(request) else line)
     lines.extend(extra)
     lines.append(f"Content-Length: {len(body)}\r\n\r\n")
     return "\r\n".join(lines).encode("latin-1", "replace") + body
+
+
+def _tagged(request: Message) -> bool:
+    try:
+        return bool(request.to.tag)
+    except SipError:
+        return False  # a To that cannot be read is the fault being answered
 
 
 def join(start: str, lines: list[str], body: bytes) -> bytes:

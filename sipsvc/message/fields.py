@@ -9,17 +9,19 @@ from typing import NamedTuple
 from sipsvc.errors import SipError
 from sipsvc.message.grammar import HOST, QUOTED
 
-# From, To and Via come again in every message of a dialog or transaction.
+# From, To and Via come again in every message of a dialog or transaction. Longer values are not remembered.
 MEMO = 8_192
-_WS = r"[ \t]*"
+MEMO_LENGTH = 256
+_WS = r"[ \t]*+"
 _VIA = re.compile(
-    rf"SIP{_WS}/{_WS}2\.0{_WS}/{_WS}([A-Za-z0-9\-]+)[ \t]+({HOST})(?:{_WS}:{_WS}([0-9]{{1,5}}))?{_WS}((?:;.*)?)\Z",
+    rf"SIP{_WS}/{_WS}2\.0{_WS}/{_WS}([A-Za-z0-9\-]++)[ \t]++({HOST})(?:{_WS}:{_WS}([0-9]{{1,5}}))?{_WS}((?:;.*)?)\Z",
     re.IGNORECASE | re.DOTALL,
 )
-_NAME_ADDR = re.compile(rf"({QUOTED}|[^<\"]*?)[ \t]*<([^<>]*)>[ \t]*((?:;.*)?)\Z", re.DOTALL)
-_PARAM = re.compile(rf";[ \t]*([^=;\s]+)[ \t]*(?:=[ \t]*({QUOTED}|[^;\s]*))?[ \t]*")
-_PARAMS = re.compile(rf"(?:;[ \t]*[^=;\s\"]+[ \t]*(?:=[ \t]*(?:{QUOTED}|[^;\s\"]*))?[ \t]*)*\Z")
-_LIST_SEPARATOR = re.compile(rf"({QUOTED}|<[^<>]*>)|,")
+_NAME_ADDR = re.compile(rf"({QUOTED}{_WS}|[^<\"]*+)<([^<>]*+)>{_WS}((?:;.*)?)\Z", re.DOTALL)
+_PARAM = re.compile(rf";{_WS}([^=;\s\"]++){_WS}(?:={_WS}({QUOTED}|[^;\s\"]++)?{_WS})?")
+_PARAMS = re.compile(rf"(?:;{_WS}[^=;\s\"]++{_WS}(?:={_WS}(?:{QUOTED}|[^;\s\"]++)?{_WS})?)*+\Z")
+# An unclosed quote or bracket takes in the rest, so that no text is looked at twice.
+_LIST_SEPARATOR = re.compile(rf"({QUOTED}|\"[^\r\n]*+|<[^<>]*+>?)|,")
 
 
 class Via(NamedTuple):
@@ -52,23 +54,34 @@ def params_get(params: str, name: str) -> str | None:
     return None
 
 
-@lru_cache(maxsize=MEMO)
+def params_without(params: str, names: frozenset[str]) -> str:
+    """The other parameters, as they stand."""
+    return "".join(match.group(0) for match in _PARAM.finditer(params) if match.group(1).lower() not in names)
+
+
 def parse_via(value: str) -> Via:
     """One Via value. Raises SipError 400."""
+    return _memo_via(value) if len(value) <= MEMO_LENGTH else _via(value)
+
+
+def parse_name_addr(value: str, header: str) -> NameAddr:
+    """One value of From, To, Contact, Route and their like. Raises SipError 400 naming `header`.
+
+    Without angle brackets everything behind the first `;` belongs to the header (RFC 3261 §20.10).
+    """
+    return _memo_name_addr(value, header) if len(value) <= MEMO_LENGTH else _name_addr(value, header)
+
+
+def _via(value: str) -> Via:
     match = _VIA.match(value)
-    if match is None:
+    if match is None or not _PARAMS.match(match.group(4)):
         raise SipError(400, "Bad Via header")
     transport, host, port, params = match.groups()
     branch = params_get(params, "branch") or ""
     return Via(transport.upper(), host, int(port or 0), params, branch, f"{host.lower()}:{port or 5060}")
 
 
-@lru_cache(maxsize=MEMO)
-def parse_name_addr(value: str, header: str) -> NameAddr:
-    """One value of From, To, Contact, Route and their like. Raises SipError 400 naming `header`.
-
-    Without angle brackets everything behind the first `;` belongs to the header (RFC 3261 §20.10).
-    """
+def _name_addr(value: str, header: str) -> NameAddr:
     match = _NAME_ADDR.match(value)
     if match is not None:
         display, uri, params = match.groups()
@@ -81,7 +94,11 @@ def parse_name_addr(value: str, header: str) -> NameAddr:
             raise SipError(400, f"Bad {header} header: URI needs angle brackets")
     if not uri or not _PARAMS.match(params):
         raise SipError(400, f"Bad {header} header")
-    return NameAddr(display, uri.strip(), params, params_get(params, "tag") or "")
+    return NameAddr(display.rstrip(), uri.strip(), params, params_get(params, "tag") or "")
+
+
+_memo_via = lru_cache(maxsize=MEMO)(_via)
+_memo_name_addr = lru_cache(maxsize=MEMO)(_name_addr)
 
 
 def split_values(value: str) -> list[str]:

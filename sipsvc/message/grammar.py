@@ -10,12 +10,14 @@ import re
 
 MAX_DATAGRAM = 65_535
 MAX_HEADERS = 512
+MAX_LINE = 8_192
 MAX_URI = 2_048
 
 # token = 1*(alphanum / "-" / "." / "!" / "%" / "*" / "_" / "+" / "`" / "'" / "~")
 TOKEN = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]+\Z")
 HOST = r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9.\-_]*[A-Za-z0-9.])?)"
-QUOTED = r'"(?:[^"\\]|\\.)*"'
+# Possessive, as every repetition over input is: no text makes a match take more than linear time.
+QUOTED = r'"(?:[^"\\]|\\.)*+"'
 FOLD = re.compile(r"\r\n[ \t]+")
 # A line end that does not begin a continuation line.
 LINE_END = re.compile(r"\r\n(?![ \t])")
@@ -54,20 +56,16 @@ _USUAL = (
     "WWW-Authenticate"
 ).split()
 
-# From the name as it is usually spelt to its canonical form: one dict look-up a line.
+# From the name as it is usually spelt, colon included, to its canonical form: one dict look-up a line.
 KNOWN_NAMES: dict[str, str] = {
-    **{name: name.lower() for name in _USUAL},
-    **{name.lower(): name.lower() for name in _USUAL},
-    **{name.upper(): name.lower() for name in _USUAL},
-    **COMPACT,
-    **{short.upper(): full for short, full in COMPACT.items()},
-}
+    f"{spelt}:": name.lower() for name in _USUAL for spelt in (name, name.lower(), name.upper())
+} | {f"{spelt}:": full for short, full in COMPACT.items() for spelt in (short, short.upper())}
 
 
 def canonical(name: str) -> str:
     """The lower-case long form of a header name; "" when it is no token."""
     name = name.rstrip(" \t")
-    known = KNOWN_NAMES.get(name)
+    known = KNOWN_NAMES.get(f"{name}:")
     if known is not None:
         return known
     if not TOKEN.match(name):

@@ -9,6 +9,7 @@ from sipsvc.message.grammar import (
     KNOWN_NAMES,
     LINE_END,
     MAX_HEADERS,
+    MAX_LINE,
     MAX_URI,
     TOKEN,
     canonical,
@@ -37,7 +38,7 @@ def parse(data: bytes) -> Message:
     lines = text.split("\r\n") if "\r\n " not in text and "\r\n\t" not in text else LINE_END.split(text)
     start = lines.pop(0)
     fault: SipError | None = None
-    names = [_known(line[: line.find(":")]) or _unusual_name(line) for line in lines]
+    names = [_known(line[: line.find(":") + 1]) or _unusual_name(line) for line in lines]
     message = Message(lines, names, body)
     seen = message.index
     if "" in seen:
@@ -51,6 +52,8 @@ def parse(data: bytes) -> Message:
         fault = fault or SipError(400, "No empty line after the headers")
     if len(lines) > MAX_HEADERS:
         fault = SipError(400, "Too many headers")
+    if lines and max(map(len, lines)) > MAX_LINE:
+        fault = SipError(400, "Header line too long")
     if not seen.keys() >= _REQUIRED:
         raise MessageDropped(f"no_{next(name for name in _ONCE_OR_VIA if name not in seen)}")
     if len(seen) < len(names):
@@ -70,11 +73,12 @@ def _unusual_name(line: str) -> str:
 
 
 def _request_line(message: Message, start: str) -> SipError | None:
-    parts = start.split(" ")
+    line = start.rstrip(" ")
+    parts = line.split(" ")
     if len(parts) < 3 or not parts[-1][:4].upper() == "SIP/" or not TOKEN.match(parts[0]):
         raise MessageDropped("not_sip")
     message.method = parts[0]
-    if len(parts) != 3:
+    if len(parts) != 3 or line != start:
         message.uri = "sip:invalid"
         return SipError(400, "Bad Request-Line")
     message.uri = parts[1]
@@ -103,7 +107,7 @@ def _bare_characters(text: str) -> SipError | None:
 
 def _cseq(message: Message) -> SipError | None:
     match = _CSEQ.match(message.get("cseq") or "")
-    if match is None or int(match.group(1)) > 0xFFFFFFFF:
+    if match is None or int(match.group(1)) > 0x7FFFFFFF:
         return SipError(400, "Bad CSeq header")
     message.cseq = int(match.group(1))
     if message.status:
@@ -142,6 +146,6 @@ def _views(message: Message) -> SipError | None:
         return error
     if not via.host or not sender.uri or not to.uri:
         return SipError(400, "Empty Via, From or To header")
-    if not message.call_id or " " in message.call_id:
+    if not message.call_id or " " in message.call_id or not message.call_id.isascii():
         return SipError(400, "Bad Call-ID header")
     return None

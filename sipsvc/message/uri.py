@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from sipsvc.errors import SipError
+from sipsvc.message.fields import MEMO, MEMO_LENGTH
 from sipsvc.message.grammar import HOST
 
 _SIP = re.compile(
@@ -39,9 +40,12 @@ class Uri(NamedTuple):
         return f"{self.scheme}:{at}{self.host}{port}{self.params}{self.headers}"
 
 
-@lru_cache(maxsize=8_192)
 def parse_uri(text: str) -> Uri:
     """Raises SipError 400 when `text` is no URI, 416 when its scheme is none of ours."""
+    return _memo_uri(text) if len(text) <= MEMO_LENGTH else _uri(text)
+
+
+def _uri(text: str) -> Uri:
     match = _SIP.match(text)
     if match is not None:
         scheme, user, host, port, params, headers = match.groups()
@@ -56,6 +60,9 @@ def parse_uri(text: str) -> Uri:
     if scheme.isalpha() and ":" in text and scheme not in ("sip", "sips", "tel"):
         raise SipError(416, "Unsupported URI Scheme", "uri_scheme")
     raise SipError(400, "Bad URI")
+
+
+_memo_uri = lru_cache(maxsize=MEMO)(_uri)
 
 
 def unescape(text: str) -> str:

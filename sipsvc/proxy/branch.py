@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+from mypy_extensions import trait
+
 from sipsvc.effects import Flow, Now
 from sipsvc.message import Message
 from sipsvc.proxy.core import NOBODY, Core
@@ -11,6 +15,7 @@ from sipsvc.transaction import ClientTransaction, ClientUser, cancel_for
 MS = 1_000_000
 
 
+@trait
 class BranchUser:
     """Who hunts with branches."""
 
@@ -36,7 +41,9 @@ class BranchUser:
 class Branch(ClientUser, TimerTarget):
     """`index` is the gateway's place in the decision; `from_value` what it sees as From, "" for the caller's own."""
 
-    SILENCE, RING, DEAD = 0, 1, 2
+    SILENCE: ClassVar = 0
+    RING: ClassVar = 1
+    DEAD: ClassVar = 2
 
     __slots__ = ("byed", "cancel_wanted", "cancelled", "client", "core", "done", "flow", "from_value", "index",
                  "provisional", "request", "ring_ms", "timer", "user")  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from sipsvc.dialog import Half
 from sipsvc.effects import Flow, Now
@@ -51,13 +51,15 @@ class Tried:
 class Call(TimerTarget):
     """`ref` is our 16 hex digits for it; instants are UTC milliseconds, `answer_mono` monotonic nanoseconds."""
 
-    DEADLINE = 0
-    FORGET = 1
+    DEADLINE: ClassVar = 0
+    FORGET: ClassVar = 1
+    BYE: ClassVar = 2
 
-    __slots__ = ("answer_at", "answer_mono", "call_id", "callee_tags", "caller", "caller_tag", "cdr_id", "code", "core",
-                 "deadline", "decision", "dialled", "directory", "end_at", "gateway", "hangup_by", "invite_at",
-                 "invite_cseq", "live", "phase", "progress_at", "q850", "reason", "recovered", "ref", "revived",
-                 "rewritten", "sell", "session", "status", "token", "tried", "who", "winner")  # fmt: skip
+    __slots__ = ("acknowledged", "answer_at", "answer_mono", "call_id", "callee_tags", "caller", "caller_tag",
+                 "cdr_id", "code", "core", "deadline", "decision", "dialled", "directory", "end_at",
+                 "gateway", "hangup_by", "invite_at", "invite_cseq", "live", "phase", "progress_at",
+                 "q850", "reason", "recovered", "ref", "revived", "rewritten", "sell", "session",
+                 "status", "token", "tried", "who", "winner")  # fmt: skip
 
     def __init__(self, core: Core, ref: str, cdr_id: str, call_id: str, caller_tag: str, caller: Half) -> None:
         self.core = core
@@ -84,6 +86,8 @@ class Call(TimerTarget):
         self.progress_at: int | None = None
         self.answer_at: int | None = None
         self.answer_mono = 0
+        # Whether the caller's ACK came: before it no BYE of ours may go to it (RFC 3261 §15).
+        self.acknowledged = False
         self.end_at = 0
         self.tried: list[Tried] = []
         self.winner: Tried | None = None
@@ -118,5 +122,7 @@ class Call(TimerTarget):
     def on_timer(self, kind: int, now: Now) -> None:
         if kind == self.DEADLINE:
             self.core.end_by_force(self, "timeout", "max_duration", now)
+        elif kind == self.BYE:
+            self.core.bye_caller(self, now)
         else:
             self.core.forget(self)

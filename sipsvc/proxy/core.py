@@ -87,6 +87,10 @@ class Core:
     def record_route(self, call: Call, flow: Flow) -> str:
         return f"Record-Route: <sip:{call.token}@{self.names[flow.listener]};lr>"
 
+    def host(self, flow: Flow) -> str:
+        """Our name on the listener a packet came by, without its port."""
+        return self.names[flow.listener].rpartition(":")[0]
+
     def admit(self, call: Call) -> None:
         self.calls[call.ref] = call
         self.by_customer.setdefault(call.who.customer, set()).add(call.ref)
@@ -130,8 +134,16 @@ class Core:
         if call.phase is not Phase.UP or call.gateway is None:
             return
         self.over(call, code, by, now)
-        for half, number in ((call.caller, call.gateway.cseq), (call.gateway, call.caller.cseq)):
-            self.own_request(call, half, "BYE", number + 1, now)
+        self.own_request(call, call.gateway, "BYE", call.caller.cseq + 1, now)
+        settled = call.answer_mono + 64 * self.layer.t1
+        if call.acknowledged or now.mono >= settled:
+            self.bye_caller(call, now)
+        else:
+            self.timers.set(settled, call, Call.BYE)
+
+    def bye_caller(self, call: Call, now: Now) -> None:
+        if call.gateway is not None:
+            self.own_request(call, call.caller, "BYE", call.gateway.cseq + 1, now)
 
     def own_request(self, call: Call, half: Half, method: str, cseq: int, now: Now) -> None:
         """A request of ours inside a dialog, towards `half`."""

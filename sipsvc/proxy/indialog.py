@@ -7,8 +7,8 @@ from collections.abc import Callable
 from sipsvc.dialog import Half
 from sipsvc.effects import Flow, Now
 from sipsvc.errors import SipError
-from sipsvc.headers import Pristine
-from sipsvc.message import Message
+from sipsvc.headers import Pristine, without_identity
+from sipsvc.message import Message, params_get
 from sipsvc.message.build import join, response, without_top_via
 from sipsvc.proxy.branch import Branch, BranchUser
 from sipsvc.proxy.call import Call, Phase
@@ -38,7 +38,7 @@ def inside(core: Core, call: Call, sender: Half, request: Message, flow: Flow, n
     Relay(core, call, server, sender, receiver).start(now)
 
 
-def stray_answer(core: Core, call: Call, response: Message, now: Now) -> None:
+def stray_answer(core: Core, call: Call, response: Message, flow: Flow, now: Now) -> None:
     """A 2xx to an INVITE whose transaction is gone (RFC 6026 §8.4).
 
     The callee's own, repeated because its ACK was lost, goes up to the caller again; any other is ACKed and BYEd.
@@ -49,9 +49,10 @@ def stray_answer(core: Core, call: Call, response: Message, now: Now) -> None:
             lines = lines.copy()
             lines[names.index("from")] = f"From: {call.caller.own}"
         core.send(join(f"SIP/2.0 {response.status} {response.reason}", lines, response.body), call.caller.flow, "")
-    elif call.gateway is not None:
-        gateway = call.gateway
-        half = Half(gateway.flow, response.get("to") or "", response.get("from") or "", gateway.contact, pinned=False)
+    else:
+        host = f"[{flow.host}]" if ":" in flow.host else flow.host
+        contact = f"sip:{host}:{flow.port}"
+        half = Half(flow, response.get("to") or "", response.get("from") or "", contact, pinned=False)
         half.refresh(response)
         core.own_request(call, half, "ACK", response.cseq, now)
         core.own_request(call, half, "BYE", response.cseq + 1, now)
@@ -61,6 +62,7 @@ def acknowledge(core: Core, call: Call, sender: Half, request: Message, now: Now
     """An ACK to a 2xx goes straight to the other party; nothing answers it."""
     receiver = call.gateway if sender is call.caller else call.caller
     if receiver is not None:
+        call.acknowledged = call.acknowledged or sender is call.caller
         flow = receiver.target()
         core.send(_build(core, call, sender, receiver, request, flow, core.branch(call.ref)), flow, "")
 
@@ -135,6 +137,7 @@ class Relay(ServerUser, ClientUser, BranchUser):
             request = self.server.request
             lines[names.index("from")] = f"From: {request.get('from')}"
             lines[names.index("to")] = f"To: {request.get('to')}"
+        lines = without_identity(lines, names)
         return join(f"SIP/2.0 {response.status} {response.reason}", lines, response.body)
 
 
@@ -146,7 +149,7 @@ def _build(core: Core, call: Call, sender: Half, receiver: Half, request: Messag
             from_value = receiver.other
         else:
             to_value = receiver.own
-    pristine = Pristine(request, _KEEP, first=False)
+    pristine = Pristine(request, _KEEP)
     uri, routes = receiver.address()
     return pristine.build(uri, [core.via(flow, branch), *routes], from_value=from_value, to_value=to_value)
 
@@ -156,8 +159,7 @@ def q850(request: Message) -> int | None:
     for value in request.all("reason"):
         protocol, _, params = value.partition(";")
         if protocol.strip().lower() == "q.850":
-            for param in params.split(";"):
-                name, _, number = param.partition("=")
-                if name.strip().lower() == "cause" and number.strip().isdigit():
-                    return int(number)
+            cause = params_get(f";{params}", "cause") or ""
+            if cause.isascii() and cause.isdigit() and len(cause) <= 3:
+                return int(cause)
     return None

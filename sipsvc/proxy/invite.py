@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from sipsvc.dialog import Half
+from sipsvc.dialog import Half, route_set
 from sipsvc.effects import Flow, Now
-from sipsvc.headers import Pristine
+from sipsvc.errors import SipError
+from sipsvc.headers import Pristine, without_identity
 from sipsvc.message import Message
 from sipsvc.message.build import join, response, warning, without_top_via
 from sipsvc.proxy.branch import MS, Branch, BranchUser
@@ -87,7 +89,7 @@ class InviteSession(ServerUser, BranchUser, TimerTarget):
     # What the branches say
 
     def on_provisional(self, branch: Branch, response: Message, now: Now) -> None:
-        if response.status == 100 or self.server.answered or branch is not self.current:
+        if response.status == 100 or self.winner is not None or self.server.answered or branch is not self.current:
             return
         if response.to.tag:
             self._meet(branch, response)
@@ -210,7 +212,7 @@ class InviteSession(ServerUser, BranchUser, TimerTarget):
             if outcome.response is not None and not text:
                 data = self._upward(outcome.branch, outcome.response)
             else:
-                extra = [warning(core.names[self.server.flow.listener].partition(":")[0], text)] if text else []
+                extra = [warning(core.host(self.server.flow), text)] if text else []
                 data = response(request, status, reason, to_tag=core.random_hex(16), extra=extra)
         call.status, call.reason = status, reason
         core.over(call, code, by, now)
@@ -226,7 +228,8 @@ class InviteSession(ServerUser, BranchUser, TimerTarget):
         half.refresh(response)
         routes = response.all("record-route")
         ours = next((index for index, route in enumerate(routes) if self.call.token in route), 0)
-        half.routes = list(reversed(routes[:ours]))
+        with suppress(SipError):  # a route set nobody can read leads nowhere: its Contact has to do
+            half.routes = route_set(list(reversed(routes[:ours])))
         return half
 
     def _meet(self, branch: Branch, response: Message) -> None:
@@ -243,4 +246,6 @@ class InviteSession(ServerUser, BranchUser, TimerTarget):
         if branch.from_value:
             lines = lines.copy()
             lines[names.index("from")] = f"From: {self.server.request.get('from')}"
+        if not self.attempts[branch.index].gateway.trusted:
+            lines = without_identity(lines, names)
         return join(f"SIP/2.0 {response.status} {response.reason}", lines, response.body)

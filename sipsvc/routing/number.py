@@ -35,9 +35,9 @@ def e164(user: str, plan: DialPlan) -> str:
 
 
 def _by_plan(number: str, plan: DialPlan) -> str:
-    for prefix in plan.international:
-        if number.startswith(prefix):
-            return number[len(prefix) :]
+    matching = [prefix for prefix in plan.international if number.startswith(prefix)]
+    if matching:
+        return number[max(map(len, matching)) :]
     if plan.national and number.startswith(plan.national):
         return plan.country + number[len(plan.national) :]
     if plan.bare == "international":

@@ -22,13 +22,14 @@ class Shown(NamedTuple):
 def caller_id(customer: Customer, from_uri: Uri, preferred: Uri | None) -> Shown:
     """The first allowed of P-Preferred-Identity and From, else the account's default, else nothing."""
     ids, plan = customer.caller_ids, customer.dial_plan
-    if preferred is not None:
-        number = e164(preferred.user, plan)
-        if number and allowed(ids, number):
-            return Shown(number, False)
     anonymous = from_uri.user.lower() in ANONYMOUS
     number = "" if anonymous else e164(from_uri.user, plan)
-    if number and allowed(ids, number):
+    own = bool(number) and allowed(ids, number)
+    if preferred is not None:
+        wanted = e164(preferred.user, plan)
+        if wanted and allowed(ids, wanted):
+            return Shown(wanted, not anonymous and not own)
+    if own:
         return Shown(number, False)
     if ids.otherwise == "default" and ids.default:
         return Shown(ids.default, not anonymous)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mypy_extensions import trait
+
 from sipsvc.effects import Flow, Now
 from sipsvc.message import Message
-from sipsvc.message.grammar import canonical
+from sipsvc.message.grammar import LINE_END, canonical
 from sipsvc.timers import Timer, TimerTarget
 from sipsvc.transaction.tables import INVITE_CLIENT, OTHER_CLIENT, Do, Event, State
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 MS = 1_000_000
 
 
+@trait
 class ClientUser:
     """Who sent the request and hears how it went."""
 
@@ -128,7 +131,8 @@ def cancel_for(request: bytes) -> bytes:
 
 
 def _hop_by_hop(request: bytes, method: str, to: str) -> bytes:
-    lines = request.partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")
+    head = request.partition(b"\r\n\r\n")[0].decode("latin-1")
+    lines = LINE_END.split(head)
     kept = [f"{method} {lines[0].split(' ')[1]} SIP/2.0"]
     via = False
     for line in lines[1:]:

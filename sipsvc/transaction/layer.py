@@ -52,9 +52,12 @@ class Layer:
             client.run(Event.ERROR, None, now)
 
     def server_for(self, request: Message) -> ServerTransaction | None:
-        """The transaction a request repeats; for ACK and CANCEL the INVITE's they are about."""
-        method = request.method
-        return self._servers.get(self._key(request, "INVITE" if method in ("ACK", "CANCEL") else method))
+        """The transaction a request repeats."""
+        return self._servers.get(self._key(request, request.method))
+
+    def invite_for(self, request: Message) -> ServerTransaction | None:
+        """The INVITE that an ACK or CANCEL is about (RFC 3261 §9.2, §17.2.3)."""
+        return self._servers.get(self._key(request, "INVITE"))
 
     def new_server(self, request: Message, flow: Flow) -> ServerTransaction:
         key = self._key(request, request.method)

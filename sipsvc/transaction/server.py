@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mypy_extensions import trait
+
 from sipsvc.effects import Flow, Now
 from sipsvc.message import Message
 from sipsvc.timers import Timer, TimerTarget
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 Key = tuple[str, str, str]
 
 
+@trait
 class ServerUser:
     """Who answers the request."""
 

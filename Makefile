@@ -1,0 +1,83 @@
+# Every target in a line: `make help`. Nothing here needs root, except `make deps` when a Debian package is missing.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.made-from-lock
+
+# make call TO=+979123456789, make call FAIL=first
+TO ?=
+FAIL ?=
+TALK ?= 1.5
+# make load RATE=100 CALLS=2000 KILL=1; make bench RATE=100 REPEAT=3 SECONDS=20
+RATE ?= 100
+CALLS ?= 2000
+KILL ?=
+REPEAT ?= 3
+SECONDS ?= 20
+BENCH_DIR ?= ../shared/bench
+# make sim SEEDS=1000
+SEEDS ?= 200
+
+.DEFAULT_GOAL := help
+.PHONY: help run call test check lint sim sim-mutants wire load bench rules lock deps clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | \
+		while IFS="$$(printf '\t')" read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
+
+run: $(STAMP) ## start the server with the demo partner: SIP on 127.0.0.1:5060, API on 127.0.0.1:8080; Ctrl-C ends it
+	$(BIN)/sipsvc serve --config config/sipsvc.toml --demo config/demo/demo.toml
+
+call: $(STAMP) ## one real call through `make run`, as a ladder with its priced record; TO=+979... FAIL=first TALK=1.5
+	@$(BIN)/sipsvc demo-call --config config/sipsvc.toml --talk $(TALK) \
+		$(if $(TO),--to '$(TO)') $(if $(FAIL),--fail '$(FAIL)')
+
+test: $(STAMP) ## everything a release needs: ruff, mypy, unit, sim and wire tests, with their counts; none skipped
+	@scripts/deps $(PYTHON) sip-tester baresip-core
+	@$(BIN)/python scripts/run_tests.py --wire -- $(BIN)
+
+check: $(STAMP) ## ruff, mypy, unit and sim tests; no other programs needed, about two minutes
+	@$(BIN)/python scripts/run_tests.py -- $(BIN)
+
+lint: $(STAMP) ## ruff and mypy --strict only
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+wire: $(STAMP) ## the tests with real SIPp and baresip only
+	@scripts/deps $(PYTHON) sip-tester baresip-core
+	$(BIN)/pytest tests/wire
+
+sim: $(STAMP) ## random calls with loss, doubling and reordering on a virtual clock, against invariants; SEEDS=200
+	$(BIN)/python -m tests.sim --seeds $(SEEDS)
+
+sim-mutants: $(STAMP) ## plants bugs in the engine and shows that the simulation catches each
+	$(BIN)/python -m tests.sim.mutants
+
+load: $(STAMP) ## many calls with SIPp against a server of its own; RATE=100 CALLS=2000, KILL=1 kills it half way
+	@scripts/deps $(PYTHON) sip-tester
+	@$(BIN)/sipsvc demo-load --rate $(RATE) --calls $(CALLS) $(if $(KILL),--kill)
+
+bench: $(STAMP) ## CPU per call beside Kamailio; BENCH_DIR is the harness's folder, RATE=100 REPEAT=3 SECONDS=20
+	@$(BIN)/python -m tests.bench.run --bench '$(BENCH_DIR)' --rate $(RATE) --repeat $(REPEAT) --seconds $(SECONDS)
+
+rules: $(STAMP) ## every rule with the tests that show it; fails on a gap
+	@$(BIN)/python -m tests.house.rules
+
+lock: ## renew requirements.lock from pyproject.toml, with hashes
+	scripts/lock $(PYTHON)
+
+deps: ## install the Debian packages the tests need, or say which command does
+	@scripts/deps $(PYTHON) python3-venv sip-tester baresip-core
+
+clean: ## remove what the other targets made; the server's data stays
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(STAMP): requirements.lock
+	@scripts/deps $(PYTHON) python3-venv
+	@echo "making $(VENV) from requirements.lock"
+	@rm -rf $(VENV)
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@

@@ -1,0 +1,1 @@
+"""The calls: one record each, up while it is answered and when it has ended."""

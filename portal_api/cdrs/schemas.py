@@ -1,0 +1,153 @@
+"""Calls as they are shown, and the closed list of filters."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import ConfigDict, Field, JsonValue
+
+from portal_api.schemas import Digits, Instant, InstantIn, ListQuery, Money, Value, View
+from sipsvc.store.cdrs import CdrFilter
+
+PRICED_EXAMPLE: dict[str, JsonValue] = {
+    "row": 17,
+    "prefix": "4420",
+    "rate": "0.012500",
+    "fee": "0.000000",
+    "initial": 60,
+    "increment": 60,
+    "minimum": "0.000000",
+    "currency": "USD",
+    "billed": 120,
+    "amount": "0.025000",
+}
+
+
+class CdrView(View):
+    """One call (law 8). `sell` and `buy` hold the price rows as they stood; amounts are null until the end."""
+
+    model_config = ConfigDict(
+        from_attributes=True,
+        json_schema_extra={
+            "examples": [
+                {
+                    "cdr_id": "0198f3c2-7a10-7c44-8f0e-5b1d2a9c6e01",
+                    "state": "ended",
+                    "call_id": "a84b4c76e66710@192.0.2.10",
+                    "customer": "acme",
+                    "customer_name": "Acme Ltd",
+                    "trunk": "acme-office",
+                    "auth": "ip",
+                    "source": "192.0.2.10:5060",
+                    "dialled": "00442079460123",
+                    "e164": "442079460123",
+                    "caller": "442079460000",
+                    "caller_shown": "442079460000",
+                    "invite_at": "2026-11-22T23:23:05.120Z",
+                    "progress_at": "2026-11-22T23:23:05.410Z",
+                    "answer_at": "2026-11-22T23:23:09.002Z",
+                    "end_at": "2026-11-22T23:24:36.730Z",
+                    "duration_ms": 87728,
+                    "status": 200,
+                    "reason": "OK",
+                    "code": "answered",
+                    "hangup_by": "caller",
+                    "q850": 16,
+                    "recovered": False,
+                    "gateway": "carrier-a",
+                    "gateway_name": "Carrier A",
+                    "sent_to": "442079460123",
+                    "directory": 3,
+                    "billed_s": 120,
+                    "sell_amount": "0.025000",
+                    "sell_currency": "USD",
+                    "buy_amount": "0.018000",
+                    "buy_currency": "USD",
+                    "margin": "0.007000",
+                    "sell": PRICED_EXAMPLE,
+                    "buy": PRICED_EXAMPLE | {"rate": "0.009000", "amount": "0.018000"},
+                    "attempts": [
+                        {
+                            "gateway": "carrier-a",
+                            "name": "Carrier A",
+                            "request_uri": "sip:442079460123@192.0.2.80",
+                            "started_at": 1795389785130,
+                            "status": 200,
+                            "left": "",
+                            "buy_rate": "0.009000",
+                        }
+                    ],
+                    "trace": [["customer", "acme", "active"], ["number", "00442079460123", "442079460123"]],
+                    "live": {"channels": 1},
+                }
+            ]
+        },
+    )
+
+    cdr_id: str
+    state: str
+    call_id: str
+    customer: str
+    customer_name: str
+    trunk: str
+    auth: str
+    source: str
+    dialled: str
+    e164: str
+    caller: str
+    caller_shown: str
+    invite_at: Instant
+    progress_at: Instant | None
+    answer_at: Instant | None
+    end_at: Instant | None
+    duration_ms: int | None
+    status: int
+    reason: str
+    code: str
+    hangup_by: str
+    q850: int | None
+    recovered: bool
+    gateway: str
+    gateway_name: str
+    sent_to: str
+    directory: int
+    billed_s: int | None
+    sell_amount: Money | None
+    sell_currency: str
+    buy_amount: Money | None
+    buy_currency: str
+    margin: Money | None
+    sell: dict[str, Any] | None
+    buy: dict[str, Any] | None
+    attempts: list[dict[str, Any]]
+    trace: list[list[Any]]
+    live: dict[str, Any]
+
+
+class CdrQuery(ListQuery):
+    """Filters are joined by "and"."""
+
+    customer: Value | None = Field(None, alias="filter[customer][eq]")
+    gateway: Value | None = Field(None, alias="filter[gateway][eq]")
+    call_id: Value | None = Field(None, alias="filter[call_id][eq]")
+    state: Literal["answered", "ended"] | None = Field(None, alias="filter[state][eq]")
+    code: Value | None = Field(None, alias="filter[code][eq]", description="How it went, such as `dest_expensive`.")
+    status: int | None = Field(None, alias="filter[status][eq]", ge=100, le=699)
+    recovered: Literal["true", "false"] | None = Field(None, alias="filter[recovered][eq]")
+    e164: Digits | None = Field(None, alias="filter[e164][starts]", description="Numbers that begin so.")
+    invite_from: InstantIn | None = Field(None, alias="filter[invite_at][gte]", description="At this instant or later.")
+    invite_to: InstantIn | None = Field(None, alias="filter[invite_at][lt]", description="Before this instant.")
+
+    def filters(self) -> CdrFilter:
+        return CdrFilter(
+            customer=self.customer,
+            gateway=self.gateway,
+            call_id=self.call_id,
+            state=self.state,
+            code=self.code,
+            status=self.status,
+            e164_prefix=self.e164,
+            invite_from=self.invite_from,
+            invite_to=self.invite_to,
+            recovered=None if self.recovered is None else self.recovered == "true",
+        )

@@ -1,0 +1,1 @@
+"""How a call would be decided now, and why."""

@@ -1,0 +1,1 @@
+"""The carriers' gateways and what each asks for."""

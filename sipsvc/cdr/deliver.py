@@ -1,0 +1,373 @@
+"""From the local log to the database: rows and position in one transaction, so each call arrives once (law 8)."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from sipsvc.cdr.calls import OpenCall, OpenCalls
+from sipsvc.cdr.log import LogLocked, lock_file
+from sipsvc.cdr.segments import (
+    Line,
+    Report,
+    Tail,
+    report_bad_line,
+    segment_name,
+    segment_number,
+    segment_numbers,
+    segment_path,
+)
+from sipsvc.errors import SipsvcError
+from sipsvc.observe import get_logger
+from sipsvc.settings import Settings
+from sipsvc.store import cdrs
+from sipsvc.store.database import open_database
+
+BATCH = 500
+SHOW_AFTER_MS = 5_000
+IDLE_S = 0.25
+BACK_OFF_S = (0.2, 10.0)
+LAST_TRY_S = 5.0
+
+# What a damaged or unexpected record makes of the code that reads it, or the driver of a value in it.
+RECORD_FAULTS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+
+log = get_logger("cdr.deliver")
+
+
+class DatabaseAway(SipsvcError):
+    """The database cannot be reached, is locked, full or not migrated; the batch is kept for the next step."""
+
+
+@dataclass(slots=True)
+class Item:
+    """One row on its way, with the records it was made of, for the case that it is refused."""
+
+    cdr_id: str
+    row: dict[str, Any]
+    records: list[bytes]
+
+
+@dataclass(slots=True)
+class Batch:
+    """What one transaction carries: `finished` calls, rows of live ones, and the position after them."""
+
+    finished: int = 0
+    items: list[Item] = field(default_factory=list)
+    position: tuple[int, int] = (0, 0)
+    moved: bool = False
+
+
+def utc_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class Deliverer:
+    """Delivers one folder. `clock` (UTC milliseconds) serves as the log's time where the log is silent."""
+
+    def __init__(self, folder: Path, engine: Engine, *, clock: Callable[[], int] = utc_ms) -> None:
+        self._folder = folder
+        self._engine = engine
+        self._clock = clock
+        self._tail = Tail(folder, report=self._bad_line)
+        self._report: Report = report_bad_line
+        self._open = OpenCalls()
+        self._log_time = 0
+        self._delivered: tuple[int, int] | None = None
+        self._pending: Batch | None = None
+        self.bad_lines = 0
+        self.rejected = 0
+
+    def step(self) -> int:
+        """Deliver up to BATCH finished calls and what is due of live ones; how many were finished.
+
+        0 means the log is delivered to its end. Raises DatabaseAway; then the same batch is tried next.
+        """
+        try:
+            if self._delivered is None:
+                self._delivered = self._position()
+            batch = self._pending or self._collect()
+            self._pending = batch
+            self._deliver(batch)
+        except SQLAlchemyError as error:
+            reason = error.orig if isinstance(error, DBAPIError) else error
+            raise DatabaseAway(f"the database does not take call records: {reason}") from error
+        self._pending = None
+        self._remove_segments()
+        return batch.finished
+
+    # -- reading --
+
+    def _bad_line(self, segment: int, offset: int, reason: str) -> None:
+        self.bad_lines += 1
+        self._report(segment, offset, reason)
+
+    def _position(self) -> tuple[int, int]:
+        """What an earlier process delivered. Reading begins before it: open calls stand there."""
+        with Session(self._engine) as session:
+            name, offset = cdrs.position(session)
+        segment = segment_number(name)
+        if not segment:
+            return 0, 0
+        newest = max(segment_numbers(self._folder), default=segment)
+        try:
+            size = segment_path(self._folder, segment).stat().st_size
+        except FileNotFoundError:
+            size = offset
+        if newest < segment or size < offset:
+            # Another log than the one delivered from, or one that lost its end: deliver what is there again.
+            log.warning("cdr_log_replaced", segment=segment, offset=offset, newest=newest)
+            return (0, 0) if newest < segment else (segment, 0)
+        return segment, offset
+
+    def _collect(self) -> Batch:
+        """Read on until BATCH calls have ended or the log has."""
+        assert self._delivered is not None
+        batch = Batch()
+        for line in self._tail.read():
+            known = (line.segment, line.offset_after) <= self._delivered
+            self._take(line, batch, known)
+            batch.moved = batch.moved or not known
+            if batch.finished >= BATCH:
+                break
+        else:
+            # Caught up: a lone long call is to be seen although nothing more is logged.
+            self._log_time = max(self._log_time, self._clock())
+        for cdr_id, call in self._open.due(self._log_time - SHOW_AFTER_MS):
+            records = [body for body in (call.start, call.answer) if body is not None]
+            self._add(batch, cdr_id, call, None, records)
+        batch.position = max((self._tail.segment, self._tail.offset), self._delivered)
+        return batch
+
+    def _take(self, line: Line, batch: Batch, known: bool) -> None:
+        if line.kind != "end":
+            self._open.note(line)
+            return
+        call = self._open.end(line.cdr_id)
+        if known:
+            return
+        batch.finished += 1
+        records = [line.body]
+        if call is not None:
+            records = [body for body in (call.start, call.answer, line.body) if body is not None]
+        self._add(batch, line.cdr_id, call, line.body, records)
+
+    def _add(self, batch: Batch, cdr_id: str, call: OpenCall | None, end: bytes | None, records: list[bytes]) -> None:
+        try:
+            start = _load(call.start) if call is not None else None
+            ended = _load(end)
+            # An end says all that the answer said.
+            answer = _load(call.answer) if call is not None and ended is None else None
+            if ended is not None:
+                self._log_time = max(self._log_time, ended["end_at"])
+            batch.items.append(Item(cdr_id, cdrs.merge(start, answer, ended), records))
+        except RECORD_FAULTS as error:
+            self._reject(records, cdr_id, error)
+
+    # -- writing --
+
+    def _deliver(self, batch: Batch) -> None:
+        """One transaction; row by row where the database refuses one. Raises SQLAlchemyError when it is away."""
+        if not batch.moved and not batch.items:
+            return
+        try:
+            self._transact([item.row for item in batch.items], batch.position)
+        except (SQLAlchemyError, *RECORD_FAULTS) as error:
+            if _away(error):
+                raise
+            self._deliver_singly(batch)
+        self._delivered = batch.position
+
+    def _deliver_singly(self, batch: Batch) -> None:
+        """Find the rows the database refuses. Rows delivered here and again after a crash change nothing."""
+        while batch.items:
+            item = batch.items[0]
+            try:
+                self._transact([item.row], None)
+            except (SQLAlchemyError, *RECORD_FAULTS) as error:
+                if _away(error):
+                    raise
+                with Session(self._engine) as session:
+                    # A table that cannot be read either is not the row's fault.
+                    cdrs.get(session, item.cdr_id)
+                self._reject(item.records, item.cdr_id, error)
+            # Done with, whatever becomes of the rest: no second line in rejected.log if the database goes away.
+            del batch.items[0]
+        self._transact([], batch.position)
+
+    def _transact(self, rows: list[dict[str, Any]], position: tuple[int, int] | None) -> None:
+        with Session(self._engine) as session, session.begin():
+            if rows:
+                cdrs.upsert(session, rows)
+            if position is not None:
+                cdrs.set_position(session, segment_name(position[0]), position[1])
+
+    def _reject(self, records: list[bytes], cdr_id: str, error: BaseException) -> None:
+        """Keep what cannot become a row, on disk, with the reason."""
+        self.rejected += 1
+        reason = f"{type(error).__name__}: {getattr(error, 'orig', None) or error}"
+        log.error("cdr_rejected", cdr_id=cdr_id, reason=reason)
+        head = orjson.dumps({"at": self._clock(), "cdr_id": cdr_id, "reason": reason})
+        line = b'%b,"records":[%b]}\n' % (head[:-1], b",".join(records))
+        descriptor = os.open(self._folder / "rejected.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
+        try:
+            os.write(descriptor, line)
+            os.fdatasync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _remove_segments(self) -> None:
+        """Delete segments delivered to their end, save those an open call still needs."""
+        numbers = segment_numbers(self._folder)
+        if not numbers or numbers[0] >= self._tail.segment:
+            return
+        keep = min(self._tail.segment, self._open.oldest_needed(self._tail.segment))
+        old = [number for number in numbers if number < keep]
+        if not old:
+            return
+        # What was carried over must be on disk before the original goes.
+        for path in (*(segment_path(self._folder, number) for number in numbers if number >= keep), self._folder):
+            _sync(path)
+        for number in old:
+            segment_path(self._folder, number).unlink(missing_ok=True)
+        log.info("cdr_segments_removed", first=old[0], last=old[-1])
+
+
+def _load(body: bytes | None) -> dict[str, Any] | None:
+    return None if body is None else orjson.loads(body)
+
+
+def _away(error: BaseException) -> bool:
+    """Whether the fault lies with the database rather than with a row."""
+    if isinstance(error, DBAPIError):
+        return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
+    return False
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+# -- the process --
+
+
+class Stop:
+    """The parent's end (EOF on its pipe) or a signal, as something to sleep on."""
+
+    def __init__(self) -> None:
+        self._poll = select.poll()
+        self._read, self._write = os.pipe()
+        self._poll.register(self._read, select.POLLIN)
+        parent = os.environ.get("SIPSVC_PARENT_FD")
+        signal.signal(signal.SIGTERM, self._signalled)
+        if parent is None:
+            signal.signal(signal.SIGINT, self._signalled)
+        else:
+            # Ctrl-C reaches the whole group; the parent finishes its calls first and is followed by its EOF.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            self._poll.register(int(parent), select.POLLIN | select.POLLHUP)
+
+    def _signalled(self, *_: object) -> None:
+        os.write(self._write, b"x")
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep; true as soon as it is time to stop."""
+        return bool(self._poll.poll(seconds * 1000))
+
+
+def cdr_folder(settings: Settings) -> Path:
+    return settings.data.dir / "cdr"
+
+
+def main(settings: Settings) -> None:
+    """Deliver until told to stop, then once more to the end of the log.
+
+    Waits for its turn while another deliverer holds the folder.
+    """
+    stop = Stop()
+    folder = cdr_folder(settings)
+    folder.mkdir(parents=True, exist_ok=True)
+    held = _wait_for_lock(folder, stop)
+    if held is None:
+        return
+    engine = open_database(settings.data.url)
+    try:
+        deliverer = Deliverer(folder, engine)
+        _run(deliverer, stop)
+        _finish(deliverer)
+    finally:
+        engine.dispose()
+        os.close(held)
+
+
+def drain_once(settings: Settings) -> int:
+    """Deliver what the log holds now; the number of finished calls. Raises LogLocked, DatabaseAway."""
+    folder = cdr_folder(settings)
+    folder.mkdir(parents=True, exist_ok=True)
+    held = lock_file(folder / "deliver.lock")
+    engine = open_database(settings.data.url)
+    try:
+        deliverer = Deliverer(folder, engine)
+        total = 0
+        while done := deliverer.step():
+            total += done
+        return total
+    finally:
+        engine.dispose()
+        os.close(held)
+
+
+def _wait_for_lock(folder: Path, stop: Stop) -> int | None:
+    """The folder's lock, or None when told to stop before it was free."""
+    said = False
+    while True:
+        try:
+            return lock_file(folder / "deliver.lock")
+        except LogLocked as error:
+            if not said:
+                log.warning("cdr_deliver_waits", reason=str(error))
+                said = True
+        if stop.wait(IDLE_S):
+            return None
+
+
+def _run(deliverer: Deliverer, stop: Stop) -> None:
+    pause = BACK_OFF_S[0]
+    wait = 0.0
+    while not stop.wait(wait):
+        try:
+            wait = 0.0 if deliverer.step() else IDLE_S
+            pause = BACK_OFF_S[0]
+        except DatabaseAway as error:
+            log.warning("cdr_database_away", reason=str(error), retry_s=pause)
+            wait, pause = pause, min(2 * pause, BACK_OFF_S[1])
+
+
+def _finish(deliverer: Deliverer) -> None:
+    """The last delivery; a database that is away for long leaves the rest to the next start."""
+    give_up = time.monotonic() + LAST_TRY_S
+    while True:
+        try:
+            if not deliverer.step():
+                return
+        except DatabaseAway as error:
+            log.warning("cdr_database_away", reason=str(error), retry_s=BACK_OFF_S[0])
+            if time.monotonic() > give_up:
+                log.warning("cdr_left_for_next_start", reason=str(error))
+                return
+            time.sleep(BACK_OFF_S[0])

@@ -1,0 +1,222 @@
+"""The bundle `sipsvc load` reads: one TOML file and the CSV files it names, valid as a whole or refused as a whole.
+
+Every fault is collected before anything is refused; `config/README.md` documents the keys.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from pydantic import ValidationError
+
+from sipsvc.errors import ConfigError
+from sipsvc.settings import key_of, read_toml, reason_of
+from sipsvc.store.pricefile import Fault, Row, read_rows
+from sipsvc.store.sections import Block, Customer, Gateway, Partner, Platform, PriceList, Section, Trunk, network
+
+RANDOM_PASSWORD = "@random"
+SINGLE = ("platform", "partner")
+MANY = ("customer", "gateway", "pricelist", "block")
+SECRET = ("password", "ha1_md5")
+
+S = TypeVar("S", bound=Section)
+Item = tuple[str, dict[str, Any]]
+
+
+class StoredTrunk(NamedTuple):
+    """A trunk as it is kept: no password."""
+
+    id: str
+    customer_id: str
+    source: str
+    port: int
+    username: str
+    ha1_md5: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A valid catalogue. `prices` and `coverage` hold rows by price list and gateway.
+
+    `made_passwords`, by username, are those of trunks with `@random`: to be shown now or never.
+    """
+
+    platform: Platform
+    partner: Partner
+    customers: list[Customer]
+    trunks: list[StoredTrunk]
+    gateways: list[Gateway]
+    pricelists: list[PriceList]
+    blocks: list[Block]
+    prices: dict[str, list[Row]]
+    coverage: dict[str, list[Row]]
+    made_passwords: dict[str, str] = field(default_factory=dict, repr=False)
+
+
+def load_bundle(path: str | Path) -> Bundle:
+    """Read and check it all. Raises ConfigError with every fault found."""
+    path = Path(path)
+    raw = read_toml(path, "bundle")
+    faults: list[Fault] = [(key, None, "unknown key") for key in raw if key not in SINGLE + MANY]
+    platform = _section(Platform, "platform", raw.get("platform", {}), faults)
+    partner = _section(Partner, "partner", raw.get("partner", {}), faults)
+    items = {key: _items(key, raw.get(key, []), faults) for key in MANY}
+    customers = _sections(Customer, items["customer"], faults)
+    gateways = _sections(Gateway, items["gateway"], faults)
+    pricelists = _sections(PriceList, items["pricelist"], faults)
+    blocks = _sections(Block, items["block"], faults)
+    _check_unique(items, faults)
+    _check_references(items, faults)
+    _check_sources(items, faults)
+    prices = _files(path.parent, items["pricelist"], "rows", 60, faults)
+    coverage = _files(path.parent, items["gateway"], "coverage", 1, faults)
+    if faults or platform is None or partner is None:
+        raise ConfigError(list(dict.fromkeys((where, _printable(value), reason) for where, value, reason in faults)))
+    made: dict[str, str] = {}
+    return Bundle(
+        platform=platform,
+        partner=partner,
+        customers=customers,
+        trunks=[_stored(trunk, owner.id, platform.realm, made) for owner in customers for trunk in owner.trunk],
+        gateways=gateways,
+        pricelists=pricelists,
+        blocks=blocks,
+        prices=prices,
+        coverage=coverage,
+        made_passwords=made,
+    )
+
+
+def _section(model: type[S], where: str, raw: Any, faults: list[Fault]) -> S | None:
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        for fault in error.errors():
+            loc, value = fault["loc"], fault["input"]
+            # An unknown key may be a misspelt password.
+            if fault["type"] == "extra_forbidden" or (loc and loc[-1] in SECRET):
+                value = "(hidden)"
+            faults.append((key_of((where, *loc)), value, reason_of(fault["type"], fault["msg"])))
+        return None
+
+
+def _sections(model: type[S], items: list[Item], faults: list[Fault]) -> list[S]:
+    found = (_section(model, where, raw, faults) for where, raw in items)
+    return [section for section in found if section is not None]
+
+
+def _items(key: str, raw: Any, faults: list[Fault]) -> list[Item]:
+    """The tables of `[[key]]` with the name of each."""
+    if not isinstance(raw, list) or not all(isinstance(item, dict) for item in raw):
+        faults.append((key, None, f"must be tables headed [[{key}]]"))
+        return []
+    return [(f"{key}[{at}]", item) for at, item in enumerate(raw)]
+
+
+def _trunks(items: dict[str, list[Item]]) -> Iterator[Item]:
+    for where, customer in items["customer"]:
+        trunks = customer.get("trunk", [])
+        for at, trunk in enumerate(trunks if isinstance(trunks, list) else []):
+            if isinstance(trunk, dict):
+                yield f"{where}.trunk[{at}]", trunk
+
+
+# The checks between tables read what stands there, not what passed, so that one fault does not hide another.
+
+
+def _check_unique(items: dict[str, list[Item]], faults: list[Fault]) -> None:
+    trunks = list(_trunks(items))
+    for key, tables in (
+        ("id", items["customer"]),
+        ("id", items["gateway"]),
+        ("id", items["pricelist"]),
+        ("id", trunks),
+        ("username", trunks),
+        ("prefix", items["block"]),
+    ):
+        seen: dict[str, str] = {}
+        for where, table in tables:
+            value = table.get(key)
+            if isinstance(value, str) and value:
+                first = seen.setdefault(value, where)
+                if first != where:
+                    faults.append((f"{where}.{key}", value, f"is already used by {first}"))
+
+
+def _check_references(items: dict[str, list[Item]], faults: list[Fault]) -> None:
+    there = {table.get("id") for _, table in items["pricelist"] if isinstance(table.get("id"), str)}
+    for where, table in items["customer"]:
+        wanted = table.get("pricelist")
+        if isinstance(wanted, str) and wanted not in there:
+            faults.append((f"{where}.pricelist", wanted, "there is no such price list"))
+
+
+def _check_sources(items: dict[str, list[Item]], faults: list[Fault]) -> None:
+    """Two trunks, or a trunk and a gateway, that one packet would fit alike are refused (SIP-20)."""
+    gateways: dict[tuple[str, int], str] = {}
+    for where, table in items["gateway"]:
+        host, port = table.get("host"), table.get("port", 5060)
+        if isinstance(host, str) and isinstance(port, int):
+            gateways.setdefault((_address(host), port), where)
+    seen: dict[tuple[str, int], str] = {}
+    for where, table in _trunks(items):
+        source, port = table.get("source"), table.get("port", 0)
+        if not (isinstance(source, str) and source and isinstance(port, int)):
+            continue
+        try:
+            found = network(source)
+        except ValueError:
+            continue  # the trunk's own check has said so
+        first = seen.setdefault((str(found), port), where)
+        if first != where:
+            faults.append((f"{where}.source", source, f"with port {port or 'any'} is already the source of {first}"))
+        single = str(found.network_address) if found.num_addresses == 1 else ""
+        if (single, port) in gateways:
+            reason = f"with port {port} is the address of {gateways[single, port]}"
+            faults.append((f"{where}.source", source, reason))
+
+
+def _address(host: str) -> str:
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        return host
+
+
+def _files(folder: Path, items: list[Item], key: str, interval: int, faults: list[Fault]) -> dict[str, list[Row]]:
+    """The rows of each item's file, by the item's id; the item's `initial` and `increment` are the rows' default."""
+    found: dict[str, list[Row]] = {}
+    for where, table in items:
+        name = table.get(key)
+        if not isinstance(name, str) or not name.strip() or "\0" in name:
+            continue  # the item's own check has said so
+        if not (folder / name).is_file():
+            faults.append((f"{where}.{key}", name, "there is no such file beside the bundle"))
+            continue
+        initial, increment = (table.get(word, interval) for word in ("initial", "increment"))
+        whole = isinstance(initial, int) and isinstance(increment, int)
+        rows = read_rows(folder / name, name, initial if whole else interval, increment if whole else interval, faults)
+        found[str(table.get("id"))] = rows
+    return found
+
+
+def _stored(trunk: Trunk, customer: str, realm: str, made: dict[str, str]) -> StoredTrunk:
+    """HA1 (RFC 7616 §3.4.2) takes the password's place."""
+    ha1 = trunk.ha1_md5
+    if trunk.password:
+        password = trunk.password
+        if password == RANDOM_PASSWORD:
+            password = made[trunk.username] = secrets.token_urlsafe(18)
+        ha1 = hashlib.md5(f"{trunk.username}:{realm}:{password}".encode(), usedforsecurity=False).hexdigest()
+    return StoredTrunk(trunk.id, customer, trunk.source, trunk.port, trunk.username, ha1)
+
+
+def _printable(value: object) -> object:
+    """A table or list at fault may hold a password, and would not fit a line anyway."""
+    return None if isinstance(value, dict | list) else value

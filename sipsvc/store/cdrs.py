@@ -1,0 +1,202 @@
+"""CDRs in the database: one row a call, written by the deliverer, read by the API (law 8).
+
+Delivery is idempotent: a row that ended is final, and an open one never takes its place. So any record may
+come twice, or older ones after newer ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import ColumnElement, func, literal, select, tuple_
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from sipsvc.store.models import Cdr, DeliveryPosition
+from sipsvc.store.types import SafeText, UtcMs, from_ms, to_ms
+
+ANSWERED = "answered"
+ENDED = "ended"
+
+Record = dict[str, Any]
+Row = dict[str, Any]
+
+_START_TEXT = (
+    "call_id", "customer", "customer_name", "trunk", "auth", "source", "dialled", "e164", "caller", "caller_shown",
+)  # fmt: skip
+_LATER_TEXT = ("reason", "code", "hangup_by", "gateway", "gateway_name", "sent_to")
+
+
+@dataclass(frozen=True, slots=True)
+class CdrFilter:
+    """Which calls; None is any. `invite_from` is inclusive, `invite_to` exclusive, both aware."""
+
+    customer: str | None = None
+    gateway: str | None = None
+    call_id: str | None = None
+    state: str | None = None
+    code: str | None = None
+    status: int | None = None
+    e164_prefix: str | None = None
+    invite_from: datetime | None = None
+    invite_to: datetime | None = None
+    recovered: bool | None = None
+
+
+def merge(start: Record | None, answer: Record | None, end: Record | None) -> Row:
+    """One call's records of the log (cdr/record.py) as the columns of its row.
+
+    The end of a refused call may follow its start or hold the start's fields itself. A record that is missing
+    leaves its columns blank: a call with a gap is worth more than none. Raises ValueError when all are None.
+    """
+    known: Record = {**(start or {}), **(answer or {}), **(end or {})}
+    if not known:
+        raise ValueError("a CDR needs at least one record")
+    ended = end is not None
+    sell, buy = known.get("sell"), known.get("buy")
+    first_seen = next(known[key] for key in ("invite_at", "answer_at", "end_at") if known.get(key) is not None)
+    row: Row = {"cdr_id": known["cdr_id"], "state": ENDED if ended else ANSWERED}
+    row |= {key: known.get(key, "") for key in _START_TEXT}
+    row |= {key: known.get(key, "") for key in _LATER_TEXT}
+    row |= {
+        "invite_at": from_ms(first_seen),
+        "progress_at": _instant(known.get("progress_at")),
+        "answer_at": _instant(known.get("answer_at")),
+        "end_at": _instant(known.get("end_at")),
+        "duration_ms": known.get("duration_ms"),
+        "status": known.get("status", 0),
+        "q850": known.get("q850"),
+        "recovered": known.get("recovered", False),
+        "directory": known.get("directory", 0),
+        "attempts": known.get("attempts", []),
+        "trace": known.get("trace", []),
+        "live": known.get("live", {}),
+        "sell": sell,
+        "buy": buy,
+        "billed_s": sell["billed"] if ended and sell else None,
+        "sell_amount": Decimal(sell["amount"]) if ended and sell else None,
+        "sell_currency": sell["currency"] if sell else "",
+        "buy_amount": Decimal(buy["amount"]) if ended and buy else None,
+        "buy_currency": buy["currency"] if buy else "",
+        "margin": Decimal(known["margin"]) if known.get("margin") is not None else None,
+    }
+    return row
+
+
+def upsert(session: Session, rows: Sequence[Row]) -> None:
+    """Store rows of `merge`. One that ended is never changed again; one that is open is replaced."""
+    final: dict[str, Row] = {}
+    for row in rows:
+        there = final.get(row["cdr_id"])
+        # One statement may carry the whole batch, and PostgreSQL takes a key only once in it.
+        if there is None or there["state"] != ENDED:
+            final[row["cdr_id"]] = row
+    if not final:
+        return
+    statement = upsert_statement(session.get_bind().dialect.name)
+    session.connection().execute(statement, list(final.values()))
+
+
+def upsert_statement(dialect: str) -> sqlite.Insert | postgresql.Insert:
+    """Insert a row, or replace one that is still open."""
+    insert = postgresql.insert(Cdr) if dialect == "postgresql" else sqlite.insert(Cdr)
+    names = [column.name for column in Cdr.__table__.columns if not column.primary_key]
+    return insert.on_conflict_do_update(
+        index_elements=["cdr_id"],
+        set_={name: insert.excluded[name] for name in names},
+        where=Cdr.__table__.c.state != ENDED,
+    )
+
+
+def apply(session: Session, records: Sequence[Record], *, open_calls: bool = False) -> None:
+    """Store a run of log records: every call whose end is among them and, if `open_calls`, those answered so far.
+
+    An end whose start is not in the run takes the missing fields from the open row stored before.
+    """
+    calls: dict[str, dict[str, Record]] = {}
+    for record in records:
+        calls.setdefault(record["cdr_id"], {}).setdefault(record["kind"], record)
+    rows: list[Row] = []
+    for cdr_id, kinds in calls.items():
+        start, answer, end = kinds.get("start"), kinds.get("answer"), kinds.get("end")
+        if end is None and not (open_calls and answer is not None):
+            continue
+        if start is None:
+            start = _start_of(get(session, cdr_id))
+        rows.append(merge(start, answer, end))
+    upsert(session, rows)
+
+
+def position(session: Session) -> tuple[str, int]:
+    """The log segment and the byte offset in it up to which everything is delivered; ("", 0) at first."""
+    row = session.execute(select(DeliveryPosition.segment, DeliveryPosition.offset)).first()
+    return (row[0], row[1]) if row else ("", 0)
+
+
+def set_position(session: Session, segment: str, offset: int) -> None:
+    """To be committed together with the rows it stands for."""
+    dialect = session.get_bind().dialect.name
+    insert = (postgresql.insert if dialect == "postgresql" else sqlite.insert)(DeliveryPosition)
+    values = {"segment": segment, "offset": offset}
+    session.execute(insert.values(id=1, **values).on_conflict_do_update(index_elements=["id"], set_=values))
+
+
+def get(session: Session, cdr_id: str) -> Cdr | None:
+    """One call."""
+    return session.get(Cdr, cdr_id)
+
+
+def page(session: Session, *, filters: CdrFilter, after: tuple[int, str] | None, limit: int) -> list[Cdr]:
+    """Up to `limit` calls, newest first by (invite_at, cdr_id), that come after the `cursor` of another."""
+    statement = select(Cdr).where(*_conditions(filters)).order_by(Cdr.invite_at.desc(), Cdr.cdr_id.desc()).limit(limit)
+    if after is not None:
+        bound = tuple_(literal(from_ms(after[0]), UtcMs()), literal(after[1], SafeText()))
+        statement = statement.where(tuple_(Cdr.invite_at, Cdr.cdr_id) < bound)
+    return list(session.scalars(statement))
+
+
+def cursor(cdr: Cdr) -> tuple[int, str]:
+    """What `page` takes as `after` to go on behind `cdr`: (invite milliseconds, cdr_id)."""
+    return to_ms(cdr.invite_at), cdr.cdr_id
+
+
+def count(session: Session, filters: CdrFilter) -> int:
+    """How many calls there are."""
+    return session.execute(select(func.count()).select_from(Cdr).where(*_conditions(filters))).scalar_one()
+
+
+def _conditions(filters: CdrFilter) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    for name in ("customer", "gateway", "call_id", "state", "code", "status", "recovered"):
+        wanted = getattr(filters, name)
+        if wanted is not None:
+            conditions.append(getattr(Cdr, name) == wanted)
+    if filters.e164_prefix is not None:
+        conditions.append(Cdr.e164.startswith(filters.e164_prefix, autoescape=True))
+    if filters.invite_from is not None:
+        conditions.append(Cdr.invite_at >= filters.invite_from)
+    if filters.invite_to is not None:
+        conditions.append(Cdr.invite_at < filters.invite_to)
+    return conditions
+
+
+def _start_of(cdr: Cdr | None) -> Record | None:
+    """The fields of the start record, out of a row."""
+    if cdr is None:
+        return None
+    fields: Record = {name: getattr(cdr, name) for name in _START_TEXT}
+    return fields | {
+        "cdr_id": cdr.cdr_id,
+        "invite_at": to_ms(cdr.invite_at),
+        "directory": cdr.directory,
+        "trace": cdr.trace,
+        "live": cdr.live,
+    }
+
+
+def _instant(value: int | None) -> datetime | None:
+    return None if value is None else from_ms(value)

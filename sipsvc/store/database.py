@@ -1,0 +1,93 @@
+"""Opening and migrating the database: SQLite in WAL mode, or PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+
+from sipsvc.errors import ConfigError
+
+BUSY_TIMEOUT_MS = 10_000
+
+
+def open_database(url: str) -> Engine:
+    """An engine for `url`; an SQLite file's folder is made. Raises ConfigError for one that cannot be used.
+
+    On SQLite a transaction sees one state of the file from its first read to its end. So a transaction that
+    writes must write first: one that read an older state is refused at once, whatever the busy timeout.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise ConfigError([("data.database", url.partition("://")[0], "is not a database URL")]) from None
+    if parsed.get_backend_name() not in ("sqlite", "postgresql"):
+        raise _refused(parsed, "only sqlite and postgresql are supported")
+    try:
+        if parsed.get_backend_name() == "postgresql":
+            return create_engine(parsed, pool_pre_ping=True)
+        if parsed.database and parsed.database != ":memory:":
+            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        engine = create_engine(parsed)
+    except ImportError as error:
+        raise _refused(parsed, f"its driver is not installed: {error.name}") from None
+    except NoSuchModuleError:
+        raise _refused(parsed, f"there is no driver {parsed.drivername!r}") from None
+    except OSError as error:
+        raise _refused(parsed, f"its folder cannot be made: {error.strerror}") from None
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def migrate(url: str, revision: str = "head") -> None:
+    """Bring the database up to `revision`; on one that is up to date it changes nothing."""
+    _run(url, lambda config: command.upgrade(config, revision))
+
+
+def downgrade(url: str, revision: str) -> None:
+    """Take the database back to `revision`; `base` removes every table and what is in it."""
+    _run(url, lambda config: command.downgrade(config, revision))
+
+
+@contextmanager
+def one_state(engine: Engine) -> Iterator[Connection]:
+    """A connection whose reads all see one committed state, whatever others commit meanwhile."""
+    with engine.connect() as connection:
+        if engine.dialect.name == "postgresql":
+            connection = connection.execution_options(isolation_level="REPEATABLE READ")
+        yield connection
+
+
+def _run(url: str, step: Any) -> None:
+    engine = open_database(url)
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    try:
+        with engine.begin() as connection:
+            config.attributes["connection"] = connection
+            step(config)
+    finally:
+        engine.dispose()
+
+
+def _refused(url: URL, reason: str) -> ConfigError:
+    return ConfigError([("data.database", url.render_as_string(hide_password=True), reason)])
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    # The driver's own BEGIN comes only before writes, and reads would see one state each; we send ours.
+    connection.isolation_level = None
+    for pragma in (f"busy_timeout={BUSY_TIMEOUT_MS}", "journal_mode=WAL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN")

@@ -1,0 +1,317 @@
+"""The bundle's tables, key by key, as `config/README.md` documents them. Money is text; unknown keys are refused."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import unicodedata
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from sipsvc.directory.rules import check_replacement, compile_rule
+
+# Below this no charge, however long the call, leaves the 64 bits that money is stored in.
+MONEY = re.compile(r"[0-9]{1,8}(\.[0-9]+)?")
+LONGEST_PREFIX = 20
+LONGEST_INTERVAL_S = 86_400
+# Answers that mean the callee or the request, not the gateway: never tried elsewhere (SIP-13).
+NEVER_HUNTED = frozenset({486, 501, 505, 513, 580})
+
+
+def money(value: Any) -> Decimal:
+    """Text such as `0.0125` as an exact Decimal. Raises ValueError with why."""
+    if isinstance(value, Decimal):
+        return value
+    if not isinstance(value, str):
+        raise ValueError('money is text: write it in quotes, such as "0.50"')
+    if not MONEY.fullmatch(value):
+        if re.fullmatch(r"-[0-9.]+", value):
+            raise ValueError("must not be negative")
+        raise ValueError("is not an amount such as 0.0125 (digits and a decimal point, below 100000000)")
+    if len(value.partition(".")[2]) > 6:
+        raise ValueError("has more than 6 decimal places")
+    return Decimal(value)
+
+
+def clean(value: str) -> str:
+    """Text without control characters (SIP-5). Raises ValueError that names the first."""
+    for character in value:
+        if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp"):
+            raise ValueError(f"control character U+{ord(character):04X} is not allowed")
+    return value
+
+
+def prefix(value: str) -> str:
+    """Digits of an E.164 prefix. Raises ValueError with why."""
+    if not (value.isascii() and value.isdigit()):
+        raise ValueError("must be digits only, at least one" if value else "is empty")
+    if value[0] == "0":
+        raise ValueError("an international number never begins with 0")
+    if len(value) > LONGEST_PREFIX:
+        raise ValueError(f"is longer than {LONGEST_PREFIX} digits")
+    return value
+
+
+def _filled(value: str) -> str:
+    if not value.strip():
+        raise ValueError("is empty")
+    return value
+
+
+def _matches(pattern: str, reason: str) -> AfterValidator:
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(reason)
+        return value
+
+    return AfterValidator(check)
+
+
+def _empty_is_none(value: Any) -> Any:
+    return None if value == "" else money(value)
+
+
+Text = Annotated[str, AfterValidator(clean)]
+Name = Annotated[Text, AfterValidator(_filled)]
+Slug = Annotated[
+    str, _matches(r"[a-z0-9][a-z0-9._-]{0,63}", "must be 1 to 64 of a-z 0-9 . _ - and begin with a letter or digit")
+]
+Currency = Annotated[str, _matches(r"[A-Z]{3}", "must be an ISO 4217 code such as USD")]
+Digits = Annotated[str, _matches(r"[0-9]*", "must be digits only")]
+Prefix = Annotated[str, AfterValidator(prefix)]
+Amount = Annotated[Decimal, BeforeValidator(money)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Interval = Annotated[int, Field(ge=1, le=LONGEST_INTERVAL_S)]
+Milliseconds = Annotated[int, Field(ge=1, le=600_000)]
+
+
+class Section(BaseModel):
+    """No value is converted on the way in: "5080" is no port and 1 is not true."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, validate_default=True)
+
+
+class Platform(Section):
+    """`[platform]`."""
+
+    realm: Annotated[Name, _matches(r'[^"\\]*', "must not hold a quote or backslash")] = "sipsvc"
+    nonce_lifetime_s: Annotated[int, Field(ge=1, le=86_400)] = 300
+    t1_ms: Milliseconds = 500
+    t2_ms: Milliseconds = 4000
+    t4_ms: Milliseconds = 5000
+    max_call_s: Annotated[int, Field(ge=1, le=604_800)] = 14_400
+    durable_wait_ms: Annotated[int, Field(ge=1, le=1000)] = 20
+
+    @field_validator("t2_ms")
+    @classmethod
+    def _t2_over_t1(cls, value: int, info: ValidationInfo) -> int:
+        if value < info.data.get("t1_ms", 0):
+            raise ValueError("must not be below t1_ms (RFC 3261 §17.1.2.1)")
+        return value
+
+
+class Partner(Section):
+    """`[partner]`."""
+
+    id: Slug = "partner"
+    name: Name
+
+
+class DialPlan(Section):
+    """`[customer.dial_plan]` (SIP-25)."""
+
+    international: list[Annotated[Digits, AfterValidator(_filled)]] = ["00"]
+    national: Digits = ""
+    country: Annotated[str, _matches(r"([1-9][0-9]{0,2})?", "must be a country code such as 44")] = ""
+    bare: Literal["international", "national", "refuse"] = "international"
+
+    @field_validator("country")
+    @classmethod
+    def _country_for_national(cls, value: str, info: ValidationInfo) -> str:
+        if not value and info.data.get("national"):
+            raise ValueError("is needed where national is set")
+        return value
+
+    @field_validator("bare")
+    @classmethod
+    def _country_for_bare(cls, value: str, info: ValidationInfo) -> str:
+        if value == "national" and info.data.get("country") == "":
+            raise ValueError("needs country")
+        return value
+
+
+class CallerIds(Section):
+    """`[customer.caller_ids]` (SIP-23)."""
+
+    allowed: list[Annotated[str, _matches(r"[0-9]+\*?|\*", "must be digits, or digits and *, or *")]] = []
+    default: Digits = ""
+    otherwise: Literal["refuse", "default"] = "refuse"
+
+    @field_validator("otherwise")
+    @classmethod
+    def _default_is_there(cls, value: str, info: ValidationInfo) -> str:
+        if value == "default" and info.data.get("default") == "":
+            raise ValueError("needs a default caller ID")
+        return value
+
+
+class Trunk(Section):
+    """`[[customer.trunk]]`: known by `source`, or by `username` with `password` or `ha1_md5` (SIP-20, SIP-21)."""
+
+    id: Slug
+    source: str = ""
+    port: Annotated[int, Field(ge=0, le=65535)] = 0
+    username: Annotated[
+        Text, _matches(r'[^":\\\s]{0,128}', "must be at most 128 characters without space, colon, quote or backslash")
+    ] = ""
+    password: Annotated[Text, Field(repr=False)] = ""
+    ha1_md5: Annotated[
+        str, _matches(r"([0-9a-f]{32})?", "must be 32 lower-case hexadecimal digits"), Field(repr=False)
+    ] = ""
+
+    @field_validator("source")
+    @classmethod
+    def _network(cls, value: str) -> str:
+        return str(network(value)) if value else value
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Trunk:
+        if bool(self.source) == bool(self.username):
+            raise ValueError("needs either source or username" if not self.source else "has both source and username")
+        if self.username and bool(self.password) == bool(self.ha1_md5):
+            raise ValueError("a username needs either password or ha1_md5")
+        if self.source and (self.password or self.ha1_md5):
+            raise ValueError("password and ha1_md5 go with a username, not with source")
+        if self.username and self.port:
+            raise ValueError("port goes with source, not with a username")
+        return self
+
+
+class Customer(Section):
+    """`[[customer]]`."""
+
+    id: Slug
+    name: Name
+    status: Literal["trial", "active", "suspended", "closed"] = "active"
+    pricelist: str
+    allow_expensive: bool = False
+    max_channels: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    dial_plan: DialPlan = DialPlan()
+    caller_ids: CallerIds = CallerIds()
+    trunk: list[Trunk] = []
+
+
+class Rewrite(Section):
+    """`[[gateway.rewrite]]` (SIP-30)."""
+
+    pattern: Name
+    replacement: Text
+
+    @field_validator("pattern")
+    @classmethod
+    def _compiles(cls, value: str) -> str:
+        compile_rule(value)
+        return value
+
+    @field_validator("replacement")
+    @classmethod
+    def _groups_exist(cls, value: str, info: ValidationInfo) -> str:
+        if "pattern" in info.data:
+            check_replacement(compile_rule(info.data["pattern"]), value)
+        return value
+
+
+class Gateway(Section):
+    """`[[gateway]]` (TG-1..7)."""
+
+    id: Slug
+    name: Name
+    host: str
+    port: Port = 5060
+    currency: Currency = "USD"
+    priority: Annotated[int, Field(ge=0, le=1_000_000)] = 100
+    enabled: bool = True
+    trusted: bool = False
+    remote_party_id: bool = False
+    p_asserted_identity: bool = False
+    caller_prefix: Annotated[str, _matches(r"[0-9A-Za-z+*#._-]*", "must be letters, digits and + * # . _ -")] = ""
+    caller_prefix_in: list[Literal["from", "pai", "rpid"]] = ["from", "pai", "rpid"]
+    # Before the prefix, which may hold more when it is escaped.
+    uri_prefix_escaped: bool = True
+    uri_prefix: Text = ""
+    hunt_codes: list[int] = [500, 502, 503, 504]
+    provisional_timeout_ms: Milliseconds = 4000
+    ring_timeout_s: Annotated[int, Field(ge=1, le=3600)] = 185
+    coverage: Name
+    rewrite: list[Rewrite] = []
+
+    @field_validator("host")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        try:
+            address = ipaddress.ip_address(value)
+        except ValueError:
+            raise ValueError("must be an IP address without brackets; host names are not supported yet") from None
+        if address.is_unspecified or address.is_multicast or "%" in value:
+            raise ValueError("must be the address of one host")
+        return str(address)
+
+    @field_validator("uri_prefix")
+    @classmethod
+    def _sendable(cls, value: str, info: ValidationInfo) -> str:
+        if not info.data.get("uri_prefix_escaped", True) and not re.fullmatch(r"[!#-9;=?A-\[\]-~]*", value):
+            raise ValueError('cannot be sent as it stands: visible ASCII without " : < > @ \\ only')
+        return value
+
+    @field_validator("hunt_codes")
+    @classmethod
+    def _huntable(cls, value: list[int]) -> list[int]:
+        for code in value:
+            if not 300 <= code <= 599 or code in NEVER_HUNTED:
+                raise ValueError(f"{code} is never hunted on (SIP-13), only 300 to 599 without {sorted(NEVER_HUNTED)}")
+        return sorted(set(value))
+
+
+class PriceList(Section):
+    """`[[pricelist]]` (TP-1..4). `expensive_at` "" is no threshold."""
+
+    id: Slug
+    name: Name
+    currency: Currency = "USD"
+    initial: Interval = 60
+    increment: Interval = 60
+    minimum: Amount = Decimal(0)
+    expensive_at: Annotated[Decimal | None, BeforeValidator(_empty_is_none)] = Decimal("0.50")
+    strategy: Literal["cheapest", "priority"] = "cheapest"
+    rows: Name
+
+
+class Block(Section):
+    """`[[block]]` (SIP-26)."""
+
+    prefix: Prefix
+    reason: Name
+
+
+def network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    """A trunk's source. Raises ValueError with why."""
+    try:
+        found = ipaddress.ip_network(text)
+    except ValueError as error:
+        if "host bits" in str(error):
+            raise ValueError(f"has host bits set; the network is {ipaddress.ip_network(text, strict=False)}") from None
+        raise ValueError("must be an address or a network such as 192.0.2.0/24") from None
+    if isinstance(found, ipaddress.IPv6Network) and found.network_address.ipv4_mapped is not None:
+        raise ValueError("an IPv4 address is written as IPv4")
+    return found

@@ -1,0 +1,100 @@
+"""Column types that keep money and instants exact on SQLite and PostgreSQL alike (DOMAIN, types)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
+from typing import Any
+
+import orjson
+from sqlalchemy import BigInteger, Dialect, Text
+from sqlalchemy.types import TypeDecorator
+
+SCALE = 6
+# The default context would round what it moves to 28 digits; this one keeps any amount as it is.
+WIDE = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MILLISECOND = timedelta(milliseconds=1)
+
+
+def to_scaled(value: Decimal) -> int:
+    """Millionths. Raises TypeError for anything but Decimal, ValueError where it would not be exact."""
+    if not isinstance(value, Decimal):
+        raise TypeError(f"money is Decimal, not {type(value).__name__}: {value!r}")
+    if not value.is_finite():
+        raise ValueError(f"{value} is not an amount of money")
+    if not value:
+        return 0
+    if value.adjusted() > 12:
+        raise ValueError(f"{value} is too large to store")
+    shifted = value.scaleb(SCALE, WIDE)
+    number = int(shifted)
+    if number != shifted or number.bit_length() > 63:
+        raise ValueError(f"{value} is too large to store or has more than {SCALE} decimal places")
+    return number
+
+
+def from_scaled(value: int) -> Decimal:
+    """Millionths as a Decimal with six places."""
+    return Decimal(value).scaleb(-SCALE, WIDE)
+
+
+def from_ms(value: int) -> datetime:
+    """Milliseconds since 1970 UTC as an aware datetime, without a float on the way."""
+    return EPOCH + timedelta(milliseconds=value)
+
+
+def to_ms(value: datetime) -> int:
+    """An aware datetime as milliseconds since 1970 UTC. Raises ValueError for a naive one."""
+    if value.tzinfo is None:
+        raise ValueError(f"{value!r} has no time zone")
+    return (value - EPOCH) // MILLISECOND
+
+
+class Money(TypeDecorator[Decimal]):
+    """Decimal with six places, kept as an integer of millionths: SQLite would make NUMERIC a float."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> int | None:
+        return None if value is None else to_scaled(value)
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> Decimal | None:
+        return None if value is None else from_scaled(value)
+
+
+class UtcMs(TypeDecorator[datetime]):
+    """An aware datetime, kept as integer milliseconds since 1970 UTC."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
+        return None if value is None else to_ms(value)
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else from_ms(value)
+
+
+class SafeText(TypeDecorator[str]):
+    """Unbounded text. NUL, which PostgreSQL refuses, becomes U+FFFD: better a mark than a lost CDR."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        return value.replace("\0", "\ufffd") if value and "\0" in value else value
+
+
+class JsonText(TypeDecorator[Any]):
+    """Any JSON value as text. None is SQL NULL."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        return None if value is None else orjson.dumps(value).decode()
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
+        return None if value is None else orjson.loads(value)

@@ -1,0 +1,318 @@
+"""What must be true after every run: the laws, checked on the log, the wire and the agents' own accounts."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from tests.sim import wirechecks
+from tests.sim.network import MS, utc_of
+from tests.sim.plan import CustomerSpec, longest, price
+from tests.sim.rim import Logged, Wire
+from tests.sim.scenario import Run
+from tests.sim.sipua import GIVE_UP
+from tests.sim.view import CallView
+
+# What still has to hold of a call that a restart cut into. In set-up, and for what it had yet to say after its end,
+# the server's memory is gone; a call that was up goes on, only what was on its way at that instant is lost.
+HOLDS_WHATEVER = frozenset(
+    "cdr-once money cdr-customer cdr-e164 cdr-caller disk-first refused-not-dialled uri-prefix caller-id identity "
+    "no-credentials from-restored".split()
+)
+LOST_WHILE_UP = frozenset(
+    "2xx-gets-through other-2xx one-final cseq cancel-sent timer-c ack-of-failure-arrives disk-first cdr-agents".split()
+)
+
+
+def check(run: Run) -> list[CallView]:
+    """Look at everything; findings are added to the run's own. Returns the views for whoever prints them."""
+    wires: dict[str, list[Wire]] = defaultdict(list)
+    for wire in run.host.wire:
+        wires[wire.msg.call_id].append(wire)
+    by_cdr = {logged.record["cdr_id"]: logged.record.get("call_id", "") for logged in run.host.log
+              if logged.record["kind"] == "start" or "call_id" in logged.record}  # fmt: skip
+    records: dict[str, list[Logged]] = defaultdict(list)
+    for logged in run.host.log:
+        records[by_cdr.get(logged.record["cdr_id"], "")].append(logged)
+    quiet(run)
+    channels(run)
+    views = []
+    for plan in run.plans.values():
+        view = CallView(run, plan, wires[plan.call_id], records[plan.call_id])
+        views.append(view)
+        if not view.known:
+            strangers(view)
+            continue
+        cdr_once(view)
+        for look in wirechecks.CHECKS:
+            look(view)
+        hung_up(view)
+        if view.final is not None and len(view.records) >= 2:
+            cdr_says(view)
+            cdr_times(view)
+            cdr_money(view)
+            disk_first(view)
+    fates = {view.plan.call_id: view.fate for view in views}
+    run.world.findings[:] = [
+        finding for finding in run.findings if stands(finding.rule, fates.get(finding.call_id, ""))
+    ]
+    return views
+
+
+def stands(rule: str, fate: str) -> bool:
+    """Whether breaking `rule` is a fault in a call that a restart treated so."""
+    if fate == "up":
+        return rule not in LOST_WHILE_UP
+    return not fate or rule in HOLDS_WHATEVER
+
+
+def quiet(run: Run) -> None:
+    """Nothing is left in the engine, and nothing it sent was badly formed (law 6, SIP-5)."""
+    report = run.world.report
+    for what, number in run.engine.leftovers().items():
+        if number:
+            report("leftovers", "", f"{number} {what} left")
+    if run.engine.live_calls or not run.engine.idle:
+        report("leftovers", "", f"{run.engine.live_calls} live calls, idle {run.engine.idle}")
+    for text in run.host.raised:
+        report("raised", "", text)
+    for peer, data, fault in run.host.broken:
+        report("well-formed", "", f"to {peer}: {fault}: {data[:120]!r}")
+    seqs = [(logged.life, logged.seq) for logged in run.host.log]
+    if seqs != sorted(set(seqs)):
+        report("log-order", "", "sequence numbers do not rise")
+    for logged in run.host.log:
+        if not logged.record.get("cdr_id"):
+            report("cdr-once", "", f"a record without cdr_id: {logged.record}")
+
+
+def channels(run: Run) -> None:
+    """The limit is kept, and only the limit refuses: by the log, how many calls were open at each start (law 6)."""
+    limits = {spec.id: spec.max_channels for spec in run.setting.customers if spec.max_channels}
+    ends = {logged.record["cdr_id"]: logged.record for logged in run.host.log if logged.record["kind"] == "end"}
+    open_now: dict[str, set[str]] = defaultdict(set)
+    answered: set[str] = set()
+    life = 0
+    for logged in run.host.log:
+        record = logged.record
+        if record["kind"] == "answer":
+            answered.add(record["cdr_id"])
+        if logged.life != life:
+            # Calls that were in set-up died with the server.
+            life = logged.life
+            for calls in open_now.values():
+                calls &= answered
+        cdr_id = record["cdr_id"]
+        if record["kind"] == "start":
+            limit = limits.get(record["customer"], 0)
+            there = len(open_now[record["customer"]])
+            code = ends.get(cdr_id, {}).get("code", "")
+            if limit and there >= limit and code not in ("channels_full", run.plans[record["call_id"]].expect):
+                run.world.report("channels", record["call_id"], f"let in as number {there + 1} of {limit}")
+            if code == "channels_full" and there < limit:
+                run.world.report("channels", record["call_id"], f"refused with {there} of {limit} in use")
+            open_now[record["customer"]].add(cdr_id)
+        elif record["kind"] == "end":
+            for calls in open_now.values():
+                calls.discard(cdr_id)
+
+
+def strangers(view: CallView) -> None:
+    """No CDR, no attempt, no 100, only challenges (law 8, SIP-10)."""
+    if view.records:
+        view.report("cdr-once", f"{view.plan.expect} has {len(view.records)} records")
+    if view.branches:
+        view.report("refused-not-dialled", f"{view.plan.expect} reached {view.branches[0].gateway.id}")
+    for wire in view.where(out=True, caller=True):
+        if wire.msg.status not in (401, 407, 503):
+            view.report("stranger", f"{view.plan.expect} was told {wire.msg.line}")
+
+
+def cdr_once(view: CallView) -> None:
+    """Law 8: one start, one end, at most one answer between them, for each INVITE of a known customer."""
+    if not view.invites:
+        return
+    kinds = [logged.record["kind"] for logged in view.records]
+    ids = {logged.record["cdr_id"] for logged in view.records}
+    if view.admitted is None:
+        if kinds or view.plan.customer is None or not view.plan.password:
+            view.report("cdr-once", f"never admitted, records {kinds}")
+        return
+    if view.fate == "in set-up" and kinds[:2] == ["start", "start"]:
+        kinds = kinds[1:]  # its caller repeated the INVITE, and the call goes on under the same CDR
+    if len(ids) != 1 or kinds not in (["start", "end"], ["start", "answer", "end"]):
+        view.report("cdr-once", f"{len(ids)} CDRs, records {kinds}")
+    elif ("answer" in kinds) != (view.answer is not None) and view.fate != "in set-up":
+        view.report("cdr-once", f"records {kinds}, answered on the wire: {view.answer is not None}")
+
+
+def hung_up(view: CallView) -> None:
+    """Nobody is left in a call the other side ended, and at most one callee is up (laws 7, SIP-15)."""
+    caller_tags = set(view.caller.parties)
+    for tag, party in view.caller.parties.items():
+        if party.ended_at is None:
+            view.report("call-ends", f"the caller is still in its call {tag}")
+    for call in view.gateway_calls:
+        for answered in call.answers:
+            party = answered.party
+            if party.ended_at is None:
+                view.report("call-ends", f"{call.agent.name} is still in its call")
+            elif answered.tag not in caller_tags and party.ended_by == "peer":
+                up_for = (party.ended_at - answered.at) / MS
+                if up_for > GIVE_UP * 2:
+                    view.report("one-callee", f"{call.agent.name} was up {up_for:.0f} ms with no caller")
+    if view.answer is not None and view.answer[1].msg.to_tag not in caller_tags:
+        view.report("2xx-gets-through", "the call was answered, the caller never knew")
+
+
+def cdr_says(view: CallView) -> None:
+    """Status, code, who hung up, gateways tried, caller, number."""
+    start, end = view.records[0].record, view.records[-1].record
+    plan = view.plan
+    assert view.final is not None and plan.customer is not None
+
+    def must(name: str, got: object, wanted: object) -> None:
+        if got != wanted:
+            view.report(f"cdr-{name}", f"CDR says {got!r}, is {wanted!r}")
+
+    must("status", end["status"], view.final.msg.status)
+    must("customer", start["customer"], plan.customer.id)
+    if end["code"] == "channels_full":
+        return  # rightly or not is for `channels` to say
+    if end["code"] == "draining":
+        drained = view.run.host.drained_at
+        if drained is None or view.records[0].at < drained or view.records[0].life:
+            view.report("cdr-code", "refused as draining, and nobody drains")
+        return
+    if plan.expect:
+        must("code", end["code"], plan.expect)
+        return
+    must("e164", start["e164"], plan.e164)
+    must("caller", plan.caller in start["caller"] and start["caller_shown"], plan.customer.shown(plan.caller))
+    must("attempts", [one["gateway"] for one in end["attempts"]], [branch.gateway.id for branch in view.branches])
+    must("request-uri", [one["request_uri"] for one in end["attempts"]], [one.first.msg.uri for one in view.branches])
+    cancelled = view.cancel is not None and view.cancel.order < view.final_order
+    if view.answer is not None:
+        must("gateway", end["gateway"], view.answer[0].gateway.id)
+        must("hangup", end["hangup_by"], _hung_up_by(view))
+    elif cancelled and end["status"] == 487:
+        must("hangup", (end["code"], end["hangup_by"]), ("cancelled", "caller"))
+    elif end["code"] == "cancelled" or end["code"] == "answered":
+        view.report("cdr-code", f"code {end['code']} with {end['status']} and no such thing on the wire")
+
+
+def _hung_up_by(view: CallView) -> str:
+    if view.end is None:
+        return ""
+    if view.end.out:
+        return "timeout"
+    return "caller" if view.end.peer[0] == view.caller_address[0] else "callee"
+
+
+def cdr_times(view: CallView) -> None:
+    """Answer is the first 2xx received, end the first BYE, both to the millisecond (law 8); agents agree."""
+    start, end = view.records[0].record, view.records[-1].record
+    assert view.admitted is not None and view.final is not None
+    if start["invite_at"] != utc_of(view.admitted.at):
+        view.report("cdr-times", f"invite_at {start['invite_at']}, came {utc_of(view.admitted.at)}")
+    rang = next((wire.at for wire in view.upward if 100 < wire.msg.status < 200), None)
+    if end["progress_at"] != (utc_of(rang) if rang is not None else None):
+        view.report("cdr-times", f"progress_at {end['progress_at']}, first 18x went up {rang and utc_of(rang)}")
+    if view.answer is None:
+        if end["duration_ms"] is not None or end["answer_at"] is not None:
+            view.report("cdr-times", f"never answered, yet {end['duration_ms']} ms")
+        if end["end_at"] != utc_of(view.final.at):
+            view.report("cdr-times", f"end_at {end['end_at']}, final response {utc_of(view.final.at)}")
+        return
+    answered = view.answer[1].at
+    if view.end is None:
+        view.report("cdr-times", "answered, and no BYE was ever seen or sent")
+        return
+    want = (utc_of(answered), utc_of(view.end.at), (view.end.at - answered) // MS)
+    got = (end["answer_at"], end["end_at"], end["duration_ms"])
+    # A call that outlived a restart is measured by the wall clock, whose grain is a millisecond.
+    grain = 1 if view.fate == "up" else 0
+    if any(one is None or abs(one - other) > grain for one, other in zip(got, want, strict=True)):
+        view.report("cdr-times", f"CDR has answer, end, duration {got}; on the wire {want}")
+    if view.end.out and abs(want[2] - view.run.setting.max_call_ms) > 1:
+        view.report("max-call", f"ended by the engine after {want[2]} ms of {view.run.setting.max_call_ms}")
+    _agents_agree(view, want[2])
+
+
+def _agents_agree(view: CallView, duration_ms: int) -> None:
+    """With nothing lost, the caller's own watch differs by packets on their way and the wait for the disk only."""
+    faults = view.run.world.net.faults
+    assert view.answer is not None
+    party = view.caller.parties.get(view.answer[1].msg.to_tag)
+    if faults.loss or party is None or party.ended_at is None:
+        return
+    measured = (party.ended_at - party.up_at) / MS
+    slack = 2 * (faults.delay_ms + faults.jitter_ms) + 25
+    if abs(measured - duration_ms) > slack:
+        view.report("cdr-agents", f"the caller was up {measured:.0f} ms, the CDR says {duration_ms}")
+
+
+def cdr_money(view: CallView) -> None:
+    """Sell and buy by DOMAIN's formula from the rows that fit best; margin where the currency is one."""
+    end = view.records[-1].record
+    plan = view.plan
+    customer = plan.customer
+    assert customer is not None
+    shown = customer.shown(plan.caller)
+    if plan.expect or end["code"] in ("channels_full", "draining") or shown is None:
+        for side in ("sell", "buy"):
+            if end[side] is not None and end[side]["amount"] != "0.000000":
+                view.report("money", f"refused, yet {side} is {end[side]}")
+        return
+    duration = end["duration_ms"]
+    sell = _priced(view, "sell", customer, duration)
+    if view.answer is None:
+        if end["buy"] is not None and end["buy"]["amount"] != "0.000000":
+            view.report("money", f"never answered, yet it cost {end['buy']}")
+        return
+    buy = _priced(view, "buy", None, duration)
+    micro = [int(amount.replace(".", "")) for amount in (sell, buy)]
+    left = micro[0] - micro[1]
+    margin = f"{'-' if left < 0 else ''}{abs(left) // 1_000_000}.{abs(left) % 1_000_000:06d}"
+    wanted = margin if customer.currency == "USD" else None
+    if end["margin"] != wanted:
+        view.report("money", f"margin {end['margin']}, is {wanted}")
+
+
+def _priced(view: CallView, side: str, customer: CustomerSpec | None, duration: int | None) -> str:
+    """Check one side's price in the CDR; the amount it should be."""
+    plan = view.plan
+    if customer is not None:
+        shown = customer.shown(plan.caller)
+        row, minimum, currency = longest(customer.rows, plan.e164, shown or ""), customer.minimum, customer.currency
+    else:
+        assert view.answer is not None
+        row, minimum, currency = view.answer[0].buy, "0", "USD"
+    assert row is not None
+    billed, amount = price(row, duration, minimum)
+    got = view.records[-1].record[side]
+    if got is None:
+        if duration is not None:
+            view.report("money", f"answered, and no {side} price")
+    elif (got["row"], got["billed"], got["amount"], got["currency"]) != (row.id, billed, amount, currency):
+        view.report("money", f"{side} {got}, is row {row.id}, {billed} s, {amount} {currency} for {duration} ms")
+    return amount
+
+
+def disk_first(view: CallView) -> None:
+    """The start is logged before anybody hears of the call; an answer waits for its record 20 ms at most (law 8)."""
+    start = view.records[0]
+    if view.branches and view.branches[0].first.order < start.order:
+        view.report("disk-first", "a gateway was tried before the start record")
+    if view.answer is None or view.final is None:
+        return
+    record = next((logged for logged in view.records if logged.record["kind"] == "answer"), None)
+    if record is None:
+        return
+    on_disk = view.run.host.durable_at.get((record.life, record.seq), 1 << 62)
+    trying = next((wire for wire in view.upward if wire.msg.status == 100), None)
+    if trying is not None and trying.order < start.order:
+        view.report("disk-first", "100 was said before the start record was written")
+    if view.final.order < record.order or (view.final.at < on_disk and view.final.at - record.at < 20 * MS):
+        view.report("disk-first", "a 2xx went up before its record was on disk")
+    if view.final.at > min(on_disk, record.at + 20 * MS):
+        view.report("disk-first", f"a 2xx was held {(view.final.at - record.at) / MS:.1f} ms")

@@ -1,0 +1,252 @@
+"""Bugs planted in the engine: each must be caught, or the simulation proves little.
+
+A mutant is a function that changes the engine's classes in this process; every one runs in a child of its own.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from multiprocessing import get_context
+from typing import Any
+
+from sipsvc.effects import Now
+from sipsvc.engine import Engine
+from sipsvc.headers import Pristine
+from sipsvc.message import Message
+from sipsvc.proxy import Call, Core, InviteSession
+from sipsvc.proxy.branch import Branch
+from sipsvc.transaction import ClientTransaction, Layer
+from sipsvc.transaction import client as client_room
+from tests.sim.run import CORES, run_seed, run_seeds
+
+MOST_SEEDS = 60
+
+
+def plant(where: Any, **changes: Callable[..., Any]) -> None:
+    """Put functions in the place of a class's or module's own."""
+    for name, change in changes.items():
+        setattr(where, name, change)
+
+
+def doubled_cdr() -> None:
+    """Every end is written twice."""
+    right = Engine.ended
+
+    def ended(self: Engine, call: Call, now: Now) -> int:
+        right(self, call, now)
+        return right(self, call, now)
+
+    plant(Engine, ended=ended)
+
+
+def leaked_transaction() -> None:
+    """A CANCELled branch is never given up on."""
+
+    def on_timer(self: Branch, kind: int, now: Now) -> None:
+        if kind != Branch.DEAD:
+            right(self, kind, now)
+
+    right = Branch.on_timer
+    plant(Branch, on_timer=on_timer)
+
+
+def stacked_prefix() -> None:
+    """The second gateway's number is built from the first's (law 5)."""
+    right = InviteSession.start
+
+    def start(self: InviteSession, now: Now) -> None:
+        if self.next:
+            before, attempt = self.attempts[self.next - 1], self.attempts[self.next]
+            uri = attempt.dress.request_uri.replace("sip:", f"sip:{before.gateway.uri_prefix or '8'}", 1)
+            dressed = attempt._replace(dress=attempt.dress._replace(request_uri=uri))
+            self.attempts = (*self.attempts[: self.next], dressed, *self.attempts[self.next + 1 :])
+        right(self, now)
+
+    plant(InviteSession, start=start)
+
+
+def lost_2xx() -> None:
+    """A 2xx that comes again is not sent up again."""
+    right = InviteSession.on_success
+
+    def on_success(self: InviteSession, branch: Branch, response: Message, now: Now) -> None:
+        if branch is not self.winner or response.to.tag != self.winner_tag:
+            right(self, branch, response, now)
+
+    plant(InviteSession, on_success=on_success)
+
+
+def ack_elsewhere() -> None:
+    """The ACK to a failure goes out on a branch of its own."""
+    right = client_room.ack_for
+
+    def ack_for(request: bytes, response: Message) -> bytes:
+        return right(request, response).replace(b";branch=z9hG4bK", b";branch=z9hG4bKx", 1)
+
+    plant(client_room, ack_for=ack_for)
+
+
+def cancel_forgotten() -> None:
+    """A CANCEL that comes before the gateway said anything has no effect."""
+    right = Branch.cancel
+
+    def cancel(self: Branch, now: Now) -> None:
+        if self.provisional:
+            right(self, now)
+
+    plant(Branch, cancel=cancel)
+
+
+def deaf_to_cancel_between() -> None:
+    """A CANCEL does not keep the call from going on to the next gateway."""
+
+    def on_cancel(self: InviteSession, server: Any, now: Now) -> None:
+        right(self, server, now)
+        self.cancelled = False
+
+    right = InviteSession.on_cancel
+    plant(InviteSession, on_cancel=on_cancel)
+
+
+def endless_call() -> None:
+    """A BYE passes, but the call is not over."""
+    right = Core.over
+
+    def over(self: Core, call: Call, code: str, by: str, now: Now) -> None:
+        if code != "answered":
+            right(self, call, code, by, now)
+
+    plant(Core, over=over)
+
+
+def from_not_restored() -> None:
+    """The caller sees the From its gateway saw."""
+
+    def upward(self: InviteSession, branch: Branch, response: Message) -> bytes:
+        value, branch.from_value = branch.from_value, ""
+        try:
+            return right(self, branch, response)
+        finally:
+            branch.from_value = value
+
+    right = InviteSession._upward
+    plant(InviteSession, _upward=upward)
+
+
+def second_answer_kept() -> None:
+    """A 2xx of a branch that lost is acknowledged, and the callee left waiting."""
+    right = Core.own_request
+
+    def own_request(self: Core, call: Call, half: Any, method: str, cseq: int, now: Now) -> None:
+        if method != "BYE" or call.code != "answered":
+            right(self, call, half, method, cseq, now)
+
+    plant(Core, own_request=own_request)
+
+
+def hunts_on_busy() -> None:
+    """486 is hunted to every carrier."""
+    right = InviteSession.on_failure
+
+    def on_failure(self: InviteSession, branch: Branch, response: Message | None, why: str, now: Now) -> None:
+        if response is not None and response.status == 486 and self.next < len(self.attempts):
+            response, why = None, "no_response"
+        right(self, branch, response, why, now)
+
+    plant(InviteSession, on_failure=on_failure)
+
+
+def credentials_leak() -> None:
+    """The gateway is shown the customer's Proxy-Authorization."""
+    right = Pristine.__init__
+
+    def init(self: Pristine, request: Message, keep: Callable[[str], bool], **more: Any) -> None:
+        right(self, request, lambda value: True, **more)
+
+    plant(Pristine, __init__=init)
+
+
+def impatient_answer() -> None:
+    """A 2xx does not wait for its record to be on disk."""
+    right = InviteSession._answer
+
+    def answer(self: InviteSession, branch: Branch, response: Message, tag: str, now: Now) -> None:
+        right(self, branch, response, tag, now)
+        self.release(now)
+
+    plant(InviteSession, _answer=answer)
+
+
+def retransmission_is_a_call() -> None:
+    """A repeated INVITE finds no transaction."""
+
+    def server_for(self: Layer, request: Message) -> Any:
+        return right(self, request) if request.method != "INVITE" else None
+
+    right = Layer.server_for
+    plant(Layer, server_for=server_for)
+
+
+def quiet_transaction() -> None:
+    """Requests to gateways are never repeated."""
+    right = ClientTransaction.start
+
+    def start(self: ClientTransaction, now: Now) -> None:
+        right(self, now)
+        self.layer.timers.cancel(self.retransmit)
+
+    plant(ClientTransaction, start=start)
+
+
+MUTANTS: dict[str, Callable[[], None]] = {
+    mutant.__name__.replace("_", "-"): mutant
+    for mutant in (
+        doubled_cdr,
+        leaked_transaction,
+        stacked_prefix,
+        lost_2xx,
+        ack_elsewhere,
+        cancel_forgotten,
+        deaf_to_cancel_between,
+        endless_call,
+        from_not_restored,
+        second_answer_kept,
+        hunts_on_busy,
+        credentials_leak,
+        impatient_answer,
+        retransmission_is_a_call,
+        quiet_transaction,
+    )
+}
+
+
+def hunt(name: str) -> tuple[str, int, list[str]]:
+    """Plant a bug, then run seeds until an invariant is broken: its name, how many seeds it took, what was broken."""
+    MUTANTS[name]()
+    for seed in range(1, MOST_SEEDS + 1):
+        findings = run_seed(seed).findings
+        if findings:
+            return name, seed, list(dict.fromkeys(finding.rule for finding in findings))
+    return name, MOST_SEEDS, []
+
+
+def main() -> int:
+    """Exit 1 when a mutant survives, or when the engine as it is breaks an invariant on the same seeds."""
+    sound = [finding.rule for outcome in run_seeds(1, MOST_SEEDS) for finding in outcome.findings]
+    if sound:
+        print(f"the engine without any mutant breaks {', '.join(sorted(set(sound)))}: nothing can be told from this")
+        return 1
+    with get_context("fork").Pool(CORES, maxtasksperchild=1) as pool:
+        results = pool.imap(hunt, MUTANTS, chunksize=1)
+        survivors = 0
+        for name, seeds, rules in results:
+            survivors += not rules
+            told = f"caught by {', '.join(rules)} after {seeds} seed{'s'[: seeds > 1]}" if rules else "SURVIVED"
+            print(f"{name:<26} {told}", flush=True)
+    print(f"{len(MUTANTS) - survivors} of {len(MUTANTS)} mutants caught")
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

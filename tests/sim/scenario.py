@@ -1,0 +1,160 @@
+"""One run: the directory, the engine, the agents, the clock until all is quiet, and what is left to check."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from random import Random
+
+import re2
+
+from sipsvc.directory import (
+    CallerIds,
+    Customer,
+    DialPlan,
+    Directory,
+    Gateway,
+    Platform,
+    PrefixTable,
+    PriceList,
+    PriceRow,
+    Rewrite,
+    Timing,
+    Trunk,
+)
+from sipsvc.engine import Engine
+from tests.sim.customers import LONGEST_SETUP_MS, CallerCall, CustomerAgent
+from tests.sim.drawing import STRANGER, WRONG_PASSWORD, draw_calls, draw_faults, draw_setting
+from tests.sim.gateways import GatewayAgent
+from tests.sim.network import MS, Address, Network
+from tests.sim.plan import CallPlan, CustomerSpec, GatewaySpec, Row, Setting
+from tests.sim.restart import Restart, draw_restart, schedule
+from tests.sim.rim import EngineHost
+from tests.sim.sipmsg import hexmd5
+from tests.sim.sipua import GIVE_UP, Finding, World
+
+PROXIES: tuple[Address, ...] = (("10.0.0.1", 5060), ("10.0.0.2", 5070))
+LINGER_MS = 3 * GIVE_UP
+NETS = {"acme": "10.1.0", "beta": "10.5.0", "gone": "10.3.0", "stranger": "10.66.0", "wrong": "10.67.0"}
+
+
+@dataclass
+class Run:
+    """Everything a run leaves behind for the invariants."""
+
+    seed: int
+    setting: Setting
+    plans: dict[str, CallPlan]
+    world: World
+    host: EngineHost
+    restart: Restart | None
+    callers: dict[str, CallerCall]
+    gateways: dict[str, GatewayAgent]
+
+    @property
+    def engine(self) -> Engine:
+        """The one that lives now."""
+        engine = self.host.engine
+        assert isinstance(engine, Engine)
+        return engine
+
+    @property
+    def findings(self) -> list[Finding]:
+        return self.world.findings
+
+
+def _rows(rows: tuple[Row, ...]) -> PrefixTable:
+    return PrefixTable(
+        PriceRow(row.id, row.prefix, f"to {row.prefix}", Decimal(row.rate).quantize(Decimal("0.000001")),
+                 Decimal(row.fee).quantize(Decimal("0.000001")), row.initial, row.increment, row.origin)
+        for row in rows
+    )  # fmt: skip
+
+
+def _customer(spec: CustomerSpec) -> Customer:
+    return Customer(
+        spec.id, f"{spec.id} Ltd", "demo", spec.status, f"list-{spec.id}", spec.allow_expensive, spec.max_channels,
+        DialPlan(("00",), spec.national, spec.country, "international"),
+        CallerIds(spec.allowed, spec.default, spec.otherwise),
+    )  # fmt: skip
+
+
+def _trunk(spec: CustomerSpec, realm: str) -> Trunk:
+    ha1 = hexmd5(f"{spec.username}:{realm}:{spec.password}") if spec.username else ""
+    return Trunk(f"trunk-{spec.id}", spec.id, spec.source, 0, spec.username, ha1)
+
+
+def _gateway(spec: GatewaySpec) -> Gateway:
+    rewrites: tuple[Rewrite, ...] = ()
+    if spec.rewrite is not None:
+        pattern = f"^{spec.rewrite[0]}"
+        rewrites = (Rewrite(pattern, spec.rewrite[1], re2.compile(pattern)),)
+    return Gateway(
+        spec.id, spec.id.upper(), spec.address[0], spec.address[1], "USD", _rows(spec.rows), spec.priority,
+        trusted=spec.trusted, remote_party_id=spec.rpid, p_asserted_identity=spec.pai,
+        caller_prefix=spec.caller_prefix, caller_prefix_in=spec.caller_prefix_in, uri_prefix=spec.uri_prefix,
+        uri_prefix_escaped=spec.escaped, rewrites=rewrites, hunt_codes=spec.hunt_codes,
+        ring_timeout_ms=spec.ring_timeout_ms,
+    )  # fmt: skip
+
+
+def directory_of(setting: Setting) -> Directory:
+    """The engine's picture of the run's setting."""
+    lists = {
+        f"list-{spec.id}": PriceList(
+            f"list-{spec.id}", f"list of {spec.id}", spec.currency, _rows(spec.rows), Decimal(spec.minimum),
+            Decimal(spec.expensive_at), spec.strategy,
+        )
+        for spec in setting.customers
+    }  # fmt: skip
+    return Directory(
+        version=7,
+        platform=Platform(setting.realm, 20_000, Timing(max_call_ms=setting.max_call_ms)),
+        customers={spec.id: _customer(spec) for spec in setting.customers},
+        trunks=tuple(_trunk(spec, setting.realm) for spec in setting.customers),
+        gateways={spec.id: _gateway(spec) for spec in setting.gateways},
+        pricelists=lists,
+        blocks=setting.blocks,
+    )
+
+
+def make_engine(setting: Setting, seed: int, life: int = 0) -> Engine:
+    random = Random(f"engine {seed} {life}")
+    return Engine(directory_of(setting), hosts=PROXIES, secret=b"s" * 32, random_bytes=random.randbytes)
+
+
+def prepare(seed: int) -> Run:
+    """Everything in place, nothing begun."""
+    setting = draw_setting(seed)
+    plans = {plan.call_id: plan for plan in draw_calls(seed, setting)}
+    net = Network(seed, draw_faults(seed))
+    world = World(net)
+    host = EngineHost(net, make_engine(setting, seed), list(PROXIES))
+    gateways = {spec.id: GatewayAgent(world, spec, plans, seed) for spec in setting.gateways if not spec.dead}
+    agents: dict[str, CustomerAgent] = {}
+    callers = {}
+    for plan in plans.values():
+        if plan.agent not in agents:
+            stem, number = plan.agent[:-1], int(plan.agent[-1])
+            address = (f"{NETS[stem]}.{number}", 5060 + number)
+            proxy = PROXIES[Random(f"{seed} {plan.agent}").random() < 0.3]
+            agents[plan.agent] = CustomerAgent(world, plan.agent, address, seed, proxy, hidden=number == 3)
+        callers[plan.call_id] = agents[plan.agent].call(plan)
+    restart = draw_restart(seed)
+    if restart is not None:
+        schedule(restart, host, lambda: make_engine(setting, seed, host.life), world)
+    return Run(seed, setting, plans, world, host, restart, callers, gateways)
+
+
+def play(run: Run) -> Run:
+    """Until every customer is done, and then three times 64·T1 for what lingers."""
+    net = run.world.net
+    net.run(net.time + int((60_000 + LONGEST_SETUP_MS + run.setting.max_call_ms) * MS),
+            lambda: all(call.done for call in run.callers.values()))  # fmt: skip
+    net.run(net.time + int(LINGER_MS * MS))
+    return run
+
+
+def is_known(plan: CallPlan) -> bool:
+    """Whether the engine must know who this is."""
+    return plan.expect not in (STRANGER, WRONG_PASSWORD)

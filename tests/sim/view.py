@@ -1,0 +1,183 @@
+"""One call as the wire, the log and the agents saw it: what the invariants look at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from tests.sim.customers import CallerCall
+from tests.sim.gateways import GatewayCall
+from tests.sim.network import MS
+from tests.sim.plan import CallPlan, GatewaySpec, Row
+from tests.sim.rim import Logged, Wire
+from tests.sim.scenario import PROXIES, Run, is_known
+from tests.sim.sipmsg import Msg
+from tests.sim.sipua import GIVE_UP
+
+# The engine acts at the instant something comes; only an answer waits, for the disk.
+INSTANT = MS
+PROVISIONAL_MS = 4_000
+
+
+@dataclass
+class Branch:
+    """One INVITE the engine sent to a gateway, and what came back on it."""
+
+    gateway: GatewaySpec
+    buy: Row
+    first: Wire
+    id: str
+    replies: list[Wire] = field(default_factory=list)
+
+    @property
+    def at(self) -> int:
+        return self.first.at
+
+    def provisionals(self, before: int) -> list[Wire]:
+        return [wire for wire in self.replies if wire.msg.status < 200 and wire.order < before]
+
+    def final(self, before: int) -> Wire | None:
+        """The first final reply that came before effect `before`."""
+        return next((wire for wire in self.replies if wire.msg.status >= 200 and wire.order < before), None)
+
+
+class CallView:
+    """`wires` and `records` are this call's alone, in the engine's order."""
+
+    def __init__(self, run: Run, plan: CallPlan, wires: list[Wire], records: list[Logged]) -> None:
+        self.run, self.plan, self.wires, self.records = run, plan, wires, records
+        self.caller: CallerCall = run.callers[plan.call_id]
+        self.caller_address = self.caller.agent.address
+        self.known = is_known(plan)
+
+    def report(self, rule: str, text: str) -> None:
+        self.run.world.report(rule, self.plan.call_id, text)
+
+    @cached_property
+    def gateway_calls(self) -> list[GatewayCall]:
+        agents = self.run.gateways.values()
+        return [call for agent in agents for call in agent.calls if call.invite.call_id == self.plan.call_id]
+
+    def where(self, *, out: bool, caller: bool, method: str = "", request: bool | None = None) -> Iterator[Wire]:
+        """This call's messages by direction, side, CSeq method, and whether they are requests."""
+        for wire in self.wires:
+            if wire.out != out or (wire.peer[0] == self.caller_address[0]) != caller:
+                continue
+            if (method and wire.msg.method != method) or request is (wire.msg.status > 0):
+                continue
+            yield wire
+
+    @cached_property
+    def invites(self) -> list[Wire]:
+        """The caller's INVITE as the engine got it: every copy, with credentials and without."""
+        found = self.where(out=False, caller=True, method="INVITE", request=True)
+        return [wire for wire in found if not wire.msg.to_tag]
+
+    @cached_property
+    def admitted(self) -> Wire | None:
+        """The INVITE the engine said its first 100 to: the caller was known by it."""
+        trying = next((wire for wire in self.upward if wire.msg.status == 100), None)
+        if trying is None:
+            return None
+        came = [wire for wire in self.invites if wire.order < trying.order and wire.msg.branch == trying.msg.branch]
+        return came[-1] if came else None
+
+    @cached_property
+    def upward(self) -> list[Wire]:
+        """Responses to the caller's first INVITE, in order."""
+        branches = {wire.msg.branch for wire in self.invites}
+        found = self.where(out=True, caller=True, method="INVITE", request=False)
+        return [wire for wire in found if wire.msg.branch in branches]
+
+    @cached_property
+    def final(self) -> Wire | None:
+        """The first final response to the INVITE that was admitted."""
+        if self.admitted is None:
+            return None
+        branch = self.admitted.msg.branch
+        return next((wire for wire in self.upward if wire.msg.status >= 200 and wire.msg.branch == branch), None)
+
+    @property
+    def final_order(self) -> int:
+        return self.final.order if self.final is not None else 1 << 62
+
+    @cached_property
+    def cancel(self) -> Wire | None:
+        return next(self.where(out=False, caller=True, method="CANCEL", request=True), None)
+
+    @cached_property
+    def branches(self) -> list[Branch]:
+        """The attempts in the order they were made; a gateway not meant for the call is reported on the way."""
+        found: dict[str, Branch] = {}
+        rows = {gateway.id: row for gateway, row in self.run.setting.candidates(self.plan)}
+        for wire in self.where(out=True, caller=False, method="INVITE", request=True):
+            if wire.msg.to_tag or wire.msg.branch in found:
+                continue
+            gateway = self.run.setting.gateway_at(wire.peer)
+            if gateway is None or gateway.id not in rows:
+                self.report("hunting-order", f"INVITE to {wire.peer}, which must not get this call")
+                continue
+            found[wire.msg.branch] = Branch(gateway, rows[gateway.id], wire, wire.msg.branch)
+        for wire in self.where(out=False, caller=False, method="INVITE", request=False):
+            branch = found.get(wire.msg.branch)
+            if branch is not None:
+                branch.replies.append(wire)
+        return list(found.values())
+
+    @cached_property
+    def answer(self) -> tuple[Branch, Wire] | None:
+        """The first 2xx of any branch, if it came before another final response went up (SIP-15)."""
+        best: tuple[Branch, Wire] | None = None
+        for branch in self.branches:
+            for wire in branch.replies:
+                if 200 <= wire.msg.status < 300 and (best is None or wire.order < best[1].order):
+                    best = branch, wire
+        if best is None:
+            return None
+        if self.final is not None and self.final.order < best[1].order:
+            return None
+        return best
+
+    @cached_property
+    def end(self) -> Wire | None:
+        """The first BYE of the answered dialog, seen or sent; one that was seen dying does not count."""
+        if self.answer is None:
+            return None
+        tag = self.answer[1].msg.to_tag
+        since = self.run.host.died_at or 0 if self.fate == "up" else 0
+        for wire in self.wires:
+            msg = wire.msg
+            if msg.method == "BYE" and not msg.status and tag in (msg.to_tag, msg.from_tag) and wire.at > since:
+                return wire
+        return None
+
+    @cached_property
+    def fate(self) -> str:
+        """What a restart did to it: it was `in set-up`, `up`, had `just ended`, or "" for nothing."""
+        died = self.run.host.died_at
+        before = [logged for logged in self.records if logged.life == 0]
+        if died is None or not before:
+            return "in set-up" if died is not None and self._came_before(died) else ""
+        last = before[-1]
+        if last.record["kind"] == "start":
+            return "in set-up"
+        if last.record["kind"] == "answer":
+            return "up"
+        return "just ended" if died - last.at < int(GIVE_UP * MS) else ""
+
+    def _came_before(self, died: int) -> bool:
+        """Whether the caller had been said 100 to, and yet no record stands in the log."""
+        return any(wire.msg.status == 100 and wire.at <= died for wire in self.upward)
+
+    def failed(self, branch: Branch) -> bool:
+        """Whether the send to this gateway was refused by the network."""
+        return branch.gateway.dead
+
+    def left_for_silence(self, branch: Branch, at: int, order: int) -> bool:
+        return not branch.provisionals(order) and at - branch.at >= PROVISIONAL_MS * MS
+
+
+def ours(msg: Msg) -> bool:
+    """Whether the engine's name stands in the top Via."""
+    return any(f" {host}:{port};" in msg.get("via") for host, port in PROXIES)

@@ -1,0 +1,102 @@
+"""Settings: defaults, file, environment, and every error with its key."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from sipsvc.errors import ConfigError
+from sipsvc.settings import load
+
+SHIPPED = Path(__file__).parents[2] / "config" / "sipsvc.toml"
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_around(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("SIPSVC_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "sipsvc.toml"
+
+
+def test_the_shipped_file_is_the_defaults() -> None:
+    assert load(SHIPPED) == load()
+
+
+def test_defaults() -> None:
+    settings = load(None)
+    assert settings.sip.listen == ["udp:127.0.0.1:5060"]
+    assert settings.sip.listeners() == settings.sip.advertised() == [("127.0.0.1", 5060)]
+    assert (settings.api.enabled, settings.api.host, settings.api.port) == (True, "127.0.0.1", 8080)
+    assert settings.data.dir == Path("data")
+    assert settings.data.url == "sqlite:///data/sipsvc.db"
+    assert (settings.log.level, settings.log.format) == ("info", "json")
+
+
+def test_environment_goes_before_the_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file.write_text('[sip]\nlisten = ["udp:127.0.0.1:5070"]\nadvertise = "sip.example.net"\n[log]\nlevel = "debug"\n')
+    monkeypatch.setenv("SIPSVC_CONFIG", str(file))
+    monkeypatch.setenv("SIPSVC_PARENT_FD", "7")
+    monkeypatch.setenv("SIPSVC_SIP__LISTEN", "udp:127.0.0.1:5080, udp:[::1]:5081")
+    monkeypatch.setenv("SIPSVC_API__ENABLED", "false")
+    settings = load()
+    assert settings.sip.listeners() == [("127.0.0.1", 5080), ("::1", 5081)]
+    assert settings.sip.advertised() == [("sip.example.net", 5080), ("sip.example.net", 5081)]
+    assert not settings.api.enabled
+    assert settings.log.level == "debug"
+
+
+@pytest.mark.parametrize(
+    ("toml", "where", "why"),
+    [
+        ('[sip]\nlisten = ["tcp:127.0.0.1:5060"]', "sip.listen", "transport 'tcp' is not served yet, only udp"),
+        ('[sip]\nlisten = ["127.0.0.1:5060"]', "sip.listen", "must be udp:HOST:PORT"),
+        ('[sip]\nlisten = ["udp:127.0.0.1:0"]', "sip.listen", "port '0' is not a number from 1 to 65535"),
+        ('[sip]\nlisten = ["udp:127.0.0.1:65536"]', "sip.listen", "'65536'"),
+        ('[sip]\nlisten = ["udp:127.0.0.1"]', "sip.listen", "a port is missing"),
+        ('[sip]\nlisten = ["udp:::1:5060"]', "sip.listen", "in brackets"),
+        ('[sip]\nlisten = ["udp:[::g]:5060"]', "sip.listen", "not an IPv6 address"),
+        ('[sip]\nlisten = ["udp:127.0.0.256:5060"]', "sip.listen", "not an IPv4 address"),
+        ('[sip]\nlisten = ["udp:example.net:5060"]', "sip.listen", "must be an IP address to listen on"),
+        ('[sip]\nlisten = ["udp:127.0.0.1:1", "udp:127.0.0.1:1"]', "sip.listen", "stands twice"),
+        ("[sip]\nlisten = []", "sip.listen", "at least one"),
+        ('[sip]\nlisten = ["udp:0.0.0.0:5060"]', "sip", "needs advertise"),
+        ('[sip]\nadvertise = "a b"', "sip.advertise", "not a host name or address"),
+        ('[api]\nlisten = "8080"', "api.listen", "port is missing"),
+        ('[data]\ndatabase = "mysql://u:geheim@h/d"', "data.database", "must begin with"),
+        ('[log]\nlevel = "loud"', "log.level", "'debug'"),
+        ("[log]\nlevels = 1", "log.levels", "unknown key"),
+        ("[logs]", "logs", "unknown key"),
+        ("[log", "config", "is not TOML"),
+    ],
+)
+def test_a_fault_names_its_key(file: Path, toml: str, where: str, why: str) -> None:
+    file.write_text(toml)
+    with pytest.raises(ConfigError) as caught:
+        load(str(file))
+    assert [fault[0] for fault in caught.value.faults] == [where]
+    assert why in caught.value.faults[0][2]
+    assert "geheim" not in str(caught.value)
+
+
+def test_all_faults_at_once(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file.write_text('[log]\nlevel = "loud"\nformat = "xml"\n[api]\nlisten = ""\n')
+    monkeypatch.setenv("SIPSVC_SPI__LISTEN", "udp:127.0.0.1:5060")
+    monkeypatch.setenv("SIPSVC_SIP__LISTN", "udp:127.0.0.1:5060")
+    with pytest.raises(ConfigError) as caught:
+        load(file)
+    where = {fault[0] for fault in caught.value.faults}
+    assert where == {"log.level", "log.format", "api.listen", "SIPSVC_SPI__LISTEN", "sip.listn"}
+
+
+def test_files_that_cannot_be_read(file: Path) -> None:
+    with pytest.raises(ConfigError, match="No such file"):
+        load(file)
+    file.write_bytes(b"\xff")
+    with pytest.raises(ConfigError, match="not UTF-8"):
+        load(file)

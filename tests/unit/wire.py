@@ -1,0 +1,276 @@
+"""Messages, a directory and a clock to drive a whole Engine by bytes, without a network.
+
+Every datagram that leaves is parsed again on the way out, so each test that uses `Wire` shows SIP-5 as well.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+from decimal import Decimal
+from random import Random
+from typing import Any, NamedTuple
+
+from sipsvc.directory import (
+    CallerIds,
+    Customer,
+    Directory,
+    Gateway,
+    Platform,
+    PrefixTable,
+    PriceList,
+    PriceRow,
+    Timing,
+    Trunk,
+)
+from sipsvc.effects import Flow, Now, Send
+from sipsvc.engine import Engine
+from sipsvc.message import Message, parse
+from sipsvc.message.grammar import LINE_END, canonical
+
+MS = 1_000_000
+US = "192.0.2.1:5060"
+HOSTS = (("192.0.2.1", 5060),)
+SECRET = bytes(range(32))
+BEGIN = Now(1_000 * MS, 1_700_000_000_000)
+
+CUSTOMER = Flow("UDP", "198.51.100.10", 5062)
+STRANGER = Flow("UDP", "198.51.100.200", 5062)
+GATES = tuple(Flow("UDP", f"203.0.113.{number}", 5080) for number in (1, 2, 3))
+
+CALLER, CALLEE = "442071838750", "33123456789"
+
+
+def row(prefix: str, rate: str, fee: str = "0", initial: int = 1, increment: int = 1, origin: str = "") -> PriceRow:
+    """Its id is the prefix as a number."""
+    return PriceRow(int(prefix), prefix, f"to {prefix}", Decimal(rate), Decimal(fee), initial, increment, origin)
+
+
+def gateway(number: int = 1, rate: str = "0.01", **changes: Any) -> Gateway:
+    """`gw1` at the first of GATES, cheaper than `gw2` and so on."""
+    flow = GATES[number - 1]
+    coverage = PrefixTable([row(prefix, str(Decimal(rate) * number)) for prefix in ("33", "44", "979", "882")])
+    plain = Gateway(f"gw{number}", f"Gateway {number}", flow.host, flow.port, "USD", coverage, priority=number)
+    return replace(plain, **changes)
+
+
+CUSTOMERS = Customer("acme", "Acme Ltd", "partner", "active", "retail", caller_ids=CallerIds(("4420*",)))
+RETAIL = PriceList(
+    "retail",
+    "Retail",
+    "USD",
+    PrefixTable([row("33", "0.06", initial=30, increment=6), row("44", "0.03"), row("979", "0.03"), row("882", "0.5")]),
+    expensive_at=Decimal("0.50"),
+)
+
+
+def directory(
+    *gateways: Gateway,
+    customer: Customer = CUSTOMERS,
+    pricelist: PriceList = RETAIL,
+    trunks: Iterable[Trunk] = (),
+    blocks: dict[str, str] | None = None,
+    timing: Timing = Timing(),
+) -> Directory:
+    """Acme, known by CUSTOMER's address, with three gateways unless told otherwise."""
+    by_address = Trunk("acme-ip", "acme", source=f"{CUSTOMER.host}/32")
+    chosen = gateways or tuple(gateway(number) for number in (1, 2, 3))
+    return Directory(
+        7,
+        Platform(timing=timing),
+        {customer.id: customer},
+        (by_address, *trunks),
+        {one.id: one for one in chosen},
+        {pricelist.id: pricelist},
+        {"979": "premium rate"} if blocks is None else blocks,
+    )
+
+
+def datagram(start: str, *lines: str, body: bytes = b"") -> bytes:
+    """A message from its lines; Content-Length is added."""
+    return "\r\n".join([start, *lines, f"Content-Length: {len(body)}", "", ""]).encode("latin-1") + body
+
+
+def request(method: str = "INVITE", uri: str = f"sip:{CALLEE}@{US}", *extra: str, body: bytes = b"", **fields: str) -> bytes:
+    """A request of the customer's. `fields` replace a header by its name with `_` for `-`; "" leaves it out."""
+    headers = {
+        "Via": f"SIP/2.0/UDP {CUSTOMER.host}:{CUSTOMER.port};branch=z9hG4bK-1;rport",
+        "Max_Forwards": "70",
+        "From": f'"Ann" <sip:{CALLER}@acme.example>;tag=ann',
+        "To": f"<sip:{CALLEE}@{US}>",
+        "Call_ID": "call-1",
+        "CSeq": f"1 {method}",
+        "Contact": f"<sip:ann@{CUSTOMER.host}:{CUSTOMER.port}>",
+    }
+    headers.update(fields)
+    lines = [f"{name.replace('_', '-')}: {value}" for name, value in headers.items() if value]
+    return datagram(f"{method} {uri} SIP/2.0", *lines, *extra, body=body)
+
+
+def answer(
+    to: Message, status: int, *extra: str, tag: str = "bob", contact: str = "", reason: str = "Said", body: bytes = b""
+) -> bytes:
+    """A peer's response to a request it got. `contact` "" makes one, `-` leaves it out."""
+    lines = [
+        line for line, name in zip(to.lines, to.names, strict=True)
+        if name in ("via", "from", "call-id", "cseq") or (name == "record-route" and 100 < status < 300)
+    ]  # fmt: skip
+    value = to.get("to") or ""
+    lines.append(f"To: {value};tag={tag}" if tag and status > 100 and ";tag=" not in value else f"To: {value}")
+    if 100 < status < 300 and contact != "-":
+        lines.append(f"Contact: <{contact or 'sip:bob@203.0.113.77:5090'}>")
+    return datagram(f"SIP/2.0 {status} {reason}", *lines, *extra, body=body)
+
+
+class Sent(NamedTuple):
+    """What left: `at` is milliseconds since the beginning."""
+
+    at: int
+    flow: Flow
+    message: Message
+    data: bytes
+    ref: str
+
+    @property
+    def what(self) -> str:
+        """`INVITE`, or the status and method of a response: `200 BYE`."""
+        message = self.message
+        return f"{message.status} {message.method}" if message.status else message.method
+
+
+class Wire:
+    """An engine between a customer and gateways. What it wrote stands in `records`, what it sent in `sent`.
+
+    With `disk` off, `Engine.durable` is never called and answers wait for their timer.
+    """
+
+    def __init__(
+        self,
+        book: Directory | None = None,
+        *,
+        begin: Now = BEGIN,
+        seed: int = 1,
+        hosts: tuple[tuple[str, int], ...] = HOSTS,
+        disk: bool = True,
+    ) -> None:
+        self.engine = Engine(book or directory(), hosts=hosts, secret=SECRET, random_bytes=Random(seed).randbytes)
+        self.begin = begin
+        self.now = begin
+        self.disk = disk
+        self.sent: list[Sent] = []
+        self.records: list[dict[str, Any]] = []
+
+    def give(self, data: bytes, flow: Flow = CUSTOMER) -> list[Sent]:
+        """One datagram in; what left because of it."""
+        self.engine.receive(data, flow, self.now)
+        return self.drain()
+
+    def wait(self, ms: float) -> list[Sent]:
+        """Let time pass, every timer at its moment; what left meanwhile."""
+        until = self.now.mono + round(ms * MS)
+        sent: list[Sent] = []
+        due = self.engine.next_timer()
+        while due is not None and due <= until:
+            self._at(max(due, self.now.mono))
+            self.engine.handle_timer(self.now)
+            sent += self.drain()
+            due = self.engine.next_timer()
+        self._at(until)
+        return sent
+
+    def drain(self) -> list[Sent]:
+        """Take the effects; records go to disk at once, where there is one."""
+        taken: list[Sent] = []
+        while effects := self.engine.take():
+            for effect in effects:
+                if isinstance(effect, Send):
+                    taken.append(Sent(self.elapsed, effect.flow, reread(effect.data), effect.data, effect.ref))
+                else:
+                    self.records.append(effect.record)
+            if self.disk:
+                self.engine.durable(self.engine_seq, self.now)
+        self.sent += taken
+        return taken
+
+    def fail(self, sent: Sent) -> list[Sent]:
+        """The transport could not send it."""
+        self.engine.send_failed(sent.ref, self.now)
+        return self.drain()
+
+    @property
+    def engine_seq(self) -> int:
+        return len(self.records)
+
+    @property
+    def elapsed(self) -> int:
+        return (self.now.mono - self.begin.mono) // MS
+
+    def kinds(self) -> list[str]:
+        return [record["kind"] for record in self.records]
+
+    @property
+    def end(self) -> dict[str, Any]:
+        """The one `end` record there is."""
+        (record,) = [record for record in self.records if record["kind"] == "end"]
+        return record
+
+    def _at(self, mono: int) -> None:
+        self.now = Now(mono, self.begin.utc + (mono - self.begin.mono) // MS)
+
+
+def reread(data: bytes) -> Message:
+    """Parse what we sent; it must have no fault (SIP-5). A keepalive is an empty message.
+
+    A 400 repeats From, To, Via and CSeq as they came, broken ones too; its lines at least must be whole.
+    """
+    if data == b"\r\n":
+        return Message([], [], b"")
+    head = data.partition(b"\r\n\r\n")[0].decode("latin-1")
+    start, *lines = LINE_END.split(head)
+    assert not re.search(r"\r(?!\n)|(?<!\r)\n|\x00", head), f"a line ends where it should not: {data!r}"
+    names = [canonical(line.partition(":")[0]) if ":" in line else "" for line in lines]
+    assert all(names), f"no header: {lines[names.index('')]!r}"
+    if start.startswith("SIP/2.0 400 "):
+        message = Message(lines, names, b"")
+        message.status, message.reason = 400, start[12:]
+        message.method = (message.get("cseq") or "").rpartition(" ")[2]
+        return message
+    message = parse(data)
+    assert message.fault is None, f"{message.fault}: {data!r}"
+    return message
+
+
+class Talk:
+    """A call that one gateway answered, and requests inside it from either side."""
+
+    def __init__(self, wire: Wire, *, invite: bytes = b"", number: int = 1, contact: str = "") -> None:
+        self.wire = wire
+        sent = wire.give(invite or request())
+        self.gate = GATES[number - 1]
+        self.forwarded = next(one.message for one in sent if one.what == "INVITE")
+        self.ok = next(
+            one.message
+            for one in wire.give(answer(self.forwarded, 200, contact=contact), self.gate)
+            if one.what == "200 INVITE"
+        )
+
+    def by_caller(self, method: str, cseq: int, *extra: str, uri: str = "", route: str = "", **fields: str) -> bytes:
+        """As the caller builds it from the 200 it got."""
+        ok = self.ok
+        routes = [route] if route else [f"Route: {one}" for one in reversed(ok.all("record-route"))]
+        target = uri or (ok.get("contact") or "").strip("<>")
+        heads = {"From": ok.get("from") or "", "To": ok.get("to") or "", **fields}
+        return request(method, target, *routes, *extra, CSeq=f"{cseq} {method}", **self._via(method, cseq), **heads)
+
+    def by_callee(self, method: str, cseq: int, *extra: str, uri: str = "", **fields: str) -> bytes:
+        """As the gateway builds it from the INVITE it got."""
+        invite = self.forwarded
+        routes = [f"Route: {one}" for one in invite.all("record-route")]
+        heads = {"From": f"{invite.get('to')};tag=bob", "To": invite.get("from") or "", **fields}
+        target = uri or (invite.get("contact") or "").strip("<>")
+        return request(method, target, *routes, *extra, CSeq=f"{cseq} {method}", **self._via("b" + method, cseq), **heads)
+
+    @staticmethod
+    def _via(who: str, cseq: int) -> dict[str, str]:
+        return {"Via": f"SIP/2.0/UDP peer.example:5060;branch=z9hG4bK-{who}-{cseq};rport"}

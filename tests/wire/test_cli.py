@@ -1,0 +1,48 @@
+"""The command line: faults are told with key, value and reason, and end with exit code 2."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def sipsvc(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "sipsvc", *words], cwd=folder, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "value"),
+    [
+        ('[sip]\nlisten = ["udp:127.0.0.1:99999"]\n', "sip.listen", "99999"),
+        ('[sip]\nlissten = ["udp:127.0.0.1:5060"]\n', "sip.lissten", "udp:127.0.0.1:5060"),
+        ('[log]\nlevel = "loud"\n', "log.level", "loud"),
+        ('[api]\nenabled = "perhaps"\n', "api.enabled", "perhaps"),
+    ],
+)
+@pytest.mark.parametrize("command", ["check-config", "serve"])
+def test_a_wrong_setting_is_named(tmp_path: Path, command: str, text: str, key: str, value: str) -> None:
+    (tmp_path / "sipsvc.toml").write_text(text)
+    done = sipsvc(command, "--config", "sipsvc.toml", folder=tmp_path)
+    said = done.stdout + done.stderr
+    assert done.returncode == 2, said
+    for part in (key, value):
+        assert part in said, said
+    assert "Traceback" not in said, said
+
+
+def test_a_sound_configuration_passes(tmp_path: Path) -> None:
+    (tmp_path / "sipsvc.toml").write_text('[sip]\nlisten = ["udp:127.0.0.1:5060"]\n')
+    done = sipsvc("check-config", "--config", "sipsvc.toml", folder=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    done = sipsvc("check-config", "--config", "nowhere.toml", folder=tmp_path)
+    assert done.returncode == 2
+    assert "nowhere.toml" in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
