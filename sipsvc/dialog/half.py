@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from ipaddress import ip_address
 from typing import Any
 
@@ -38,6 +39,14 @@ class Half:
             except SipError:
                 return  # what was known before serves on; a broken Contact reaches nobody
             self.contact = uri
+
+    def meet(self, response: Message, token: str) -> None:
+        """Take remote target and route set from this side's answer; `token` marks our own Record-Route in it."""
+        self.refresh(response)
+        routes = response.all("record-route")
+        ours = next((index for index, route in enumerate(routes) if token in route), 0)
+        with suppress(SipError):  # a route set nobody can read leads nowhere: its Contact has to do
+            self.routes = route_set(list(reversed(routes[:ours])))
 
     def address(self) -> tuple[str, list[str]]:
         """Request-URI and Route lines of a request for this side (RFC 3261 §12.2.1.1, strict routers included)."""

@@ -53,9 +53,10 @@ def stray_answer(core: Core, call: Call, response: Message, flow: Flow, now: Now
         host = f"[{flow.host}]" if ":" in flow.host else flow.host
         contact = f"sip:{host}:{flow.port}"
         half = Half(flow, response.get("to") or "", response.get("from") or "", contact, pinned=False)
-        half.refresh(response)
+        half.meet(response, call.token)
         core.own_request(call, half, "ACK", response.cseq, now)
-        core.own_request(call, half, "BYE", response.cseq + 1, now)
+        if response.to.tag not in call.callee_tags:  # else its BYE has passed already
+            core.own_request(call, half, "BYE", response.cseq + 1, now)
 
 
 def acknowledge(core: Core, call: Call, sender: Half, request: Message, now: Now) -> None:

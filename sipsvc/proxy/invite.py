@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from sipsvc.dialog import Half, route_set
+from sipsvc.dialog import Half
 from sipsvc.effects import Flow, Now
-from sipsvc.errors import SipError
 from sipsvc.headers import Pristine, without_identity
 from sipsvc.message import Message
 from sipsvc.message.build import join, response, warning, without_top_via
@@ -225,11 +223,7 @@ class InviteSession(ServerUser, BranchUser, TimerTarget):
         own = response.get("to") or ""
         other = branch.from_value or self.server.request.get("from") or ""
         half = Half(branch.flow, own, other, self.attempts[branch.index].dress.request_uri, pinned=False)
-        half.refresh(response)
-        routes = response.all("record-route")
-        ours = next((index for index, route in enumerate(routes) if self.call.token in route), 0)
-        with suppress(SipError):  # a route set nobody can read leads nowhere: its Contact has to do
-            half.routes = route_set(list(reversed(routes[:ours])))
+        half.meet(response, self.call.token)
         return half
 
     def _meet(self, branch: Branch, response: Message) -> None:
