@@ -192,7 +192,7 @@ def report(server: Server, client: Sipp, count: int, kill: bool) -> bool:
     print(f"log delivered        {'yes, to its end' if delivered else 'NO'}, {refused} records rejected")
     print(f"answered without a record {missing}, admitted without a record {unrecorded}, with more than one {doubled}")
     if kill:
-        print(f"recovered            {kept.recovered} calls that were there when the server was killed")
+        print(f"recovered            {kept.recovered} calls of which the kill hid the end: closed and marked")
     good = delivered and not (refused or missing or unrecorded or doubled or kept.open)
     if kill:
         # Who was calling while the server was away may have failed; the others may not.

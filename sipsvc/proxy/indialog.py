@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from hashlib import blake2b
 
 from sipsvc.dialog import Half
 from sipsvc.effects import Flow, Now
@@ -65,7 +66,13 @@ def acknowledge(core: Core, call: Call, sender: Half, request: Message, now: Now
     if receiver is not None:
         call.acknowledged = call.acknowledged or sender is call.caller
         flow = receiver.target()
-        core.send(_build(core, call, sender, receiver, request, flow, core.branch(call.ref)), flow, "")
+        core.send(_build(core, call, sender, receiver, request, flow, _ack_branch(call, request)), flow, "")
+
+
+def _ack_branch(call: Call, request: Message) -> str:
+    """The same for the same ACK, so that its repetition is known as one further on (RFC 3261 §16.11)."""
+    seen = blake2b(request.via.branch.encode("latin-1"), digest_size=8).hexdigest()
+    return f"z9hG4bK{call.ref}{seen}."
 
 
 class Relay(ServerUser, ClientUser, BranchUser):

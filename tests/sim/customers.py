@@ -26,6 +26,7 @@ class CallerCall:
         self.timed_out = False
         self.challenges = 0
         self.parties: dict[str, Party] = {}
+        self.pracked: set[tuple[str, str]] = set()
         self.provisionals: list[int] = []
         self.cancel_wanted = False
         self.cancel_sent_at: int | None = None
@@ -96,6 +97,8 @@ class CallerCall:
     def _answered(self, msg: Msg) -> None:
         if msg.status < 200:
             self.provisionals.append(msg.status)
+            if msg.get("rseq") and not self.final:
+                self._prack(msg)
             if self.cancel_wanted:
                 self.cancel()
         elif msg.status < 300:
@@ -126,18 +129,38 @@ class CallerCall:
         user = self.plan.customer.username if self.plan.customer is not None else "nobody"
         return digest_answer(challenge, user, self.plan.password, "INVITE", self.uri, agent.nc, agent.token("c"))
 
+    def _prack(self, msg: Msg) -> None:
+        """Say that a reliable provisional came, once for each (RFC 3262 §4)."""
+        rack = f"{msg.get('rseq')} {msg.get('cseq')}"
+        if (msg.to_tag, rack) in self.pracked:
+            return
+        self.pracked.add((msg.to_tag, rack))
+        early = self._dialog(msg)
+        early.cseq += len(self.pracked) - 1
+        early.request("PRACK", self._prack_answered, lambda: self._report("prack", "PRACK timed out"), [("RAck", rack)])
+
+    def _prack_answered(self, msg: Msg) -> None:
+        # 481 is right once that gateway was left or the caller gave up.
+        if msg.status >= 300 and msg.status != 481:
+            self._report("prack", f"PRACK got {msg.line}")
+
+    def _dialog(self, msg: Msg) -> Dialog:
+        """The dialog a response opens (§12.1.2)."""
+        routes = list(reversed(msg.all("record-route")))
+        target = parse_name(msg.get("contact")).uri
+        if not target or not routes:
+            self._report("route-set", f"{msg.line} has Contact {target!r} and Record-Route {routes}")
+            host, port = self.agent.proxy
+            target, routes = target or self.uri, routes or [f"<sip:{host}:{port};lr>"]
+        return Dialog(self.agent, self.plan.call_id, msg.get("from"), msg.get("to"), msg.cseq, target, routes)
+
     def _picked_up(self, msg: Msg) -> None:
         party = self.parties.get(msg.to_tag)
         if party is not None:
             party.dialog.ack(msg.cseq)  # Its ACK was lost, or this is a copy.
             return
-        routes = list(reversed(msg.all("record-route")))
-        target = parse_name(msg.get("contact")).uri
-        local, remote = msg.get("from"), msg.get("to")
-        if not target or not routes:
-            self._report("route-set", f"{msg.line} has Contact {target!r} and Record-Route {routes}")
-            target, routes = target or self.uri, routes or [f"<sip:{self.agent.proxy[0]}:{self.agent.proxy[1]};lr>"]
-        dialog = Dialog(self.agent, self.plan.call_id, local, remote, msg.cseq, target, routes)
+        dialog = self._dialog(msg)
+        dialog.cseq += len(self.pracked)
         party = self.parties[msg.to_tag] = Party(self.agent, dialog, self.agent.contact)
         party.dialog.ack(msg.cseq)
         first = len(self.parties) == 1
@@ -208,6 +231,6 @@ class CustomerAgent(TalkingAgent):
     def on_request(self, tx: ServerTx) -> None:
         msg = tx.msg
         party = self.parties.get((msg.call_id, msg.to_tag))
-        if party is not None and (msg.uri != parse_name(self.contact).uri or msg.all("route")):
+        if party is not None and (msg.uri not in party.reachable_at() or msg.all("route")):
             self.world.report("route-set", msg.call_id, f"{self.name}: {msg.line} with Route {msg.all('route')}")
         super().on_request(tx)

@@ -65,7 +65,7 @@ KINDS = {
     "rings": 14, "answers at once": 6, "many 18x": 4, "100 only": 4, "hangs up": 8, "rr": 3, "strict": 2,
     "re-INVITE by callee": 3, "486": 5, "503": 7, "500": 4, "404": 3, "603": 3, "302": 2, "401": 2, "407": 2,
     "rings and fails": 4, "silent": 4, "late": 5, "late 2xx": 5, "twice": 3, "rings for ever": 2, "stubborn": 2,
-    "rude": 2, "100 for ever": 1,
+    "rude": 2, "100 for ever": 1, "100rel": 4,
 }  # fmt: skip
 LOSSES = (0.0, 0.0, 0.01, 0.03, 0.06, 0.1)
 
@@ -218,7 +218,7 @@ def draw_gateway(rng: Random) -> GatewayPlan:
     if kind == "hangs up":
         kind, hangup = rng.choice(("rings", "answers at once", "rr")), rng.uniform(0, 15_000)
     elif kind == "re-INVITE by callee":
-        kind, reinvite = "rings", rng.uniform(0, 3_000)
+        kind, reinvite = rng.choice(("rings", "rr")), rng.uniform(0, 3_000)
     elif kind.isdigit():
         status, final = int(kind), rng.uniform(5, 1_500)
     elif kind == "rings and fails":

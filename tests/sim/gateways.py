@@ -39,6 +39,7 @@ class GatewayCall:
         self.statuses: list[tuple[int, int]] = []
         self.answers: list[Answered] = []
         self.cancelled_at: int | None = None
+        self.pracked = False
         # Behind its own proxy the gateway is reached through that proxy's route only (§12.1.1).
         self.routed = script.kind in ("rr", "strict")
 
@@ -49,6 +50,20 @@ class GatewayCall:
         if not self.tx.final:
             self.statuses.append((self.agent.world.net.time, status))
             self.tx.respond(status, reason, self._headers() if status > 100 else ())
+
+    def reliable(self) -> None:
+        """183 that wants a PRACK, repeated until it comes (RFC 3262 §3)."""
+        if not self.tx.final and not self.pracked:
+            self.statuses.append((self.agent.world.net.time, 183))
+            self.tx.respond(183, "Session Progress", [*self._headers(), ("Require", "100rel"), ("RSeq", "77")])
+            self.at(1_000.0, self.reliable)
+
+    def prack(self, tx: ServerTx) -> None:
+        self.pracked = True
+        self.agent.world.counts["PRACK at gateways"] += 1
+        if tx.msg.get("rack") != f"77 {self.invite.cseq} INVITE":
+            self.agent.world.report("prack", tx.msg.call_id, f"{self.agent.name} got RAck {tx.msg.get('rack')!r}")
+        tx.respond(200, "OK")
 
     def refuse(self, status: int) -> None:
         if self.tx.final:
@@ -140,6 +155,10 @@ class GatewayAgent(TalkingAgent):
 
     def on_request(self, tx: ServerTx) -> None:
         self._check_way(tx)
+        early = [call for call in self.calls if (call.invite.call_id, call.tx.tag) == (tx.msg.call_id, tx.msg.to_tag)]
+        if tx.msg.method == "PRACK" and early:
+            early[0].prack(tx)
+            return
         super().on_request(tx)
 
     def _check_way(self, tx: ServerTx) -> None:
@@ -148,15 +167,15 @@ class GatewayAgent(TalkingAgent):
         call = next((call for call in self.calls if call.invite.call_id == msg.call_id and call.answers), None)
         if call is None or not msg.to_tag:
             return
-        contact = parse_name(call.contact).uri
+        party = next((one.party for one in call.answers if one.tag == msg.to_tag), call.answers[0].party)
+        contacts = party.reachable_at()
+        routes = [parse_name(value).uri for value in msg.all("route")]
         if not call.routed:
-            right = msg.uri == contact and not msg.all("route")
+            right = msg.uri in contacts and not routes
         elif call.script.kind == "rr":
-            routes = [parse_name(value).uri for value in msg.all("route")]
-            right = msg.uri == contact and len(routes) == 1 and "gw" in dict(parse_uri(routes[0]).params)
+            right = msg.uri in contacts and len(routes) == 1 and "gw" in dict(parse_uri(routes[0]).params)
         else:
-            routes = [parse_name(value).uri for value in msg.all("route")]
-            right = "gw" in dict(parse_uri(msg.uri).params) and routes == [contact]
+            right = "gw" in dict(parse_uri(msg.uri).params) and len(routes) == 1 and routes[0] in contacts
         if not right or (call.routed and tx.dst[1] == DIRECT_PORT):
             text = f"{self.name} ({call.script.kind}): {msg.line} at port {tx.dst[1]} with Route {msg.all('route')}"
             self.world.report("route-set", msg.call_id, text)
@@ -201,6 +220,11 @@ def late_answer(call: GatewayCall) -> None:
     call.at(call.script.final, call.answer)
 
 
+def reliable(call: GatewayCall) -> None:
+    call.at(call.script.first, call.reliable)
+    call.at(call.script.final, call.answer)
+
+
 def twice(call: GatewayCall) -> None:
     """A carrier that forked and got two answers (§13.2.2.4)."""
     rings(call)
@@ -223,6 +247,7 @@ KINDS: dict[str, Callable[[GatewayCall], None]] = {
     "strict": rings,
     "many 18x": many,
     "100 only": only_100,
+    "100rel": reliable,
     "100 for ever": trying_for_ever,
     "rings for ever": rings_for_ever,
     "stubborn": rings_for_ever,

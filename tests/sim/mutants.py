@@ -6,16 +6,19 @@ A mutant is a function that changes the engine's classes in this process; every 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from multiprocessing import get_context
 from typing import Any
 
-from sipsvc.effects import Now
+from sipsvc.effects import Effect, Now, WriteCdr
 from sipsvc.engine import Engine
+from sipsvc.engine import journal as journal_room
+from sipsvc.engine.admission import Admission
 from sipsvc.headers import Pristine
 from sipsvc.message import Message
 from sipsvc.proxy import Call, Core, InviteSession
 from sipsvc.proxy.branch import Branch
+from sipsvc.rating import charge
 from sipsvc.transaction import ClientTransaction, Layer
 from sipsvc.transaction import client as client_room
 from tests.sim.run import CORES, run_seed, run_seeds
@@ -199,6 +202,94 @@ def quiet_transaction() -> None:
     plant(ClientTransaction, start=start)
 
 
+def one_sided_end() -> None:
+    """A call cut at its longest is taken from the caller only."""
+    right = Core.own_request
+
+    def own_request(self: Core, call: Call, half: Any, method: str, cseq: int, now: Now) -> None:
+        if call.code != "max_duration" or half is call.caller:
+            right(self, call, half, method, cseq, now)
+
+    plant(Core, own_request=own_request)
+
+
+def no_timer_c() -> None:
+    """A gateway may ring for ever."""
+    right = Branch.on_timer
+
+    def on_timer(self: Branch, kind: int, now: Now) -> None:
+        if kind != Branch.RING:
+            right(self, kind, now)
+
+    plant(Branch, on_timer=on_timer)
+
+
+def rounded_down() -> None:
+    """A begun second is not charged."""
+
+    def charge_less(duration_ms: int | None, *more: Any) -> Any:
+        return charge(duration_ms and duration_ms - duration_ms % 1000, *more)
+
+    plant(journal_room, charge=charge_less)
+
+
+def dear_first() -> None:
+    """Gateways are tried from the dearest down."""
+    right = Admission._decide
+
+    def decide(self: Admission, *facts: Any) -> Any:
+        decision = right(self, *facts)
+        return decision._replace(attempts=decision.attempts[::-1])
+
+    plant(Admission, _decide=decide)
+
+
+def callee_blamed() -> None:
+    """Who hung up is the wrong way round."""
+    right = Core.over
+
+    def over(self: Core, call: Call, code: str, by: str, now: Now) -> None:
+        right(self, call, code, {"caller": "callee", "callee": "caller"}.get(by, by), now)
+
+    plant(Core, over=over)
+
+
+def log_after_sending() -> None:
+    """Records are appended after what they should precede was sent."""
+    right = Engine.take
+
+    def take(self: Engine) -> list[Effect]:
+        return sorted(right(self), key=lambda effect: isinstance(effect, WriteCdr))
+
+    plant(Engine, take=take)
+
+
+def forgets_calls() -> None:
+    """A restart knows nothing of the calls that were up."""
+    right = Engine.restore
+
+    def restore(self: Engine, records: Iterable[dict[str, Any]], now: Now) -> None:
+        right(self, [record for record in records if record["kind"] == "start"], now)
+
+    plant(Engine, restore=restore)
+
+
+def limitless() -> None:
+    """One call more than the limit is let in."""
+    right = Admission._decide
+
+    def decide(self: Admission, call: Call, *facts: Any) -> Any:
+        calls = self.core.by_customer.get(call.who.customer, set())
+        kept = set(calls)
+        calls -= set(list(kept)[:1])
+        try:
+            return right(self, call, *facts)
+        finally:
+            calls |= kept
+
+    plant(Admission, _decide=decide)
+
+
 MUTANTS: dict[str, Callable[[], None]] = {
     mutant.__name__.replace("_", "-"): mutant
     for mutant in (
@@ -217,6 +308,14 @@ MUTANTS: dict[str, Callable[[], None]] = {
         impatient_answer,
         retransmission_is_a_call,
         quiet_transaction,
+        one_sided_end,
+        no_timer_c,
+        rounded_down,
+        dear_first,
+        callee_blamed,
+        log_after_sending,
+        forgets_calls,
+        limitless,
     )
 }
 

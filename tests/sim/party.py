@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.sim.network import Address
+from tests.sim.network import MS, Address
 from tests.sim.sipmsg import Msg, parse_name
 from tests.sim.sipua import Agent, ClientTx, Dialog, Headers, ServerTx, World
 
 SDP = b"v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n"
+# How long a request sent before a re-INVITE was answered may still be repeated.
+STRAGGLERS = 33_000 * MS
 SDP_TYPE = ("Content-Type", "application/sdp")
 
 
@@ -18,11 +20,14 @@ class Party:
     def __init__(self, agent: TalkingAgent, dialog: Dialog, contact: str) -> None:
         self.agent, self.dialog, self.contact = agent, dialog, contact
         self.up_at = agent.world.net.time
+        self.moves = agent.rng.random() < 0.5
         self.acked_at: int | None = None
         self.ended_at: int | None = None
         self.ended_by = ""
         self.requests_seen: list[Msg] = []
         self.pending: ClientTx | None = None
+        # Where it was reachable before, and until when requests already on their way may say so.
+        self.moved_from: list[tuple[str, int | None]] = []
         self.on_end: Callable[[], None] = lambda: None
         agent.parties[dialog.call_id, parse_name(dialog.local).tag] = self
 
@@ -56,8 +61,17 @@ class Party:
         if self.ended_at is not None or self.pending is not None:
             return
         self.world.counts["re-INVITE"] += 1
+        if self.moves:
+            self.world.counts["Contact changed by re-INVITE"] += 1
+            self.moved_from.append((parse_name(self.contact).uri, None))
+            self.contact = self.contact.replace("sip:", "sip:m", 1)
         extra = [("Contact", self.contact), SDP_TYPE]
         self.pending = self.dialog.request("INVITE", self._reinvite_answered, self._reinvite_lost, extra, SDP)
+
+    def reachable_at(self) -> list[str]:
+        """The Request-URIs it may be sent: its Contact, and for a while the one before (§12.2)."""
+        now = self.world.net.time
+        return [parse_name(self.contact).uri, *(uri for uri, until in self.moved_from if until is None or now < until)]
 
     def _reinvite_lost(self) -> None:
         self.pending = None
@@ -70,6 +84,7 @@ class Party:
         self.pending = None
         if msg.status < 300:
             self.dialog.ack(msg.cseq)
+            self.moved_from = [(uri, until or self.world.net.time + STRAGGLERS) for uri, until in self.moved_from]
         elif msg.status in (481, 491):
             self.world.counts[f"re-INVITE answered {msg.status}"] += 1
         else:

@@ -27,6 +27,7 @@ from tests.sim.customers import LONGEST_SETUP_MS, CallerCall, CustomerAgent
 from tests.sim.drawing import STRANGER, WRONG_PASSWORD, draw_calls, draw_faults, draw_setting
 from tests.sim.gateways import GatewayAgent
 from tests.sim.network import MS, Address, Network
+from tests.sim.noise import Noise
 from tests.sim.plan import CallPlan, CustomerSpec, GatewaySpec, Row, Setting
 from tests.sim.restart import Restart, draw_restart, schedule
 from tests.sim.rim import EngineHost
@@ -50,6 +51,7 @@ class Run:
     restart: Restart | None
     callers: dict[str, CallerCall]
     gateways: dict[str, GatewayAgent]
+    noise: Noise
 
     @property
     def engine(self) -> Engine:
@@ -143,7 +145,7 @@ def prepare(seed: int) -> Run:
     restart = draw_restart(seed)
     if restart is not None:
         schedule(restart, host, lambda: make_engine(setting, seed, host.life), world)
-    return Run(seed, setting, plans, world, host, restart, callers, gateways)
+    return Run(seed, setting, plans, world, host, restart, callers, gateways, Noise(world, PROXIES, seed))
 
 
 def play(run: Run) -> Run:

@@ -171,17 +171,18 @@ def acks_of_failures(view: CallView) -> None:
 
 def one_final(view: CallView) -> None:
     """A server transaction says one final response and its copies; 100 is ours alone, and at once (SIP-10)."""
-    said: dict[tuple[str, str, str], set[tuple[int, str]]] = defaultdict(set)
+    said: dict[tuple[str, str, str, bool], set[tuple[int, str]]] = defaultdict(set)
+    died = view.run.host.died_at or 0
     came = {wire.at for wire in view.wires if not wire.out}
     for wire in view.wires:
         msg = wire.msg
         if not wire.out or not msg.status:
             continue
         if msg.status >= 200:
-            said[wire.peer[0], msg.branch, msg.method].add((msg.status, msg.to_tag))
+            said[wire.peer[0], msg.branch, msg.method, wire.at > died].add((msg.status, msg.to_tag))
         elif msg.status == 100 and wire.at not in came:
             view.report("100-not-forwarded", f"100 sent to {wire.peer} when nothing had come")
-    for (peer, _, method), finals in said.items():
+    for (peer, _, method, _), finals in said.items():
         several_answers = method == "INVITE" and all(200 <= status < 300 for status, _ in finals)
         if len(finals) > 1 and not several_answers:
             view.report("one-final", f"{method} of {peer} was told {sorted(finals)}")

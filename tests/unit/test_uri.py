@@ -31,7 +31,6 @@ URIS: dict[str, tuple[str, str, str, int, str, str]] = {
 REFUSED: dict[str, int] = {
     "": 400,
     "sip:": 400,
-    "sip:@h": 200,
     "sip:1@": 400,
     "sip:1@h:": 400,
     "sip:1@h:65536": 400,
@@ -65,7 +64,7 @@ def test_parts_of_a_uri(text: str) -> None:
 
 
 @pytest.mark.rule("SIP-1")
-@pytest.mark.parametrize("text", [text for text, status in REFUSED.items() if status != 200])
+@pytest.mark.parametrize("text", REFUSED)
 def test_no_uri(text: str) -> None:
     with pytest.raises(SipError) as caught:
         parse_uri(text)
