@@ -17,6 +17,7 @@ SECONDS ?= 20
 BENCH_DIR ?= ../shared/bench
 # make sim SEEDS=1000
 SEEDS ?= 200
+FIRST_SEED ?= 1
 
 .DEFAULT_GOAL := help
 .PHONY: help run call test check lint sim sim-mutants wire load bench rules lock deps clean
@@ -47,8 +48,8 @@ wire: $(STAMP) ## the tests with real SIPp and baresip only
 	@scripts/deps $(PYTHON) sip-tester baresip-core
 	$(BIN)/pytest tests/wire
 
-sim: $(STAMP) ## random calls with loss, doubling and reordering on a virtual clock, against invariants; SEEDS=200
-	$(BIN)/python -m tests.sim --seeds $(SEEDS)
+sim: $(STAMP) ## random calls with loss, doubling and reordering on a virtual clock, against invariants; SEEDS=200 FIRST_SEED=1
+	@$(BIN)/python -m tests.sim --seeds $(SEEDS) --first-seed $(FIRST_SEED)
 
 sim-mutants: $(STAMP) ## plants bugs in the engine and shows that the simulation catches each
 	$(BIN)/python -m tests.sim.mutants

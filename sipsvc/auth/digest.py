@@ -29,9 +29,9 @@ class Credentials(NamedTuple):
 
 def parse_credentials(value: str) -> Credentials | None:
     """None when it is not Digest."""
-    scheme, _, rest = value.partition(" ")
-    if scheme.lower() != "digest":
+    if value[:6].lower() != "digest" or value[6:7] not in ("", " ", "\t"):
         return None
+    rest = value[7:]
     found: dict[str, str] = {}
     position = 0
     while (match := _PARAM.match(rest, position)) is not None:

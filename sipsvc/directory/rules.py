@@ -11,7 +11,7 @@ GROUP = re.compile(r"\\(?:([1-9][0-9]?)|(.?))", re.DOTALL)
 
 
 def compile_rule(pattern: str) -> Any:
-    """A compiled RE2 with `.sub(replacement, text)`. Raises ValueError with why, and where when RE2 says."""
+    """A compiled RE2, for `substitute`. Raises ValueError with why, and where when RE2 says."""
     options = re2.Options()
     options.log_errors = False
     try:
@@ -23,6 +23,19 @@ def compile_rule(pattern: str) -> Any:
     culprit = why.partition(": ")[2]
     at = pattern.find(culprit) if culprit and culprit != pattern else -1
     raise ValueError(f"{why} (at character {at + 1})" if at >= 0 else why)
+
+
+def substitute(regex: Any, replacement: str, text: str) -> str:
+    """Every match of `regex` replaced. RE2's own `sub` takes an empty match at the end twice."""
+    pieces: list[str] = []
+    at = 0
+    last = (-1, -1)
+    for match in regex.finditer(text):
+        if match.span() != last:
+            last = match.span()
+            pieces += (text[at : last[0]], match.expand(replacement))
+            at = last[1]
+    return "".join([*pieces, text[at:]])
 
 
 def check_replacement(regex: Any, replacement: str) -> None:

@@ -6,6 +6,7 @@ import re
 from typing import NamedTuple
 
 from sipsvc.directory import Gateway
+from sipsvc.directory.rules import substitute
 from sipsvc.message import NameAddr, Uri, escape_user
 
 # What would end the URI or the line it stands in, whoever put it into a rule or the database (SIP-5).
@@ -44,7 +45,7 @@ def dress(gateway: Gateway, e164: str, caller: Caller) -> Dress | None:
     """
     user = e164
     for rule in gateway.rewrites:
-        user = rule.regex.sub(rule.replacement, user)
+        user = substitute(rule.regex, rule.replacement, user)
     digits = escape_user(user)
     prefix = escape_user(gateway.uri_prefix) if gateway.uri_prefix_escaped else gateway.uri_prefix
     if not user or _UNSENDABLE.search(user) or _UNSENDABLE.search(prefix):

@@ -139,7 +139,13 @@ class Core:
         if call.acknowledged or now.mono >= settled:
             self.bye_caller(call, now)
         else:
-            self.timers.set(settled, call, Call.BYE)
+            call.deadline = self.timers.set(settled, call, Call.BYE)
+
+    def acknowledged(self, call: Call, now: Now) -> None:
+        """The caller's first ACK: the BYE that waited for it may go."""
+        if call.phase is Phase.OVER and call.deadline is not None and call.deadline.target is not None:
+            self.timers.cancel(call.deadline)
+            self.bye_caller(call, now)
 
     def bye_caller(self, call: Call, now: Now) -> None:
         if call.gateway is not None:

@@ -64,9 +64,11 @@ def acknowledge(core: Core, call: Call, sender: Half, request: Message, now: Now
     """An ACK to a 2xx goes straight to the other party; nothing answers it."""
     receiver = call.gateway if sender is call.caller else call.caller
     if receiver is not None:
-        call.acknowledged = call.acknowledged or sender is call.caller
         flow = receiver.target()
         core.send(_build(core, call, sender, receiver, request, flow, _ack_branch(call, request)), flow, "")
+    if sender is call.caller and not call.acknowledged:
+        call.acknowledged = True
+        core.acknowledged(call, now)
 
 
 def _ack_branch(call: Call, request: Message) -> str:

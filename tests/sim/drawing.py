@@ -65,7 +65,7 @@ KINDS = {
     "rings": 14, "answers at once": 6, "many 18x": 4, "100 only": 4, "hangs up": 8, "rr": 3, "strict": 2,
     "re-INVITE by callee": 3, "486": 5, "503": 7, "500": 4, "404": 3, "603": 3, "302": 2, "401": 2, "407": 2,
     "rings and fails": 4, "silent": 4, "late": 5, "late 2xx": 5, "twice": 3, "rings for ever": 2, "stubborn": 2,
-    "rude": 2, "100 for ever": 1, "100rel": 4,
+    "rude": 2, "100 for ever": 1, "100rel": 4, "keeps ringing": 1,
 }  # fmt: skip
 LOSSES = (0.0, 0.0, 0.01, 0.03, 0.06, 0.1)
 
@@ -85,7 +85,7 @@ def draw_setting(seed: int) -> Setting:
     gateways = tuple(_gateway(rng, number) for number in range(1, rng.randint(2, 4) + 1))
     channels = rng.choice((0, 0, 6))
     acme = CustomerSpec(**{**ACME.__dict__, "max_channels": channels})
-    return Setting((acme, BETA, GONE), gateways, BLOCKS, max_call_ms=60_000)
+    return Setting((acme, BETA, GONE), gateways, BLOCKS, max_call_ms=rng.choice((60_000,) * 9 + (400,)))
 
 
 def _gateway(rng: Random, number: int) -> GatewaySpec:
@@ -100,7 +100,7 @@ def _gateway(rng: Random, number: int) -> GatewaySpec:
         Row(1000 * number + 6, "8821", f"0.{300000 + step * 17:06d}"),
     ]
     if number == 2:
-        rows.append(Row(1000 * number + 7, "336", f"0.0{10001 + step * 5:05d}", initial=1, increment=1))
+        rows.append(Row(1000 * number + 7, "336", f"0.00{9000 + step * 5:04d}", initial=1, increment=1))
     if number == 3:
         del rows[3]
     return GatewaySpec(

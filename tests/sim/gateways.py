@@ -212,6 +212,13 @@ def rings_for_ever(call: GatewayCall) -> None:
     call.at(call.script.first, lambda: call.provisional(180))
 
 
+def keeps_ringing(call: GatewayCall) -> None:
+    """Rings longer than Timer C at one go, but says so now and then (§16.7 step 2)."""
+    for step in range(4):
+        call.at(call.script.first + step * 30_000.0, lambda: call.provisional(180))
+    call.at(call.script.first + 115_000.0, call.answer)
+
+
 def silent(call: GatewayCall) -> None:
     """Nothing at all, not even for a CANCEL's INVITE."""
 
@@ -249,6 +256,7 @@ KINDS: dict[str, Callable[[GatewayCall], None]] = {
     "100 only": only_100,
     "100rel": reliable,
     "100 for ever": trying_for_ever,
+    "keeps ringing": keeps_ringing,
     "rings for ever": rings_for_ever,
     "stubborn": rings_for_ever,
     "rude": rings_for_ever,

@@ -19,8 +19,13 @@ HOLDS_WHATEVER = frozenset(
     "no-credentials from-restored".split()
 )
 LOST_WHILE_UP = frozenset(
-    "2xx-gets-through other-2xx one-final cseq cancel-sent timer-c ack-of-failure-arrives disk-first cdr-agents".split()
+    "2xx-gets-through other-2xx one-final cseq cancel-sent timer-c ack-branch ack-of-failure-arrives disk-first cdr-agents".split()
 )
+# What a refused call is told (SIP-26, SIP-27).
+REFUSALS = {
+    "no_price": 403, "dest_blocked": 403, "dest_expensive": 403, "no_route": 404, "caller_not_allowed": 403,
+    "customer_suspended": 403, "channels_full": 486, "draining": 503,
+}  # fmt: skip
 
 
 def check(run: Run) -> list[CallView]:
@@ -134,8 +139,14 @@ def cdr_once(view: CallView) -> None:
     """Law 8: one start, one end, at most one answer between them, for each INVITE of a known customer."""
     if not view.invites:
         return
-    kinds = [logged.record["kind"] for logged in view.records]
-    ids = {logged.record["cdr_id"] for logged in view.records}
+    records = [logged.record for logged in view.records]
+    if view.fate == "in set-up" and view.invites[0].msg.cseq != view.invites[-1].msg.cseq:
+        # Challenged anew by the server that came back, its caller sent another INVITE: a call and a CDR of its own.
+        lost = {record["cdr_id"] for record in records if record.get("code") == "server_restart"}
+        if len(lost) < len({record["cdr_id"] for record in records}):
+            records = [record for record in records if record["cdr_id"] not in lost]
+    kinds = [record["kind"] for record in records]
+    ids = {record["cdr_id"] for record in records}
     if view.admitted is None:
         if kinds or view.plan.customer is None or not view.plan.password:
             view.report("cdr-once", f"never admitted, records {kinds}")
@@ -179,7 +190,13 @@ def cdr_says(view: CallView) -> None:
 
     must("status", end["status"], view.final.msg.status)
     must("customer", start["customer"], plan.customer.id)
-    if end["code"] == "channels_full":
+    code = end["code"]
+    if code in REFUSALS:
+        must("refusal", (end["status"], end["hangup_by"]), (REFUSALS[code], "proxy"))
+        response = view.final.msg
+        if "399" not in response.get("warning") or bool(response.get("retry-after")) != (code == "draining"):
+            view.report("cdr-refusal", f"{code}: Warning {response.get('warning')!r}, {response.get('retry-after')!r}")
+    if code == "channels_full":
         return  # rightly or not is for `channels` to say
     if end["code"] == "draining":
         drained = view.run.host.drained_at
@@ -230,7 +247,10 @@ def cdr_times(view: CallView) -> None:
     if view.end is None:
         view.report("cdr-times", "answered, and no BYE was ever seen or sent")
         return
-    want = (utc_of(answered), utc_of(view.end.at), (view.end.at - answered) // MS)
+    lasted = (view.end.at - answered) // MS
+    if view.fate == "up":
+        lasted = min(lasted, view.run.setting.max_call_ms)  # nobody pays for what passed while the server was away
+    want = (utc_of(answered), utc_of(view.end.at), lasted)
     got = (end["answer_at"], end["end_at"], end["duration_ms"])
     # A call that outlived a restart is measured by the wall clock, whose grain is a millisecond.
     grain = 1 if view.fate == "up" else 0

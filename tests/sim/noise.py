@@ -38,7 +38,8 @@ class Noise:
         net = self.world.net
         # Nothing that bears on a transaction by its branch: who can see that can do as he likes.
         recent = [packet.msg for packet in net.record[-80:] if packet.msg is not None]
-        candidates = [msg for msg in recent if not msg.status and msg.method not in ("ACK", "CANCEL")]
+        mute = ("ACK", "CANCEL")
+        candidates = [m for m in recent if not (m.status or m.method in mute or m.get("proxy-authorization"))]
         if not candidates:
             return
         msg = self.rng.choice(candidates)

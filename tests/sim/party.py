@@ -105,9 +105,13 @@ class Party:
         self.check_identity(msg)
         if msg.get("proxy-authorization") or msg.get("authorization"):
             self._report("no-credentials", f"{msg.line} carries credentials")
-        if any(seen.cseq == msg.cseq and seen.method == msg.method for seen in self.requests_seen[:-1]):
+        # Once it is over, a BYE of the other side may cross one that the proxy made with the same number.
+        repeated = any(seen.cseq == msg.cseq and seen.method == msg.method for seen in self.requests_seen[:-1])
+        if repeated and self.ended_at is None:
             self._report("cseq", f"CSeq {msg.get('cseq')} came twice in two transactions")
         if msg.method == "BYE":
+            if self.ended_at is None and any(seen.cseq >= msg.cseq for seen in self.requests_seen[:-1]):
+                self._report("cseq", f"BYE {msg.cseq} is not above what came before it")
             tx.respond(200, "OK")
             self._end("peer")
         elif self.ended_at is not None:

@@ -7,6 +7,7 @@ from collections import defaultdict
 from tests.sim.network import MS
 from tests.sim.rim import Wire
 from tests.sim.sipmsg import parse_uri
+from tests.sim.sipua import GIVE_UP
 from tests.sim.view import INSTANT, Branch, CallView, ours
 
 FROM_CALLER = {302: 500, 401: 500, 407: 500, 503: 500}
@@ -88,6 +89,7 @@ def cancels(view: CallView) -> None:
         cancel = sent.pop(branch.id, None)
         if cancel is not None and not branch.provisionals(cancel.order):
             view.report("cancel-early", f"{branch.gateway.id} got a CANCEL before it said anything")
+            continue
         first = min((wire.at for wire in branch.provisionals(1 << 62)), default=None)
         final = branch.final(1 << 62)
         if unwanted is not None and first is not None:
@@ -116,9 +118,11 @@ def _unwanted_at(view: CallView, index: int) -> int | None:
 
 
 def _timer_c(view: CallView, branch: Branch, cancel: Wire) -> None:
-    last = max((wire.at for wire in branch.provisionals(cancel.order) if wire.msg.status > 100), default=branch.at)
+    """Set by the first provisional, set anew by each of 101 to 199, and it fires to the millisecond (SIP-14)."""
+    first, *more = branch.provisionals(cancel.order)
+    last = max([first.at, *(wire.at for wire in more if wire.msg.status > 100)])
     waited = (cancel.at - last) / MS
-    if waited < branch.gateway.ring_timeout_ms:
+    if abs(waited - branch.gateway.ring_timeout_ms) > 1:
         view.report("timer-c", f"{branch.gateway.id} CANCELled {waited:.0f} ms after its last provisional")
 
 
@@ -198,8 +202,23 @@ def form(view: CallView) -> None:
         if msg.status:
             if len(vias) != 1 or ours(msg):
                 view.report("via", f"{msg.line} to {wire.peer} with Via {vias}")
-        elif not ours(msg) or not 0 < int(msg.get("max-forwards") or 0) <= 70:
+        elif not ours(msg) or msg.get("max-forwards") not in ("69", "70"):
             view.report("via", f"{msg.line} with Via {vias[0]}, Max-Forwards {msg.get('max-forwards')!r}")
+
+
+def bye_after_ack(view: CallView) -> None:
+    """A BYE of ours goes to the caller only after its ACK, or 64·T1 after the 2xx (SIP-19, §15)."""
+    if view.answer is None or view.final is None:
+        return
+    tag = view.answer[1].msg.to_tag
+    acks = [wire.order for wire in view.where(out=False, caller=True, method="ACK") if wire.msg.to_tag == tag]
+    byes = [wire.order for wire in view.where(out=False, caller=False, method="BYE", request=True)]
+    for bye in view.where(out=True, caller=True, method="BYE", request=True):
+        # The callee may hang up when it pleases, and its BYE passes; what counts is what we begin ourselves.
+        own = not any(order < bye.order for order in byes)
+        if own and not any(order < bye.order for order in acks) and bye.at - view.final.at < GIVE_UP * MS:
+            view.report("bye-after-ack", "the engine's BYE to the caller went before the caller's ACK")
+            return
 
 
 def dress(view: CallView) -> None:
@@ -243,5 +262,6 @@ CHECKS = (
     acks_of_failures,
     one_final,
     form,
+    bye_after_ack,
     dress,
 )

@@ -12,6 +12,7 @@ from sipsvc.effects import Flow, Now
 from sipsvc.message import Message, parse
 from sipsvc.timers import TimerHeap
 from sipsvc.transaction import ClientTransaction, ClientUser, Layer, cancel_for
+from sipsvc.transaction.tables import Event
 from tests.unit.wire import CUSTOMER, GATES, MS, answer, request
 
 Step = tuple[int, str]
@@ -211,7 +212,7 @@ def test_server(name: str, scale: str) -> None:
             message = parse(data)
             found = bench.layer.server_for(message) if what == "again" else bench.layer.invite_for(message)
             assert found is server
-            found.run(6 if what == "again" else 7, bench.now)
+            found.run(Event.REQUEST if what == "again" else Event.ACK, bench.now)
     ended = bench.ended(200_000)
     assert ended == (None if end is None else end // by)
     assert bench.log == scaled(outcome, by)
