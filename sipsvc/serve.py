@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import signal
 from pathlib import Path
 
@@ -27,6 +28,10 @@ def serve(settings: Settings, config: str | None, demo: Path | None) -> int:
     engine, secret, made = prepare(settings, demo)
     directory = load_directory(engine)
     engine.dispose()
+    # The tables live as long as the process: the collector need not walk them, nor run for every few calls.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
     try:
         worker = Worker(settings, directory, secret)
     except OSError as error:

@@ -23,8 +23,12 @@ _KEEP: Callable[[str], bool] = lambda value: False  # noqa: E731 - credentials f
 def inside(core: Core, call: Call, sender: Half, request: Message, flow: Flow, now: Now) -> None:
     """Relay a request other than ACK and CANCEL. Raises SipError for what may not pass."""
     receiver = call.gateway if sender is call.caller else call.caller
-    if receiver is None or (call.phase is Phase.OVER and request.method == "INVITE"):
+    if receiver is None or (call.phase is Phase.OVER and request.method != "BYE"):
         raise SipError(481, "Call/Transaction Does Not Exist", "no_dialog")
+    if call.phase is Phase.OVER and call.hangup_by not in ("caller", "callee"):
+        # We ended the call and told both sides; behind our BYE, theirs would be out of order.
+        core.layer.new_server(request, flow).respond(200, response(request, 200), now)
+        return
     if request.method == "REFER":
         raise SipError(403, "A transfer would be a call of its own", "refer_refused")
     if call.session is not None:
