@@ -7,7 +7,6 @@ from hashlib import blake2b
 from typing import Any
 
 from sipsvc.auth import Authenticator, Challenge, Identity
-from sipsvc.auth.digest import Nonces
 from sipsvc.dialog import Half, route_set
 from sipsvc.directory import Directory
 from sipsvc.effects import Flow, Now
@@ -31,22 +30,21 @@ class Admission:
     def __init__(
         self,
         core: Core,
+        authenticator: Authenticator,
         directory: Directory,
-        nonces: Nonces,
-        hosts: frozenset[str],
-        random: Callable[[int], bytes],
+        tag_key: bytes,
         write: Callable[[Any, bool], int],
     ) -> None:
         self.core = core
         self.directory = directory
-        self.authenticator = Authenticator(directory, nonces, hosts, random)
+        self.authenticator = authenticator
         self.write = write
         self.closed = ""
         # Calls in set-up when the server stopped, by what their caller repeats.
         self.orphans: dict[tuple[str, str, int], Orphan] = {}
         # Calls that a restart brought back, by the same.
         self.revived: dict[tuple[str, str, int], Call] = {}
-        self._tag_key = random(16)
+        self._tag_key = tag_key
 
     def invite(self, request: Message, uri: Uri, flow: Flow, loop: str, now: Now) -> None:
         """Take an INVITE outside a dialog. Raises SipError for what is answered without state."""

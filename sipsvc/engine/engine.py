@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from hashlib import blake2b
 from typing import Any
 
+from sipsvc.auth import Authenticator
 from sipsvc.auth.digest import Nonces
 from sipsvc.dialog import Tokens
 from sipsvc.directory import Directory
@@ -12,7 +14,7 @@ from sipsvc.effects import Effect, Flow, Now, Send, WriteCdr
 from sipsvc.engine import journal
 from sipsvc.engine.admission import Admission, Orphan
 from sipsvc.engine.requests import Requests
-from sipsvc.errors import MessageDropped
+from sipsvc.errors import MessageDropped, SipError
 from sipsvc.message import Message, parse
 from sipsvc.message.build import has_other_via
 from sipsvc.proxy import Call, Core, Observer, stray_answer
@@ -41,7 +43,11 @@ class Engine(Observer):
         self.counters: dict[str, int] = {}
         self.core = Core(directory.platform, hosts, Tokens(secret), self._send, random_bytes, self)
         self.admission = Admission(
-            self.core, directory, Nonces(secret), frozenset(host for host, _ in hosts), random_bytes, self._write
+            self.core,
+            Authenticator(directory, Nonces(secret), frozenset(host for host, _ in hosts), random_bytes),
+            directory,
+            blake2b(b"to-tag", key=secret, digest_size=16).digest(),
+            self._write,
         )
         self._requests = Requests(self.core, self.admission, self.count)
 
@@ -165,4 +171,7 @@ class Engine(Observer):
         call = self.core.calls.get(via.branch[7:23])
         if call is None or not answer:
             raise MessageDropped("stray_response")
-        stray_answer(self.core, call, response, flow, now)
+        try:
+            stray_answer(self.core, call, response, flow, now)
+        except SipError as error:
+            raise MessageDropped("broken_response") from error

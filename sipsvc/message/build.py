@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from sipsvc.effects import Flow
 from sipsvc.errors import SipError
-from sipsvc.message.fields import params_get, params_without, split_values
+from sipsvc.message.fields import params_get, params_without, parse_via, split_values
 from sipsvc.message.grammar import CONTROL, FOLD
 from sipsvc.message.model import Message
 
@@ -65,10 +65,20 @@ def has_other_via(response: Message) -> bool:
     return response.names.count("via") > 1 or len(split_values(response.get("via") or "")) > 1
 
 
+def upward(response: Message, request: Message) -> tuple[list[str], list[str]]:
+    """Lines and names of a response as it answers `request`: under that request's own Vias, whatever came back."""
+    vias = [line for line, name in zip(request.lines, request.names, strict=True) if name == "via"]
+    kept = [index for index, name in enumerate(response.names) if name != "via"]
+    lines, names = response.lines, response.names
+    return [*vias, *(lines[index] for index in kept)], [*("via" for _ in vias), *(names[index] for index in kept)]
+
+
 def without_top_via(response: Message) -> tuple[list[str], list[str]]:
-    """Lines and names of a response as it goes up: the first Via value taken off."""
+    """The same where the request is no longer known: the first Via taken off. Raises SipError for a broken next one."""
     index = response.index["via"]
     _, *rest = split_values(response.value_at(index))
+    others = rest or response.all("via")[1:]
+    parse_via(others[0])
     if rest:
         lines = response.lines.copy()
         lines[index] = f"Via: {', '.join(rest)}"

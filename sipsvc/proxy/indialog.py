@@ -10,7 +10,7 @@ from sipsvc.effects import Flow, Now
 from sipsvc.errors import SipError
 from sipsvc.headers import Pristine, without_identity
 from sipsvc.message import Message, params_get
-from sipsvc.message.build import join, response, without_top_via
+from sipsvc.message.build import join, response, upward, without_top_via
 from sipsvc.proxy.branch import Branch, BranchUser
 from sipsvc.proxy.call import Call, Phase
 from sipsvc.proxy.core import Core
@@ -35,7 +35,7 @@ def inside(core: Core, call: Call, sender: Half, request: Message, flow: Flow, n
         call.session.release(now)
     sender.cseq = max(sender.cseq, request.cseq)
     if request.method in ("INVITE", "UPDATE"):
-        sender.refresh(request)
+        _refresh(core, call, sender, request, now)
     if request.method == "BYE" and call.phase is Phase.UP:
         call.q850 = q850(request)
         core.over(call, "answered", "caller" if sender is call.caller else "callee", now)
@@ -44,23 +44,27 @@ def inside(core: Core, call: Call, sender: Half, request: Message, flow: Flow, n
 
 
 def stray_answer(core: Core, call: Call, response: Message, flow: Flow, now: Now) -> None:
-    """A 2xx to an INVITE whose transaction is gone (RFC 6026 §8.4).
+    """A 2xx to an INVITE whose transaction is gone (RFC 6026 §8.4), for its ACK was lost or a restart came between.
 
-    The callee's own, repeated because its ACK was lost, goes up to the caller again; any other is ACKed and BYEd.
+    From a party of the call it goes on to the other; from anybody else it is ACKed and BYEd. Raises SipError.
     """
-    if call.phase is Phase.UP and response.to.tag in call.callee_tags:
+    tag = response.to.tag
+    if call.phase is Phase.UP and call.gateway is not None and tag in (call.caller_tag, *call.callee_tags):
+        from_callee = tag in call.callee_tags
         lines, names = without_top_via(response)
         if call.rewritten:
             lines = lines.copy()
-            lines[names.index("from")] = f"From: {call.caller.own}"
-        core.send(join(f"SIP/2.0 {response.status} {response.reason}", lines, response.body), call.caller.flow, "")
-    else:
+            name, value = ("from", call.caller.own) if from_callee else ("to", call.gateway.other)
+            lines[names.index(name)] = f"{name.title()}: {value}"
+        receiver = call.caller if from_callee else call.gateway
+        core.send(join(f"SIP/2.0 {response.status} {response.reason}", lines, response.body), receiver.flow, "")
+    elif tag != call.caller_tag:
         host = f"[{flow.host}]" if ":" in flow.host else flow.host
         contact = f"sip:{host}:{flow.port}"
         half = Half(flow, response.get("to") or "", response.get("from") or "", contact, pinned=False)
         half.meet(response, call.token)
         core.own_request(call, half, "ACK", response.cseq, now)
-        if response.to.tag not in call.callee_tags:  # else its BYE has passed already
+        if tag not in call.callee_tags:  # else its BYE has passed already
             core.own_request(call, half, "BYE", response.cseq + 1, now)
 
 
@@ -73,6 +77,14 @@ def acknowledge(core: Core, call: Call, sender: Half, request: Message, now: Now
     if sender is call.caller and not call.acknowledged:
         call.acknowledged = True
         core.acknowledged(call, now)
+
+
+def _refresh(core: Core, call: Call, half: Half, message: Message, now: Now) -> None:
+    """Take a new remote target (RFC 3261 §12.2), into the log too: a restart is to find it."""
+    before = half.contact
+    half.refresh(message)
+    if half.contact != before and call.phase is Phase.UP:
+        core.observer.answered(call, now)
 
 
 def _ack_branch(call: Call, request: Message) -> str:
@@ -116,7 +128,7 @@ class Relay(ServerUser, ClientUser, BranchUser):
     def on_response(self, client: ClientTransaction, response: Message, now: Now) -> None:
         if response.status > 100:
             if response.status < 300 and response.method == "UPDATE":
-                self.receiver.refresh(response)
+                _refresh(self.core, self.call, self.receiver, response, now)
             self.server.respond(response.status, self._back(response), now)
 
     def on_no_response(self, client: ClientTransaction, failed: bool, now: Now) -> None:
@@ -130,7 +142,7 @@ class Relay(ServerUser, ClientUser, BranchUser):
             self.server.respond(response.status, self._back(response), now)
 
     def on_success(self, branch: Branch, response: Message, now: Now) -> None:
-        self.receiver.refresh(response)
+        _refresh(self.core, self.call, self.receiver, response, now)
         self.server.respond(response.status, self._back(response), now)
 
     def on_failure(self, branch: Branch, failure: Message | None, why: str, now: Now) -> None:
@@ -145,10 +157,9 @@ class Relay(ServerUser, ClientUser, BranchUser):
 
     def _back(self, response: Message) -> bytes:
         """The answer as the sender gets it, with From and To as it wrote them."""
-        lines, names = without_top_via(response)
+        request = self.server.request
+        lines, names = upward(response, request)
         if self.call.rewritten:
-            lines = lines.copy()
-            request = self.server.request
             lines[names.index("from")] = f"From: {request.get('from')}"
             lines[names.index("to")] = f"To: {request.get('to')}"
         lines = without_identity(lines, names)

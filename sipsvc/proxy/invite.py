@@ -8,7 +8,7 @@ from sipsvc.dialog import Half
 from sipsvc.effects import Flow, Now
 from sipsvc.headers import Pristine, without_identity
 from sipsvc.message import Message
-from sipsvc.message.build import join, response, warning, without_top_via
+from sipsvc.message.build import join, response, upward, warning
 from sipsvc.proxy.branch import MS, Branch, BranchUser
 from sipsvc.proxy.call import Call, Tried
 from sipsvc.proxy.core import Core
@@ -236,9 +236,8 @@ class InviteSession(ServerUser, BranchUser, TimerTarget):
 
     def _upward(self, branch: Branch, response: Message) -> bytes:
         """A gateway's response as the caller gets it: our Via off, its own From back (SIP-31)."""
-        lines, names = without_top_via(response)
+        lines, names = upward(response, self.server.request)
         if branch.from_value:
-            lines = lines.copy()
             lines[names.index("from")] = f"From: {self.server.request.get('from')}"
         if not self.attempts[branch.index].gateway.trusted:
             lines = without_identity(lines, names)

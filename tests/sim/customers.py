@@ -86,7 +86,11 @@ class CallerCall:
     def _timed_out(self) -> None:
         self.timed_out = True
         self._settle()
-        if self.plan.customer is not None:
+        back = [one for one in self.world.net.record if one.dst == self.agent.address and one.msg is not None]
+        answers = [one for one in back if one.msg is not None and one.msg.call_id == self.plan.call_id]
+        if answers and all(one.copies == 0 for one in answers):
+            self.world.counts["every response lost"] += 1
+        elif self.plan.customer is not None:
             self._report("final-reaches-caller", "INVITE timed out without any response")
 
     def _settle(self) -> None:

@@ -19,8 +19,11 @@ HOLDS_WHATEVER = frozenset(
     "no-credentials from-restored".split()
 )
 LOST_WHILE_UP = frozenset(
-    "2xx-gets-through other-2xx one-final cseq cancel-sent timer-c ack-branch ack-of-failure-arrives disk-first cdr-agents".split()
+    "2xx-gets-through other-2xx one-final cseq cancel cancel-sent timer-c ack-branch ack-of-failure-arrives disk-first "
+    "cdr-agents".split()
 )
+# What no later word of an answer may change.
+SETTLED_BY_ANSWER = ("cdr_id", "answer_at", "progress_at", "status", "gateway", "sent_to", "attempts", "sell", "buy")
 # What a refused call is told (SIP-26, SIP-27).
 REFUSALS = {
     "no_price": 403, "dest_blocked": 403, "dest_expensive": 403, "no_route": 404, "caller_not_allowed": 403,
@@ -145,6 +148,12 @@ def cdr_once(view: CallView) -> None:
         lost = {record["cdr_id"] for record in records if record.get("code") == "server_restart"}
         if len(lost) < len({record["cdr_id"] for record in records}):
             records = [record for record in records if record["cdr_id"] not in lost]
+    # An answer is written again when a side's Contact changes, with everything else as it was.
+    answers = [record for record in records if record["kind"] == "answer"]
+    for again in answers[1:]:
+        if any(again[name] != answers[0][name] for name in SETTLED_BY_ANSWER):
+            view.report("cdr-once", f"the answer was written again and differs: {again}")
+        records.remove(again)
     kinds = [record["kind"] for record in records]
     ids = {record["cdr_id"] for record in records}
     if view.admitted is None:
@@ -153,9 +162,13 @@ def cdr_once(view: CallView) -> None:
         return
     if view.fate == "in set-up" and kinds[:2] == ["start", "start"]:
         kinds = kinds[1:]  # its caller repeated the INVITE, and the call goes on under the same CDR
+    answers = [record for record in view.records if record["kind"] == "answer"]
+    if len({record["answer_at"] for record in answers}) == 1:
+        # Written again, about the same answer, whenever a party moves to another Contact.
+        kinds = [kind for index, kind in enumerate(kinds) if kind != "answer" or "answer" not in kinds[:index]]
     if len(ids) != 1 or kinds not in (["start", "end"], ["start", "answer", "end"]):
         view.report("cdr-once", f"{len(ids)} CDRs, records {kinds}")
-    elif ("answer" in kinds) != (view.answer is not None) and view.fate != "in set-up":
+    elif ("answer" in kinds) != (view.answer is not None) and view.fate in ("", "up"):
         view.report("cdr-once", f"records {kinds}, answered on the wire: {view.answer is not None}")
 
 
@@ -168,6 +181,8 @@ def hung_up(view: CallView) -> None:
     for call in view.gateway_calls:
         for answered in call.answers:
             party = answered.party
+            if view.fate == "up" and answered.tag not in caller_tags:
+                continue  # the BYE to a second answer may have died with the server
             if party.ended_at is None:
                 view.report("call-ends", f"{call.agent.name} is still in its call")
             elif answered.tag not in caller_tags and party.ended_by == "peer":

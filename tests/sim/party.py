@@ -110,8 +110,8 @@ class Party:
         if repeated and self.ended_at is None:
             self._report("cseq", f"CSeq {msg.get('cseq')} came twice in two transactions")
         if msg.method == "BYE":
-            if self.ended_at is None and any(seen.cseq >= msg.cseq for seen in self.requests_seen[:-1]):
-                self._report("cseq", f"BYE {msg.cseq} is not above what came before it")
+            if self.ended_at is None and any(seen.cseq > msg.cseq for seen in self.requests_seen[:-1]):
+                self._report("cseq", f"BYE {msg.cseq} is below what came before it")
             tx.respond(200, "OK")
             self._end("peer")
         elif self.ended_at is not None:
