@@ -74,7 +74,10 @@ class Start(TypedDict):
 
 
 class Answer(TypedDict):
-    """Kind `answer`; `answer_at` is when the first 2xx came. Written again when a party moves to another Contact. `sell` and `buy` are the rows, not yet charged."""
+    """Kind `answer`; `answer_at` is when the first 2xx came. `sell` and `buy` are the rows, not yet charged.
+
+    Written again, about the same answer, when a party moves to another Contact.
+    """
 
     kind: str
     cdr_id: str

@@ -162,10 +162,6 @@ def cdr_once(view: CallView) -> None:
         return
     if view.fate == "in set-up" and kinds[:2] == ["start", "start"]:
         kinds = kinds[1:]  # its caller repeated the INVITE, and the call goes on under the same CDR
-    answers = [record for record in view.records if record["kind"] == "answer"]
-    if len({record["answer_at"] for record in answers}) == 1:
-        # Written again, about the same answer, whenever a party moves to another Contact.
-        kinds = [kind for index, kind in enumerate(kinds) if kind != "answer" or "answer" not in kinds[:index]]
     if len(ids) != 1 or kinds not in (["start", "end"], ["start", "answer", "end"]):
         view.report("cdr-once", f"{len(ids)} CDRs, records {kinds}")
     elif ("answer" in kinds) != (view.answer is not None) and view.fate in ("", "up"):

@@ -222,7 +222,8 @@ class Wire:
 def reread(data: bytes) -> Message:
     """Parse what we sent; it must have no fault (SIP-5). A keepalive is an empty message.
 
-    A 400 repeats From, To, Via and CSeq as they came, broken ones too; its lines at least must be whole.
+    The answer to a broken request (400, 414, 505) repeats From, To, Via and CSeq as they came, broken ones too;
+    its lines at least must be whole.
     """
     if data == b"\r\n":
         return Message([], [], b"")
@@ -231,9 +232,9 @@ def reread(data: bytes) -> Message:
     assert not re.search(r"\r(?!\n)|(?<!\r)\n|\x00", head), f"a line ends where it should not: {data!r}"
     names = [canonical(line.partition(":")[0]) if ":" in line else "" for line in lines]
     assert all(names), f"no header: {lines[names.index('')]!r}"
-    if start.startswith("SIP/2.0 400 "):
+    if start.startswith(("SIP/2.0 400 ", "SIP/2.0 414 ", "SIP/2.0 505 ")):
         message = Message(lines, names, b"")
-        message.status, message.reason = 400, start[12:]
+        message.status, message.reason = int(start[8:11]), start[12:]
         message.method = (message.get("cseq") or "").rpartition(" ")[2]
         return message
     message = parse(data)
