@@ -46,7 +46,7 @@ def nothing(wire: Wire) -> Next:
 
 
 def answered(wire: Wire) -> Next:
-    talk = Talk(wire)
+    talk = talking(wire)
     extra = ("Reason: Q.850;cause=16", "Max-Forwards: 9", "Route: <sip:x;lr>")
     by_caller = [talk.by_caller(method, 2, *extra) for method in ("ACK", "BYE", "INVITE", "UPDATE", "REFER")]
     by_callee = [talk.by_callee(method, 2, *extra[:1]) for method in ("BYE", "INVITE", "INFO")]
@@ -59,7 +59,7 @@ def answered(wire: Wire) -> Next:
 
 
 def reinvited(wire: Wire) -> Next:
-    talk = Talk(wire)
+    talk = talking(wire)
     forwarded = wire.give(talk.by_caller("INVITE", 2))[-1].message
     return [(answer(forwarded, status), "gateway") for status in (180, 200, 491)]
 

@@ -22,8 +22,8 @@ LOST_WHILE_UP = frozenset(
     "2xx-gets-through other-2xx one-final cseq cancel cancel-sent timer-c ack-branch ack-of-failure-arrives disk-first "
     "cdr-agents".split()
 )
-# What no later word of an answer may change.
-SETTLED_BY_ANSWER = ("cdr_id", "answer_at", "progress_at", "status", "gateway", "sent_to", "attempts", "sell", "buy")
+# What no later word of an answer may change; an attempt that was left may still say how it ended.
+SETTLED_BY_ANSWER = ("cdr_id", "answer_at", "progress_at", "status", "gateway", "sent_to", "sell", "buy")
 # What a refused call is told (SIP-26, SIP-27).
 REFUSALS = {
     "no_price": 403, "dest_blocked": 403, "dest_expensive": 403, "no_route": 404, "caller_not_allowed": 403,

@@ -39,7 +39,7 @@ PASSED = ["INVITE", "UPDATE", "PRACK", "INFO", "OPTIONS", "NOTIFY", "MESSAGE", "
 @pytest.mark.parametrize("side", ["caller", "callee"])
 @pytest.mark.parametrize("method", PASSED)
 def test_what_passes_and_comes_back_as_its_sender_knows_it(method: str, side: str, book: Directory) -> None:
-    talk = Talk(Wire(book))
+    talk = talking(Wire(book))
     say(talk, "caller", "ACK", 1)
     sent = say(talk, side, method, 7, "X-Odd: as it is", "Route: <sip:evil@203.0.113.66;lr>")
     (forwarded,) = [one for one in sent if not one.message.status]
@@ -68,7 +68,7 @@ def test_what_passes_and_comes_back_as_its_sender_knows_it(method: str, side: st
 @pytest.mark.parametrize("side", ["caller", "callee"])
 @pytest.mark.parametrize("uri", ["sip:979123456@192.0.2.1", "sip:x@203.0.113.66:5060", "tel:+979123", "urn:x"])
 def test_a_party_reaches_only_the_other_whatever_its_request_uri_says(uri: str, side: str) -> None:
-    talk = Talk(Wire(EASY))
+    talk = talking(Wire(EASY))
     (sent,) = say(talk, side, "INFO", 7, uri=uri)
     there = BOB if side == "caller" else (CUSTOMER.host, CUSTOMER.port)
     assert (sent.flow.host, sent.flow.port) == there
@@ -92,7 +92,7 @@ FORGED: dict[str, dict[str, str]] = {
 @pytest.mark.parametrize("method", ["BYE", "INVITE", "INFO", "ACK"])
 @pytest.mark.parametrize("name", FORGED)
 def test_without_the_token_nobody_is_inside(name: str, method: str) -> None:
-    talk = Talk(Wire(EASY))
+    talk = talking(Wire(EASY))
     sent = talk.wire.give(talk.by_caller(method, 7, **FORGED[name]), STRANGER)
     assert [one.what for one in sent] == ([] if method == "ACK" else [f"481 {method}"])
     assert talk.wire.engine.live_calls == 1
@@ -100,14 +100,14 @@ def test_without_the_token_nobody_is_inside(name: str, method: str) -> None:
 
 @pytest.mark.rule("SIP-16")
 def test_a_token_changed_anywhere_is_none() -> None:
-    talk = Talk(Wire(EASY))
+    talk = talking(Wire(EASY))
     (route,) = talk.ok.all("record-route")
     token = route[5:38]
     for place in range(len(token)):
         other = token[:place] + ("0" if token[place] != "0" else "1") + token[place + 1 :]
         sent = talk.wire.give(talk.by_caller("BYE", 7 + place, route=f"Route: <sip:{other}@{US};lr>"))
         assert [one.what for one in sent] == ["481 BYE"], place
-    stranger = Talk(Wire(EASY, seed=2), invite=request(Call_ID="call-2"))
+    stranger = talking(Wire(EASY, seed=2), invite=request(Call_ID="call-2"))
     (theirs,) = stranger.ok.all("record-route")
     assert theirs != route
     assert [one.what for one in talk.wire.give(talk.by_caller("BYE", 99, route=f"Route: {theirs}"))] == ["481 BYE"]
@@ -116,7 +116,7 @@ def test_a_token_changed_anywhere_is_none() -> None:
 @pytest.mark.rule("SIP-17", "SIP-16")
 @pytest.mark.parametrize("side", ["caller", "callee"])
 def test_a_transfer_is_refused(side: str) -> None:
-    talk = Talk(Wire(EASY))
+    talk = talking(Wire(EASY))
     (said,) = say(talk, side, "REFER", 2, "Refer-To: <sip:979@x>")
     assert (said.message.status, said.flow) == (403, PLACES[side])
     assert talk.wire.engine.live_calls == 1
@@ -127,13 +127,13 @@ def test_a_transfer_is_refused(side: str) -> None:
     ([], {"Max_Forwards": "0"}, 483), (["Proxy-Require: foo"], {}, 420), ([], {"Max_Forwards": "x"}, 400),
 ])  # fmt: skip
 def test_hops_and_extensions_count_inside_a_call_too(extra: list[str], fields: dict[str, str], status: int) -> None:
-    talk = Talk(Wire(EASY))
+    talk = talking(Wire(EASY))
     assert [one.message.status for one in say(talk, "caller", "INFO", 2, *extra, **fields)] == [status]
 
 
 @pytest.mark.rule("SIP-17")
 def test_a_glare_passes_and_a_refused_reinvite_is_acknowledged_on_each_side() -> None:
-    talk = Talk(Wire(EASY))
+    talk = talking(Wire(EASY))
     say(talk, "caller", "ACK", 1)
     forwarded = say(talk, "caller", "INVITE", 2)[-1].message
     ack, up = talk.wire.give(answer(forwarded, 491), GATES[0])
@@ -144,7 +144,7 @@ def test_a_glare_passes_and_a_refused_reinvite_is_acknowledged_on_each_side() ->
 
 @pytest.mark.rule("SIP-12", "SIP-17")
 def test_a_reinvite_can_be_cancelled() -> None:
-    talk = Talk(Wire(EASY))
+    talk = talking(Wire(EASY))
     forwarded = say(talk, "callee", "INVITE", 5)[-1].message
     talk.wire.give(answer(forwarded, 180))
     cancel = talk.by_callee("CANCEL", 5).replace(b"-bCANCEL-5", b"-bINVITE-5")
@@ -154,7 +154,7 @@ def test_a_reinvite_can_be_cancelled() -> None:
 
 @pytest.mark.rule("SIP-10")
 def test_no_408_to_anything_but_an_invite() -> None:
-    talk = Talk(Wire(EASY))
+    talk = talking(Wire(EASY))
     say(talk, "caller", "ACK", 1)
     say(talk, "caller", "INFO", 2)
     assert {one.what for one in talk.wire.wait(60_000)} == {"INFO"}
@@ -164,7 +164,7 @@ def test_no_408_to_anything_but_an_invite() -> None:
 
 @pytest.mark.rule("SIP-15", "SIP-10")
 def test_acks_and_repeated_answers_pass_for_as_long_as_it_takes() -> None:
-    talk = Talk(Wire(EASY))
+    talk = talking(Wire(EASY))
     for _ in range(2):
         (ack,) = say(talk, "caller", "ACK", 1)
         assert (ack.what, ack.flow.host) == ("ACK", BOB[0])
@@ -177,7 +177,7 @@ def test_acks_and_repeated_answers_pass_for_as_long_as_it_takes() -> None:
 
 def contact_after(method: str, side: str, refreshed: str) -> Message:
     """A BYE towards `side` after it moved by `method`."""
-    talk = Talk(Wire(EASY))
+    talk = talking(Wire(EASY))
     other = "callee" if side == "caller" else "caller"
     sent = say(talk, side, method, 2, Contact=f"<{refreshed}>")
     talk.wire.give(answer([one.message for one in sent if not one.message.status][0], 200), PLACES[other])
@@ -205,7 +205,7 @@ def test_a_party_that_moves_is_found_again(method: str, contact: str, moves: boo
 @pytest.mark.rule("SIP-5", "SIP-16")
 @pytest.mark.parametrize("contact", ["-", "sip:a b@203.0.113.5", "sip:a>,<sip:b", "x", "sip:@"])
 def test_a_callee_without_a_usable_contact_is_still_reached(contact: str) -> None:
-    talk = Talk(Wire(EASY), contact=contact)
+    talk = talking(Wire(EASY), contact=contact)
     (ack,) = talk.wire.give(talk.by_caller("ACK", 1, uri="sip:whoever@h"))
     assert ack.message.uri.startswith("sip:")
     (bye,) = talk.wire.give(talk.by_caller("BYE", 2, uri="sip:whoever@h"))
@@ -235,7 +235,7 @@ def test_proxies_behind_us_stay_on_the_way() -> None:
 def test_the_longest_a_call_may_last(book: object) -> None:
     gate = DRESSED.gateways["gw1"] if book else gateway()
     wire = Wire(directory(gate, timing=Timing(max_call_ms=60_000)))
-    talk = Talk(wire)
+    talk = talking(wire)
     say(talk, "caller", "ACK", 1)
     say(talk, "caller", "INFO", 4)
     say(talk, "callee", "INFO", 8)
@@ -259,7 +259,7 @@ def test_the_longest_a_call_may_last(book: object) -> None:
 @pytest.mark.parametrize("acknowledged", [True, False])
 def test_no_bye_of_ours_reaches_a_caller_before_its_ack(acknowledged: bool) -> None:
     wire = Wire(directory(gateway(), timing=Timing(max_call_ms=5_000)))
-    talk = Talk(wire)
+    talk = talking(wire)
     if acknowledged:
         say(talk, "caller", "ACK", 1)
     wire.wait(40_000)
@@ -269,7 +269,7 @@ def test_no_bye_of_ours_reaches_a_caller_before_its_ack(acknowledged: bool) -> N
 
 @pytest.mark.rule("SIP-17", "law 8")
 def test_hangups_that_cross_are_both_passed_on_and_the_first_one_counts() -> None:
-    talk = Talk(Wire(EASY))
+    talk = talking(Wire(EASY))
     say(talk, "caller", "ACK", 1)
     talk.wire.wait(10_000)
     (one,) = say(talk, "callee", "BYE", 1, "Reason: SIP;cause=200, Q.850;cause=16;text=\"Normal\"")
@@ -297,7 +297,7 @@ def test_hangups_that_cross_are_both_passed_on_and_the_first_one_counts() -> Non
     ],
 )
 def test_the_cause_of_a_hangup(reason: str, cause: int | None) -> None:
-    talk = Talk(Wire(EASY))
+    talk = talking(Wire(EASY))
     say(talk, "caller", "BYE", 2, f"Reason: {reason}")
     assert talk.wire.end["q850"] == cause
 

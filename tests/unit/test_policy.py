@@ -117,7 +117,7 @@ def test_identity_of_the_customers_own_never_passes(method: str, trusted: bool) 
         assert f"<sip:{OWN}@192.0.2.1>" in sent.all("remote-party-id")[0]
         assert not sent.all("p-preferred-identity") + sent.all("diversion")
         return
-    talk = Talk(wire, invite=first)
+    talk = talking(wire, invite=first)
     sent = wire.give(talk.by_caller(method, 2, *IDENTITY))[-1].message
     assert sent.method == method
     assert [name for name in NAMES if sent.all(name)] == []

@@ -231,7 +231,7 @@ def test_an_ipv6_gateway() -> None:
 
 @pytest.mark.rule("SIP-16", "SIP-11")
 def test_what_we_add_and_what_we_take_away() -> None:
-    talk = Talk(Wire(), invite=request("INVITE", URI, f"Route: <sip:{US};lr>", "Record-Route: <sip:edge;lr>"))
+    talk = talking(Wire(), invite=request("INVITE", URI, f"Route: <sip:{US};lr>", "Record-Route: <sip:edge;lr>"))
     invite = talk.forwarded
     ours, edge = invite.all("record-route")
     assert re.fullmatch(rf"<sip:1[0-9a-f]{{32}}@{re.escape(US)};lr>", ours)

@@ -45,7 +45,7 @@ def moved(talk: Talk, wire: Wire) -> Talk:
 @pytest.mark.rule("law 8", "SIP-16", "SIP-31")
 @pytest.mark.parametrize("side", ["caller", "callee"])
 def test_a_call_that_was_up_is_hung_up_as_if_nothing_had_happened(side: str) -> None:
-    talk = Talk(Wire(BOOK))
+    talk = talking(Wire(BOOK))
     talk.wire.give(talk.by_caller("ACK", 1))
     talk.wire.wait(60_000)
     wire = reborn(talk.wire, 5_000)
@@ -74,7 +74,7 @@ def test_a_call_that_was_up_is_hung_up_as_if_nothing_had_happened(side: str) -> 
 
 @pytest.mark.rule("law 8", "SIP-10", "SIP-15")
 def test_an_answer_that_was_under_way_gets_through_and_its_invite_makes_no_second_call() -> None:
-    talk = Talk(Wire(BOOK))
+    talk = talking(Wire(BOOK))
     wire = reborn(talk.wire, 200)
     assert [one.what for one in wire.give(request())] in ([], ["100 INVITE"])
     (up,) = wire.give(answer(talk.forwarded, 200), GATES[0])
@@ -88,7 +88,7 @@ def test_an_answer_that_was_under_way_gets_through_and_its_invite_makes_no_secon
 @pytest.mark.rule("law 8", "law 6", "SIP-19")
 @pytest.mark.parametrize(("asleep", "spoken"), [(60_000, 3_600_000), (3_600_000, 3_600_000), (9_000_000, 3_600_000)])
 def test_the_longest_a_call_may_last_spans_the_restart(asleep: int, spoken: int) -> None:
-    talk = Talk(Wire(BOOK))
+    talk = talking(Wire(BOOK))
     wire = reborn(talk.wire, asleep)
     sent = wire.wait(3_600_000)
     assert {one.flow.host for one in sent if one.what == "BYE"} == {CUSTOMER.host, "203.0.113.77"}
@@ -164,7 +164,7 @@ def test_many_calls_at_once_and_a_second_crash() -> None:
         if number % 2:
             old.give(call)
         else:
-            talks.append(Talk(old, invite=call))
+            talks.append(talking(old, invite=call))
     first = reborn(old)
     assert first.engine.live_calls == 2
     first.give(moved(talks[0], first).by_caller("BYE", 2, Call_ID="c0"))
@@ -182,7 +182,7 @@ def test_many_calls_at_once_and_a_second_crash() -> None:
 @pytest.mark.rule("law 8", "SIP-16")
 def test_the_callers_tag_and_contact_survive_whatever_bytes_they_hold() -> None:
     odd = request(From='"caf\xe9 \x80" <sip:442071838750@acme.example>;tag=a\xe9', Contact="<sip:\xe9@198.51.100.10>")
-    talk = Talk(Wire(BOOK), invite=odd)
+    talk = talking(Wire(BOOK), invite=odd)
     wire = reborn(talk.wire)
     (bye,) = wire.give(moved(talk, wire).by_callee("BYE", 1), GATES[0])
     assert bye.message.get("to") == talk.ok.get("from")

@@ -65,13 +65,16 @@ RETAIL = PriceList(
 )
 
 
+USUAL = Timing()
+
+
 def directory(
     *gateways: Gateway,
     customer: Customer = CUSTOMERS,
     pricelist: PriceList = RETAIL,
     trunks: Iterable[Trunk] = (),
     blocks: dict[str, str] | None = None,
-    timing: Timing = Timing(),
+    timing: Timing = USUAL,
 ) -> Directory:
     """Acme, known by CUSTOMER's address, with three gateways unless told otherwise."""
     by_address = Trunk("acme-ip", "acme", source=f"{CUSTOMER.host}/32")
@@ -92,9 +95,11 @@ def datagram(start: str, *lines: str, body: bytes = b"") -> bytes:
     return "\r\n".join([start, *lines, f"Content-Length: {len(body)}", "", ""]).encode("latin-1") + body
 
 
-def request(method: str = "INVITE", uri: str = f"sip:{CALLEE}@{US}", *extra: str, body: bytes = b"", **fields: str) -> bytes:
+def request(
+    method: str = "INVITE", uri: str = f"sip:{CALLEE}@{US}", *extra: str, body: bytes = b"", **fields: str
+) -> bytes:
     """A request of the customer's. `fields` replace a header by its name with `_` for `-`; "" leaves it out."""
-    headers = {
+    headers: dict[str, str] = {
         "Via": f"SIP/2.0/UDP {CUSTOMER.host}:{CUSTOMER.port};branch=z9hG4bK-1;rport",
         "Max_Forwards": "70",
         "From": f'"Ann" <sip:{CALLER}@acme.example>;tag=ann',
@@ -242,36 +247,35 @@ def reread(data: bytes) -> Message:
     return message
 
 
-class Talk:
-    """A call that one gateway answered, and requests inside it from either side."""
+class Talk(NamedTuple):
+    """A call between the INVITE a gateway got and the response the caller got, and requests inside it."""
 
-    def __init__(self, wire: Wire, *, invite: bytes = b"", number: int = 1, contact: str = "") -> None:
-        self.wire = wire
-        sent = wire.give(invite or request())
-        self.gate = GATES[number - 1]
-        self.forwarded = next(one.message for one in sent if one.what == "INVITE")
-        self.ok = next(
-            one.message
-            for one in wire.give(answer(self.forwarded, 200, contact=contact), self.gate)
-            if one.what == "200 INVITE"
-        )
+    wire: Wire
+    forwarded: Message
+    ok: Message
 
     def by_caller(self, method: str, cseq: int, *extra: str, uri: str = "", route: str = "", **fields: str) -> bytes:
-        """As the caller builds it from the 200 it got."""
-        ok = self.ok
-        routes = [route] if route else [f"Route: {one}" for one in reversed(ok.all("record-route"))]
-        target = uri or (ok.get("contact") or "").strip("<>")
-        heads = {"From": ok.get("from") or "", "To": ok.get("to") or "", **fields}
-        return request(method, target, *routes, *extra, CSeq=f"{cseq} {method}", **self._via(method, cseq), **heads)
+        """As the caller builds it from the response it got. `route` is a whole line that stands for its route set."""
+        routes = [route] if route else [f"Route: {one}" for one in reversed(self.ok.all("record-route"))]
+        target = uri or (self.ok.get("contact") or "").strip("<>")
+        heads = {"From": self.ok.get("from") or "", "To": self.ok.get("to") or "", **fields}
+        return request(method, target, *routes, *extra, **_inside(method, method, cseq), **heads)
 
     def by_callee(self, method: str, cseq: int, *extra: str, uri: str = "", **fields: str) -> bytes:
         """As the gateway builds it from the INVITE it got."""
-        invite = self.forwarded
-        routes = [f"Route: {one}" for one in invite.all("record-route")]
-        heads = {"From": f"{invite.get('to')};tag=bob", "To": invite.get("from") or "", **fields}
-        target = uri or (invite.get("contact") or "").strip("<>")
-        return request(method, target, *routes, *extra, CSeq=f"{cseq} {method}", **self._via("b" + method, cseq), **heads)
+        routes = [f"Route: {one}" for one in self.forwarded.all("record-route")]
+        target = uri or (self.forwarded.get("contact") or "").strip("<>")
+        own = f"{self.forwarded.get('to')};tag=bob"
+        heads = {"From": own, "To": self.forwarded.get("from") or "", **fields}
+        return request(method, target, *routes, *extra, **_inside(method, "b" + method, cseq), **heads)
 
-    @staticmethod
-    def _via(who: str, cseq: int) -> dict[str, str]:
-        return {"Via": f"SIP/2.0/UDP peer.example:5060;branch=z9hG4bK-{who}-{cseq};rport"}
+
+def _inside(method: str, branch: str, cseq: int) -> dict[str, Any]:
+    via = f"SIP/2.0/UDP peer.example:5060;branch=z9hG4bK-{branch}-{cseq};rport"
+    return {"Via": via, "CSeq": f"{cseq} {method}"}
+
+
+def talking(wire: Wire, *, invite: bytes = b"", contact: str = "") -> Talk:
+    """A call that the first gateway answered at once."""
+    forwarded = wire.give(invite or request())[-1].message
+    return Talk(wire, forwarded, wire.give(answer(forwarded, 200, contact=contact), GATES[0])[-1].message)
