@@ -1,6 +1,8 @@
-"""Any bytes at all, and any valid message: the parser never fails otherwise than it says, and loses nothing (SIP-1, 3)."""
+"""Any bytes at all, and any valid message: the parser fails only as it says, and loses nothing (SIP-1, SIP-3)."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -14,7 +16,8 @@ from tests.unit.wire import CUSTOMER, answer, request, reread
 WORDS = [
     b"INVITE", b"sip:", b"@", b" ", b"SIP/2.0", b"\r\n", b"\r", b"\n", b"\0", b"\r\n ", b"Via:", b"v:", b"From:", b"t:",
     b"To: <sip:1@h>;tag=x", b"Call-ID: a", b"CSeq: 1 INVITE", b"Content-Length: 5", b";", b"=", b'"', b"\\", b"<", b">",
-    b",", b"%", b"\xff", b"\r\n\r\n", b"Max-Forwards: 70", b"SIP/2.0/UDP h;branch=z9hG4bK", b"200 OK", b"tel:+1", b"[::1]",
+    b",", b"%", b"\xff", b"\r\n\r\n", b"Max-Forwards: 70", b"SIP/2.0/UDP h;branch=z9hG4bK", b"200 OK", b"tel:+1",
+    b"[::1]",
 ]  # fmt: skip
 SOUP = st.lists(st.sampled_from(WORDS) | st.binary(max_size=5), max_size=60).map(b"".join)
 
@@ -23,8 +26,7 @@ def read(data: bytes) -> Message | None:
     """A message, or None for what nobody can answer. Nothing else may come of it."""
     try:
         return parse(data)
-    except MessageDropped as dropped:
-        assert dropped.code
+    except MessageDropped:
         return None
 
 
@@ -48,19 +50,21 @@ def test_any_bytes(data: bytes) -> None:
 @pytest.mark.rule("SIP-3")
 @given(st.text(st.characters(max_codepoint=255), max_size=80))
 @pytest.mark.parametrize("view", [parse_uri, parse_via, lambda text: parse_name_addr(text, "To")])
-def test_any_value(view: object, text: str) -> None:
-    assert callable(view)
+def test_any_value(view: Callable[[str], object], text: str) -> None:
     try:
         view(text)
     except SipError as error:
-        assert error.status in (400, 416)
+        status = error.status
+    else:
+        status = 0
+    assert status in (0, 400, 416)
 
 
 TOKEN = st.text("abcXYZ019-.!%*_+`'~", min_size=1, max_size=12)
 # What may stand in a line: anything but a line end and NUL; bytes travel as Latin-1.
 TEXT = st.text(st.characters(min_codepoint=1, max_codepoint=255, exclude_characters="\r\n"), max_size=30)
 FOLDED = st.lists(TEXT, min_size=1, max_size=3).map("\r\n ".join)
-KNOWN = {"via", "v", "from", "f", "to", "t", "call-id", "i", "cseq", "content-length", "l", "max-forwards", "content-type", "c"}
+KNOWN = frozenset("via v from f to t call-id i cseq content-length l max-forwards content-type c".split())
 HEADERS = st.lists(st.tuples(TOKEN, st.sampled_from(["", " ", "\t"]), FOLDED), max_size=12)
 DISPLAY = TEXT.map(lambda text: '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '" ')
 ADDRESS = st.builds(lambda name, user, tag: f"{name}<sip:{user}@h.example:5062;x=y>;tag={tag}", DISPLAY, TOKEN, TOKEN)
@@ -106,7 +110,8 @@ def test_our_answer_to_a_valid_message_belongs_to_it(
     message = parse(join(start, lines, body))
     stamp_via(message, CUSTOMER)
     said = reread(response(message, status, reason, to_tag="ours"))
-    assert (said.status, said.method, said.cseq, said.call_id) == (status, message.method, message.cseq, message.call_id)
+    assert (said.status, said.method) == (status, message.method)
+    assert (said.cseq, said.call_id) == (message.cseq, message.call_id)
     assert (said.from_, said.to) == (message.from_, message.to)
     assert (said.via.branch, said.via.sent_by) == (message.via.branch, message.via.sent_by)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from sipsvc.auth.acl import Acl
@@ -77,7 +79,7 @@ def test_many_sources_are_not_all_remembered_and_still_told_apart() -> None:
         (GATES[0]._replace(port=40_000), {}, "407 INVITE"),
     ],
 )
-def test_only_the_real_source_counts(flow: Flow, fields: dict[str, str], what: str) -> None:
+def test_only_the_real_source_counts(flow: Flow, fields: dict[str, Any], what: str) -> None:
     wire = Wire()
     sent = wire.give(request("INVITE", f"sip:{CALLEE}@{US}", **fields), flow)
     assert sent[-1].what == what

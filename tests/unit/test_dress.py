@@ -62,7 +62,8 @@ def test_the_request_uri(settings: dict[str, Any], number: str, user: str) -> No
     clothes = dressed(gateway(**made), number)
     assert clothes.request_uri == f"sip:{user}@203.0.113.1:5080"
     assert clothes.user == user
-    assert dressed(gateway(**made, host="2001:db8::5", port=5070), number).request_uri == f"sip:{user}@[2001:db8::5]:5070"
+    six = dressed(gateway(**made, host="2001:db8::5", port=5070), number)
+    assert six.request_uri == f"sip:{user}@[2001:db8::5]:5070"
 
 
 @pytest.mark.rule("TG-6", "law 5")
@@ -85,10 +86,11 @@ def test_the_ledgers_example_on_every_gateway_in_turn() -> None:
     ]
 
 
-PAI, RPID = f"P-Asserted-Identity: <sip:{CALLER}@{HOST}>", f"Remote-Party-ID: <sip:{CALLER}@{HOST}>;party=calling;screen=yes"
+PAI = f"P-Asserted-Identity: <sip:{CALLER}@{HOST}>"
+RPID = f"Remote-Party-ID: <sip:{CALLER}@{HOST}>;party=calling;screen=yes"
 PREFIXED = f"<sip:77{CALLER}@{HOST}>"
 ANONYMOUS = '"Anonymous" <sip:anonymous@anonymous.invalid>;tag=ann'
-BOTH = {"p_asserted_identity": True, "remote_party_id": True}
+BOTH: dict[str, Any] = {"p_asserted_identity": True, "remote_party_id": True}
 DEFAULT = "442070000000"
 
 # settings, who calls; From ("" as it came) and identity headers
@@ -144,9 +146,7 @@ def test_the_callers_own_from_comes_back_and_the_gateways_stays() -> None:
     shown = invite.get("from") or ""
     assert shown == f'"Ann" <sip:77{CALLER}@acme.example:5070>;tag=ann'
     assert wire.give(answer(invite, 180), GATES[0])[-1].message.get("from") == FROM
-    talk = Talk.__new__(Talk)
-    talk.wire, talk.gate, talk.forwarded = wire, GATES[0], invite
-    talk.ok = wire.give(answer(invite, 200), GATES[0])[-1].message
+    talk = Talk(wire, invite, wire.give(answer(invite, 200), GATES[0])[-1].message)
     assert talk.ok.get("from") == FROM
     assert wire.give(talk.by_caller("ACK", 1))[-1].message.get("from") == shown
     update = wire.give(talk.by_caller("UPDATE", 2))[-1].message
@@ -168,7 +168,7 @@ def test_the_callers_own_from_comes_back_and_the_gateways_stays() -> None:
     [("(33", "33"), ("33)", ""), ("[3", "3"), ("*3", ""), ("3{9999}", ""), ("(?=3)", ""), (r"(3)\1", "")],
 )
 def test_a_rule_that_does_not_compile_says_why(pattern: str, at: str) -> None:
-    with pytest.raises(ValueError, match=".+") as caught:
+    with pytest.raises(ValueError, match=r".+") as caught:
         compile_rule(pattern)
     assert at in str(caught.value)
 

@@ -295,7 +295,7 @@ def test_what_crosses_the_cancel_of_timer_c(word: str, what: str) -> None:
 @pytest.mark.parametrize(
     ("extra", "changes"),
     [
-        (["Proxy-Authenticate: Digest realm=\"carrier\", nonce=\"n\""], {}),
+        (['Proxy-Authenticate: Digest realm="carrier", nonce="n"'], {}),
         (["Contact: <sip:elsewhere@10.0.0.1>"], {}),
     ],
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from sipsvc.directory import Directory, Timing
@@ -18,6 +20,7 @@ from tests.unit.wire import (
     directory,
     gateway,
     request,
+    talking,
 )
 
 BOB = ("203.0.113.77", 5090)
@@ -126,7 +129,7 @@ def test_a_transfer_is_refused(side: str) -> None:
 @pytest.mark.parametrize(("extra", "fields", "status"), [
     ([], {"Max_Forwards": "0"}, 483), (["Proxy-Require: foo"], {}, 420), ([], {"Max_Forwards": "x"}, 400),
 ])  # fmt: skip
-def test_hops_and_extensions_count_inside_a_call_too(extra: list[str], fields: dict[str, str], status: int) -> None:
+def test_hops_and_extensions_count_inside_a_call_too(extra: list[str], fields: dict[str, Any], status: int) -> None:
     talk = talking(Wire(EASY))
     assert [one.message.status for one in say(talk, "caller", "INFO", 2, *extra, **fields)] == [status]
 
@@ -159,7 +162,7 @@ def test_no_408_to_anything_but_an_invite() -> None:
     say(talk, "caller", "INFO", 2)
     assert {one.what for one in talk.wire.wait(60_000)} == {"INFO"}
     say(talk, "caller", "INVITE", 3)
-    assert [one.what for one in talk.wire.wait(32_000) if one.message.status][0] == "408 INVITE"
+    assert next(one.what for one in talk.wire.wait(32_000) if one.message.status) == "408 INVITE"
 
 
 @pytest.mark.rule("SIP-15", "SIP-10")
@@ -180,7 +183,7 @@ def contact_after(method: str, side: str, refreshed: str) -> Message:
     talk = talking(Wire(EASY))
     other = "callee" if side == "caller" else "caller"
     sent = say(talk, side, method, 2, Contact=f"<{refreshed}>")
-    talk.wire.give(answer([one.message for one in sent if not one.message.status][0], 200), PLACES[other])
+    talk.wire.give(answer(next(one.message for one in sent if not one.message.status), 200), PLACES[other])
     return say(talk, other, "BYE", 9)[-1].message
 
 
@@ -219,8 +222,7 @@ def test_proxies_behind_us_stay_on_the_way() -> None:
     ok = answer(invite, 200).replace(
         b"Record-Route: ", b"Record-Route: <sip:203.0.113.30;lr>, <sip:203.0.113.31;lr>\r\nRecord-Route: ", 1
     )
-    talk = Talk.__new__(Talk)
-    talk.wire, talk.forwarded, talk.ok = wire, invite, wire.give(ok, GATES[0])[-1].message
+    talk = Talk(wire, invite, wire.give(ok, GATES[0])[-1].message)
     ours = talk.forwarded.all("record-route")[0]
     (ack,) = wire.give(talk.by_caller("ACK", 1, route=f"Route: {ours}"))
     assert (ack.flow.host, ack.flow.port) == ("203.0.113.31", 5060)
@@ -231,9 +233,9 @@ def test_proxies_behind_us_stay_on_the_way() -> None:
 
 
 @pytest.mark.rule("SIP-19", "law 6", "law 7")
-@pytest.mark.parametrize("book", [None, DRESSED.gateways["gw1"]], ids=["plain", "dressed"])
-def test_the_longest_a_call_may_last(book: object) -> None:
-    gate = DRESSED.gateways["gw1"] if book else gateway()
+@pytest.mark.parametrize("book", [EASY, DRESSED], ids=["plain", "dressed"])
+def test_the_longest_a_call_may_last(book: Directory) -> None:
+    gate = book.gateways["gw1"]
     wire = Wire(directory(gate, timing=Timing(max_call_ms=60_000)))
     talk = talking(wire)
     say(talk, "caller", "ACK", 1)
@@ -272,7 +274,7 @@ def test_hangups_that_cross_are_both_passed_on_and_the_first_one_counts() -> Non
     talk = talking(Wire(EASY))
     say(talk, "caller", "ACK", 1)
     talk.wire.wait(10_000)
-    (one,) = say(talk, "callee", "BYE", 1, "Reason: SIP;cause=200, Q.850;cause=16;text=\"Normal\"")
+    (one,) = say(talk, "callee", "BYE", 1, 'Reason: SIP;cause=200, Q.850;cause=16;text="Normal"')
     talk.wire.wait(200)
     (two,) = say(talk, "caller", "BYE", 2)
     assert (one.flow.host, two.flow.host) == (CUSTOMER.host, BOB[0])
@@ -286,7 +288,7 @@ def test_hangups_that_cross_are_both_passed_on_and_the_first_one_counts() -> Non
     ("reason", "cause"),
     [
         ("Q.850;cause=17", 17),
-        ("q.850 ; text=\"a;b\" ; CAUSE = 17", 17),
+        ('q.850 ; text="a;b" ; CAUSE = 17', 17),
         ("SIP;cause=486", None),
         ("Q.850", None),
         ("Q.850;cause=", None),
@@ -307,8 +309,7 @@ def test_an_early_dialog_is_one() -> None:
     wire = Wire(EASY)
     invite = wire.give(request())[-1].message
     ringing = wire.give(answer(invite, 183, "Require: 100rel", "RSeq: 1"), GATES[0])[-1].message
-    talk = Talk.__new__(Talk)
-    talk.wire, talk.forwarded, talk.ok = wire, invite, ringing
+    talk = Talk(wire, invite, ringing)
     (prack,) = say(talk, "caller", "PRACK", 2, "RAck: 1 1 INVITE")
     assert (prack.flow.host, prack.message.get("rack")) == (BOB[0], "1 1 INVITE")
     assert [one.what for one in wire.give(answer(prack.message, 200), GATES[0])] == ["200 PRACK"]

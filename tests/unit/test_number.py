@@ -148,4 +148,3 @@ def test_no_disguise_gets_past_a_block(uri: str) -> None:
 def test_nothing_rides_along_into_the_request_uri(uri: str) -> None:
     sent = Wire().give(request("INVITE", uri))[-1]
     assert sent.message.uri == "sip:33123456@203.0.113.1:5080"
-

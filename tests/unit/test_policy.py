@@ -9,7 +9,7 @@ import pytest
 from sipsvc.directory import CallerIds
 from sipsvc.message import parse_uri
 from sipsvc.routing.policy import blocked, caller_id
-from tests.unit.wire import CALLEE, CUSTOMERS, GATES, US, Talk, Wire, answer, directory, gateway, request
+from tests.unit.wire import CALLEE, CUSTOMERS, GATES, US, Wire, answer, directory, gateway, request, talking
 
 OWN, OTHERS, DEFAULT = "442071838750", "15551234567", "442070000000"
 URI = f"sip:{CALLEE}@{US}"

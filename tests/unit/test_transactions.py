@@ -5,6 +5,8 @@ Times are milliseconds with the usual T1 500, T2 4,000 and T4 5,000; every row r
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from sipsvc.directory import Timing
@@ -110,7 +112,7 @@ CLIENTS: dict[str, tuple[str, list[Step], list[Step], int | None]] = {
     "timer K": (
         "BYE", [(600, "200"), (700, "200"), (800, "481")], [*sends("BYE", 0, 500), (600, "hear 200")], 5_600,
     ),
-    "a failure ends it as well, without ACK": ("BYE", [(600, "481")], [*sends("BYE", 0, 500), (600, "hear 481")], 5_600),
+    "a failure ends it too, without ACK": ("BYE", [(600, "481")], [*sends("BYE", 0, 500), (600, "hear 481")], 5_600),
     "BYE cannot be sent": ("BYE", [(0, "fail")], [*sends("BYE", 0), (0, "hear failure")], 0),
 }  # fmt: skip
 
@@ -219,11 +221,12 @@ def test_server(name: str, scale: str) -> None:
     assert len(bench.heap) == 0
 
 
-OLD = {"Via": "SIP/2.0/UDP old.example;branch=1"}
+OLD: dict[str, Any] = {"Via": "SIP/2.0/UDP old.example;branch=1"}
 # a request, another one, and whether it belongs to the first one's transaction (§17.2.3)
 MATCHES: list[tuple[str, bytes, bytes, bool]] = [
     ("again", request(), request(), True),
-    ("case of the sent-by", request(Via="SIP/2.0/UDP H;branch=z9hG4bK1"), request(Via="SIP/2.0/UDP h:5060;branch=z9hG4bK1"), True),
+    ("case of the sent-by", request(Via="SIP/2.0/UDP H;branch=z9hG4bK1"),
+     request(Via="SIP/2.0/UDP h:5060;branch=z9hG4bK1"), True),
     ("another branch", request(), request(Via="SIP/2.0/UDP 198.51.100.10:5062;branch=z9hG4bK-2"), False),
     ("another sent-by", request(), request(Via="SIP/2.0/UDP 198.51.100.11:5062;branch=z9hG4bK-1"), False),
     ("another port", request(), request(Via="SIP/2.0/UDP 198.51.100.10:5063;branch=z9hG4bK-1"), False),

@@ -258,7 +258,7 @@ class Talk(NamedTuple):
         """As the caller builds it from the response it got. `route` is a whole line that stands for its route set."""
         routes = [route] if route else [f"Route: {one}" for one in reversed(self.ok.all("record-route"))]
         target = uri or (self.ok.get("contact") or "").strip("<>")
-        heads = {"From": self.ok.get("from") or "", "To": self.ok.get("to") or "", **fields}
+        heads: dict[str, Any] = {"From": self.ok.get("from") or "", "To": self.ok.get("to") or "", **fields}
         return request(method, target, *routes, *extra, **_inside(method, method, cseq), **heads)
 
     def by_callee(self, method: str, cseq: int, *extra: str, uri: str = "", **fields: str) -> bytes:
@@ -266,7 +266,7 @@ class Talk(NamedTuple):
         routes = [f"Route: {one}" for one in self.forwarded.all("record-route")]
         target = uri or (self.forwarded.get("contact") or "").strip("<>")
         own = f"{self.forwarded.get('to')};tag=bob"
-        heads = {"From": own, "To": self.forwarded.get("from") or "", **fields}
+        heads: dict[str, Any] = {"From": own, "To": self.forwarded.get("from") or "", **fields}
         return request(method, target, *routes, *extra, **_inside(method, "b" + method, cseq), **heads)
 
 
