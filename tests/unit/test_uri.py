@@ -115,7 +115,7 @@ VIAS: dict[str, tuple[str, str, int, str, str]] = {
     ),
 }  # fmt: skip
 NO_VIAS = ["", "SIP/2.0/UDP", "SIP/2.0 UDP h", "SIP/1.0/UDP h", "HTTP/2.0/UDP h", "SIP/2.0/UDP h:port",
-           "SIP/2.0/UDP h x", "SIP/2.0/UDP h:123456", "SIP/2.0/UDP [::1", "SIP/2.0/UDP -h", "SIP/2.0/U P"]  # fmt: skip
+           "SIP/2.0/UDP h x", "SIP/2.0/UDP h:123456", "SIP/2.0/UDP [::1", "SIP/2.0/UDP -h", "SIP/2.0/ h"]  # fmt: skip
 
 
 @pytest.mark.rule("SIP-1")
