@@ -35,10 +35,11 @@ class Half:
         for contact in message.all("contact")[:1]:
             try:
                 uri = parse_name_addr(contact, "Contact").uri
-                parse_uri(uri)
+                parsed = parse_uri(uri)
             except SipError:
                 return  # what was known before serves on; a broken Contact reaches nobody
-            self.contact = uri
+            # Headers have no place in a Request-URI (RFC 3261 §19.1.1).
+            self.contact = str(parsed._replace(headers="")) if parsed.headers else uri
 
     def meet(self, response: Message, token: str) -> None:
         """Take remote target and route set from this side's answer; `token` marks our own Record-Route in it."""

@@ -14,6 +14,9 @@ from sipsvc.proxy import Call, Core
 from sipsvc.proxy.call import Tried, Who
 from sipsvc.rating import ZERO, Price, charge, half_up, text
 
+# More requests than a dialog sees between its answer and a restart.
+CSEQ_STEP = 10_000
+
 
 def readable(value: str) -> str:
     """A Latin-1 view of the wire as the UTF-8 it was, for people and databases to read."""
@@ -167,6 +170,9 @@ def revive(core: Core, first: dict[str, Any], answered: dict[str, Any], now: Now
             tried.buy = _price(answered["buy"])
             call.winner = tried
     call.revived = True
+    # What was said since the answer is not in the log; CSeq may have gaps (RFC 3261 §12.2.1.1), but no number twice.
+    call.caller.cseq += CSEQ_STEP
+    call.gateway.cseq += CSEQ_STEP
     core.admit(call)
     core.up(call, now)
     return call

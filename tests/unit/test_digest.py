@@ -13,6 +13,7 @@ import pytest
 
 from sipsvc.auth import digest
 from sipsvc.auth.digest import Nonces, expected, parse_credentials
+from sipsvc.auth.identify import NOBODY
 from sipsvc.directory import Directory, Trunk
 from sipsvc.effects import Now
 from tests.unit.wire import BEGIN, CALLEE, CUSTOMERS, SECRET, STRANGER, US, Sent, Wire, directory, request
@@ -259,6 +260,14 @@ def test_whoever_is_wrong_gets_the_same_answer_for_the_same_work(monkeypatch: py
     assert len(answers) == 1
     assert len(hashes) == 1
     assert all(counter["wrong_credentials"] == 1 for counter in counters)
+
+
+@pytest.mark.rule("SIP-22")
+@pytest.mark.parametrize("user", ["nobody", "off"])
+def test_the_stand_in_for_an_unknown_password_opens_nothing(user: str) -> None:
+    phone = Phone(Wire(book()), user)
+    phone.ha1 = NOBODY
+    assert verdict(phone.say([phone.line(phone.nonce())])) == "407"
 
 
 @pytest.mark.rule("SIP-22", "SIP-27")

@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
+from sipsvc.dialog import Tokens
 from sipsvc.directory import Directory, Timing
 from sipsvc.message import Message
 from tests.unit.wire import (
     CUSTOMER,
     GATES,
+    SECRET,
     STRANGER,
     US,
     Sent,
@@ -116,6 +118,15 @@ def test_a_token_changed_anywhere_is_none() -> None:
     assert [one.what for one in talk.wire.give(talk.by_caller("BYE", 99, route=f"Route: {theirs}"))] == ["481 BYE"]
 
 
+@pytest.mark.rule("SIP-16")
+def test_a_token_seals_its_call_and_the_callers_tag_with_our_secret() -> None:
+    ref, tokens = "0123456789abcdef", Tokens(SECRET)
+    made = tokens.make(ref, "ann")
+    assert (tokens.make(ref, "ann"), tokens.ref(made)) == (made, ref)
+    others = {tokens.make(ref, "eve"), tokens.make(ref[::-1], "ann"), Tokens(SECRET[::-1]).make(ref, "ann"), made}
+    assert len({token[-16:] for token in others}) == 4
+
+
 @pytest.mark.rule("SIP-17", "SIP-16")
 @pytest.mark.parametrize("side", ["caller", "callee"])
 def test_a_transfer_is_refused(side: str) -> None:
@@ -203,6 +214,11 @@ def contact_after(method: str, side: str, refreshed: str) -> Message:
 def test_a_party_that_moves_is_found_again(method: str, contact: str, moves: bool, side: str) -> None:
     old = "sip:ann@198.51.100.10:5062" if side == "caller" else "sip:bob@203.0.113.77:5090"
     assert contact_after(method, side, contact).uri == (contact if moves else old)
+
+
+@pytest.mark.rule("SIP-5")
+def test_headers_of_a_contact_do_not_become_part_of_a_request_uri() -> None:
+    assert "?" not in contact_after("UPDATE", "callee", "sip:bob@203.0.113.77:5090?Route=%3Csip:x%3E").uri
 
 
 @pytest.mark.rule("SIP-5", "SIP-16")

@@ -223,6 +223,13 @@ def test_via_and_record_route_carry_the_listeners_own_address() -> None:
 
 
 @pytest.mark.rule("SIP-7")
+def test_a_caller_behind_a_nat_is_reached_where_it_called_from() -> None:
+    talk = talking(Wire(), invite=request(Contact="<sip:ann@10.0.0.5:5070>"))
+    (bye,) = talk.wire.give(talk.by_callee("BYE", 1), GATES[0])
+    assert (bye.flow, bye.message.uri) == (CUSTOMER, "sip:ann@10.0.0.5:5070")
+
+
+@pytest.mark.rule("SIP-7")
 def test_an_ipv6_gateway() -> None:
     wire = Wire(directory(gateway(host="2001:db8::7")))
     sent = wire.give(request())[-1]
