@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sqlalchemy import Engine
-from sqlalchemy.orm import Session
 
 from sipsvc.errors import ConfigError
 from sipsvc.settings import Settings
 from sipsvc.store import catalogue, tokens
 from sipsvc.store.bundle import load_bundle
-from sipsvc.store.database import migrate, open_database
+from sipsvc.store.changes import utc_now
+from sipsvc.store.database import migrate, open_database, writing
 
 SECRET_BYTES = 32
 
@@ -39,13 +39,13 @@ def prepare(settings: Settings, demo: Path | None) -> tuple[Engine, bytes, Made]
     engine = open_database(settings.data.url)
     passwords: dict[str, str] = {}
     token = ""
-    with Session(engine) as session, session.begin():
+    with writing(engine) as session:
         if demo is not None and catalogue.version(session) == 0:
             bundle = load_bundle(demo)
             passwords = bundle.made_passwords
             catalogue.replace(session, bundle)
-        if not tokens.has_admin(session):
-            token = tokens.create_admin(session)
+        if not tokens.has_admin(session, utc_now()):
+            token = tokens.local_admin(session)
     if demo is not None and (passwords or token):
         _write_credentials(settings, passwords, token)
     return engine, secret, Made(passwords, token)
@@ -56,7 +56,7 @@ def load(settings: Settings, path: Path) -> tuple[int, dict[str, str]]:
     bundle = load_bundle(path)
     settings.data.dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     migrate(settings.data.url)
-    with Session(open_database(settings.data.url)) as session, session.begin():
+    with writing(open_database(settings.data.url)) as session:
         return catalogue.replace(session, bundle), bundle.made_passwords
 
 

@@ -19,12 +19,12 @@ router = APIRouter(prefix="/customers", tags=["customers"])
 @router.get("", summary="All customers, by id")
 def list_customers(session: Database, query: Annotated[ListQuery, Query()]) -> Page[CustomerView]:
     rows, following = by_id(catalogue.list_customers(session), "customers", query.after, query.size)
-    return Page(data=[view(row) for row in rows], next=following)
+    return Page(data=[view(row, catalogue.list_trunks(session, row.id)) for row in rows], next=following)
 
 
 @router.get("/{id}", summary="One customer", responses=documented(404))
 def get_customer(session: Database, id: str) -> CustomerView:
     for row in catalogue.list_customers(session):
         if row.id == id:
-            return view(row)
+            return view(row, catalogue.list_trunks(session, row.id))
     raise Problem(404, f"There is no customer {id!r}.")

@@ -69,24 +69,17 @@ class CustomerView(View):
     trunks: list[TrunkView]
 
 
-def view(row: models.Customer) -> CustomerView:
-    """The row's flat columns as the bundle writes them."""
+def view(row: models.Customer, trunks: list[models.Trunk]) -> CustomerView:
+    """A customer and how its calls are known."""
     return CustomerView(
         id=row.id,
         name=row.name,
-        partner=row.partner_id,
+        partner=row.partner,
         status=row.status,
-        pricelist=row.pricelist_id,
+        pricelist=row.pricelist,
         allow_expensive=row.allow_expensive,
         max_channels=row.max_channels,
-        dial_plan=DialPlanView(
-            international=row.dial_international,
-            national=row.dial_national,
-            country=row.dial_country,
-            bare=row.dial_bare,
-        ),
-        caller_ids=CallerIdsView(
-            allowed=row.caller_allowed, default=row.caller_default, otherwise=row.caller_otherwise
-        ),
-        trunks=[TrunkView.model_validate(trunk) for trunk in row.trunks],
+        dial_plan=DialPlanView(**row.dial_plan),
+        caller_ids=CallerIdsView(**row.caller_ids),
+        trunks=[TrunkView.model_validate(trunk) for trunk in trunks],
     )

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from portal_api.context import Database
-from portal_api.paging import by_id, decode, encode, refused
+from portal_api.paging import by_id, decode, encode
 from portal_api.pricelists.schemas import PriceListView, PriceQuery, PriceView
 from portal_api.problems import Problem, documented
 from portal_api.schemas import ListQuery, Page
@@ -26,14 +26,11 @@ def list_pricelists(session: Database, query: Annotated[ListQuery, Query()]) -> 
 def list_prices(session: Database, id: str, query: Annotated[PriceQuery, Query()]) -> Page[PriceView]:
     if all(row.id != id for row in catalogue.list_pricelists(session)):
         raise Problem(404, f"There is no price list {id!r}.")
-    version = catalogue.version(session)
-    after = 0
+    after = ("", "")
     if query.after is not None:
-        made_in, after = (int(part) for part in decode(query.after, f"prices {id}", int, int))
-        if made_in != version:
-            # Rows get new ids with every load: going on would repeat or leave out.
-            raise refused("the price list has been loaded anew; begin again without it")
+        prefix, origin = decode(query.after, f"prices {id}", str, str)
+        after = (str(prefix), str(origin))
     rows = catalogue.list_prices(session, id, query.prefix or "", after, query.size + 1)
     found = rows[: query.size]
-    following = encode(f"prices {id}", version, found[-1].id) if len(rows) > query.size else None
+    following = encode(f"prices {id}", found[-1].prefix, found[-1].origin) if len(rows) > query.size else None
     return Page(data=[PriceView.model_validate(row) for row in found], next=following)

@@ -1,88 +1,117 @@
-"""The catalogue: replaced as a whole by a bundle, read by the API."""
+"""The catalogue as a whole: what a bundle says becomes what is there; taking away what rows hang on."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import UTC, datetime
-from itertools import islice
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
-from sqlalchemy import column, delete, insert, select, table, update
+from sqlalchemy import delete, exists, select, tuple_
 from sqlalchemy.orm import Session
 
-from sipsvc.store import sections
+from sipsvc.errors import ConfigError
+from sipsvc.store import rates, sections
 from sipsvc.store.bundle import Bundle, StoredTrunk
+from sipsvc.store.changes import LOCAL, Actor, Changes
 from sipsvc.store.models import (
-    Base,
     Block,
     Catalogue,
     CoverageRow,
     Customer,
     Gateway,
+    Import,
+    ImportFile,
+    Job,
+    OfPartner,
     Partner,
     PlatformSettings,
     PriceList,
     PriceRow,
-    Rewrite,
+    Resource,
+    Token,
     Trunk,
+    User,
 )
 from sipsvc.store.pricefile import Row
-from sipsvc.store.types import to_scaled
+from sipsvc.store.types import EPOCH
 
-BATCH = 10_000
-# Children before what they point at.
-REPLACED: tuple[type[Base], ...] = (
-    Block, Trunk, Customer, CoverageRow, Rewrite, Gateway, PriceRow, PriceList, Partner, PlatformSettings,
-)  # fmt: skip
-
-
-def replace(session: Session, bundle: Bundle) -> int:
-    """Put `bundle` in the place of the catalogue and return the new directory version; the caller commits."""
-    # The version first: it locks out another load, and a transaction on SQLite must begin with a write.
-    now = datetime.now(UTC)
-    bump = update(Catalogue).values(version=Catalogue.version + 1, loaded_at=now).returning(Catalogue.version)
-    version = session.execute(bump).scalar_one_or_none()
-    if version is None:
-        version = 1
-        session.execute(insert(Catalogue).values(id=1, version=version, loaded_at=now))
-    for model in REPLACED:
-        session.execute(delete(model))
-    _insert(session, PlatformSettings, [{"id": 1, **bundle.platform.model_dump()}])
-    _insert(session, Partner, [bundle.partner.model_dump()])
-    _insert(session, PriceList, (_pricelist(item) for item in bundle.pricelists))
-    _insert(session, Gateway, (_gateway(item) for item in bundle.gateways))
-    _insert(
-        session,
-        Rewrite,
-        (
-            {"gateway_id": gateway.id, "position": position, **rule.model_dump()}
-            for gateway in bundle.gateways
-            for position, rule in enumerate(gateway.rewrite)
-        ),
-    )
-    _insert(session, Customer, (_customer(item, bundle.partner.id) for item in bundle.customers))
-    _insert(session, Trunk, (_trunk(item) for item in bundle.trunks))
-    _insert(session, Block, (item.model_dump() for item in bundle.blocks))
-    for pricelist, rows in bundle.prices.items():
-        _insert_rows(session, PriceRow, "pricelist_id", pricelist, rows)
-    for gateway_id, rows in bundle.coverage.items():
-        _insert_rows(session, CoverageRow, "gateway_id", gateway_id, rows)
-    session.expire_all()
-    return version
+R = TypeVar("R", bound=Resource)
+Owned = TypeVar("Owned", bound=OfPartner)
+Values = dict[str, Any]
 
 
 def version(session: Session) -> int:
-    """The directory version, 0 when no bundle was ever loaded."""
+    """The catalogue's version, 0 before the first change."""
     return session.execute(select(Catalogue.version)).scalar_one_or_none() or 0
 
 
+def replace(session: Session, bundle: Bundle, actor: Actor = LOCAL) -> int:
+    """Make the platform's settings and blocks, and all of the bundle's partner, what `bundle` says.
+
+    What stays the same is left alone; the partner's other resources go, but a customer that people or tokens belong
+    to is closed. Returns the catalogue's version; the caller commits. Raises ConfigError where an id is another
+    partner's.
+    """
+    changes = Changes(session, actor)
+    platform = session.get(PlatformSettings, 1)
+    if platform is None:
+        session.add(PlatformSettings(id=1, **bundle.platform.model_dump()))
+    else:
+        for name, value in bundle.platform.model_dump().items():
+            setattr(platform, name, value)
+    partner = bundle.partner.id
+    own: Values = {"partner": partner}
+    _sync(changes, Partner, {partner: {"name": bundle.partner.name}}, {"email": "", "time_zone": "UTC"})
+    pricelists = _of_partner(session, PriceList, partner)
+    gateways = _of_partner(session, Gateway, partner)
+    customers = _of_partner(session, Customer, partner)
+    trunks = {trunk.id: _trunk(trunk) for trunk in bundle.trunks}
+    # First, for a username that goes to another trunk must be free.
+    for trunk in _of_partner(session, Trunk, partner):
+        if trunk.id not in trunks:
+            changes.delete(trunk)
+    sold = {item.id: item.model_dump(exclude={"rows", "id"}) for item in bundle.pricelists}
+    _sync(changes, PriceList, sold, own | {"rows_version": 0})
+    bought = {item.id: _gateway(item) for item in bundle.gateways}
+    _sync(changes, Gateway, bought, own | {"rows_version": 0})
+    paying = {item.id: item.model_dump(exclude={"trunk", "id"}) for item in bundle.customers}
+    _sync(changes, Customer, paying, own | UNSAID)
+    _sync(changes, Trunk, trunks, own | {"enabled": True})
+    _replace_blocks(changes, {f"block-{item.prefix}": item.model_dump() for item in bundle.blocks})
+    for pricelist_id, rows in bundle.prices.items():
+        _replace_rows(changes, session.get_one(PriceList, pricelist_id), rows)
+    for gateway_id, rows in bundle.coverage.items():
+        _replace_rows(changes, session.get_one(Gateway, gateway_id), rows)
+    for customer in customers:
+        if customer.id not in paying:
+            _end(changes, customer)
+    for gateway in gateways:
+        if gateway.id not in bought:
+            remove_gateway(changes, gateway)
+    for pricelist in pricelists:
+        if pricelist.id not in sold and not is_used(session, pricelist):
+            remove_pricelist(changes, pricelist)
+    return changes.directory
+
+
+UNSAID: Values = {
+    "time_zone": "UTC", "contact_first_name": "", "contact_last_name": "", "email": None, "phone": "",
+    "billing_address": "", "billing_type": "", "plan": "", "tier": "",
+}  # fmt: skip
+"""What a bundle does not say of a customer."""
+
+
 def list_customers(session: Session) -> list[Customer]:
-    """All customers with their trunks, by id."""
+    """All customers, by id."""
     return list(session.scalars(select(Customer).order_by(Customer.id)))
 
 
+def list_trunks(session: Session, customer: str) -> list[Trunk]:
+    """A customer's trunks, by id."""
+    return list(session.scalars(select(Trunk).where(Trunk.customer == customer).order_by(Trunk.id)))
+
+
 def list_gateways(session: Session) -> list[Gateway]:
-    """All gateways with their rewrite rules, by id."""
+    """All gateways, by id."""
     return list(session.scalars(select(Gateway).order_by(Gateway.id)))
 
 
@@ -92,13 +121,14 @@ def list_pricelists(session: Session) -> list[PriceList]:
 
 
 def list_prices(
-    session: Session, pricelist: str, prefix_startswith: str = "", after_id: int = 0, limit: int = 100
+    session: Session, pricelist: str, prefix_startswith: str = "", after: tuple[str, str] = ("", ""), limit: int = 100
 ) -> list[PriceRow]:
-    """Up to `limit` rows behind the row `after_id`, in the order of (prefix, origin), which ids follow."""
+    """Up to `limit` rows without an end, behind `after`, in the order of (prefix, origin)."""
     statement = (
         select(PriceRow)
-        .where(PriceRow.pricelist_id == pricelist, PriceRow.id > after_id)
-        .order_by(PriceRow.id)
+        .where(PriceRow.pricelist == pricelist, PriceRow.valid_to.is_(None))
+        .where(tuple_(PriceRow.prefix, PriceRow.origin) > after)
+        .order_by(PriceRow.prefix, PriceRow.origin)
         .limit(limit)
     )
     if prefix_startswith:
@@ -106,61 +136,80 @@ def list_prices(
     return list(session.scalars(statement))
 
 
-def _insert(session: Session, model: type[Base], rows: Iterable[dict[str, Any]]) -> None:
-    if values := list(rows):
-        session.connection().execute(insert(model), values)
+def is_used(session: Session, pricelist: PriceList) -> bool:
+    """Whether a customer is charged by it."""
+    return session.execute(select(exists().where(Customer.pricelist == pricelist.id))).scalar_one()
 
 
-def _insert_rows(session: Session, model: type[Base], owner: str, owner_id: str, rows: list[Row]) -> None:
-    """Prices in the order of (prefix, origin). The table is named without types, which cost more than the rest."""
-    statement = insert(table(model.__tablename__, *(column(name) for name in (owner, *Row._fields))))
-    amounts = {amount: to_scaled(amount) for amount in {row.rate for row in rows} | {row.fee for row in rows}}
-    left = iter(sorted(rows))
-    while batch := list(islice(left, BATCH)):
-        session.connection().execute(
-            statement,
-            [
-                {
-                    owner: owner_id,
-                    "prefix": row.prefix,
-                    "origin": row.origin,
-                    "name": row.name,
-                    "rate": amounts[row.rate],
-                    "fee": amounts[row.fee],
-                    "initial": row.initial,
-                    "increment": row.increment,
-                }
-                for row in batch
-            ],
-        )
+def remove_gateway(changes: Changes, gateway: Gateway) -> None:
+    """With its coverage and imports. CDRs hold what they were rated by."""
+    changes.session.execute(delete(CoverageRow).where(CoverageRow.gateway == gateway.id))
+    _remove_imports(changes.session, "gateway", gateway.id)
+    changes.delete(gateway)
 
 
-def _pricelist(item: sections.PriceList) -> dict[str, Any]:
-    return item.model_dump(exclude={"rows"})
+def remove_pricelist(changes: Changes, pricelist: PriceList) -> None:
+    """With its prices and imports; nobody may be charged by it any more."""
+    changes.session.execute(delete(PriceRow).where(PriceRow.pricelist == pricelist.id))
+    _remove_imports(changes.session, "pricelist", pricelist.id)
+    changes.delete(pricelist)
 
 
-def _gateway(item: sections.Gateway) -> dict[str, Any]:
-    return item.model_dump(exclude={"coverage", "rewrite"})
+def _remove_imports(session: Session, target: str, target_id: str) -> None:
+    ours = select(Import.id).where(Import.target == target, Import.target_id == target_id)
+    session.execute(delete(Job).where(Job.import_id.in_(ours)))
+    session.execute(delete(ImportFile).where(ImportFile.import_id.in_(ours)))
+    session.execute(delete(Import).where(Import.target == target, Import.target_id == target_id))
 
 
-def _customer(item: sections.Customer, partner: str) -> dict[str, Any]:
-    return {
-        "id": item.id,
-        "name": item.name,
-        "partner_id": partner,
-        "status": item.status,
-        "pricelist_id": item.pricelist,
-        "allow_expensive": item.allow_expensive,
-        "max_channels": item.max_channels,
-        "dial_international": item.dial_plan.international,
-        "dial_national": item.dial_plan.national,
-        "dial_country": item.dial_plan.country,
-        "dial_bare": item.dial_plan.bare,
-        "caller_allowed": item.caller_ids.allowed,
-        "caller_default": item.caller_ids.default,
-        "caller_otherwise": item.caller_ids.otherwise,
-    }
+def _of_partner(session: Session, model: type[Owned], partner: str) -> list[Owned]:
+    return list(session.scalars(select(model).where(model.partner == partner)))
 
 
-def _trunk(item: StoredTrunk) -> dict[str, Any]:
-    return {**item._asdict(), "username": item.username or None}
+def _gateway(item: sections.Gateway) -> Values:
+    values = item.model_dump(exclude={"coverage", "id"})
+    return values | {"rewrites": values.pop("rewrite")}
+
+
+def _trunk(item: StoredTrunk) -> Values:
+    values = item._asdict()
+    del values["id"]
+    return values | {"customer": values.pop("customer_id"), "username": item.username or None}
+
+
+def _sync(changes: Changes, model: type[R], wanted: Mapping[str, Values], fresh: Values) -> None:
+    """Create or update rows by id; `fresh` is what a new one has besides."""
+    for row_id, values in wanted.items():
+        row = changes.session.get(model, row_id)
+        if row is None:
+            changes.create(model(id=row_id, **fresh | values))
+        elif "partner" in fresh and getattr(row, "partner", None) != fresh["partner"]:
+            raise ConfigError([(f"{model.__tablename__} id", row_id, "is taken by another partner")])
+        else:
+            changes.update(row, values)
+
+
+def _replace_blocks(changes: Changes, wanted: Mapping[str, Values]) -> None:
+    for block in changes.session.scalars(select(Block).where(Block.partner.is_(None))):
+        if block.id not in wanted:
+            changes.delete(block)
+    _sync(changes, Block, wanted, {"partner": None})
+
+
+def _replace_rows(changes: Changes, owner: Gateway | PriceList, rows: Sequence[Row]) -> None:
+    difference = rates.compare(changes.session, owner, rows, full=True)
+    if difference.empty:
+        return
+    first = rates.latest_start(changes.session, owner) is None
+    rates.apply(changes, owner, difference, at=EPOCH if first else changes.at)
+    said = f"bundle: {len(difference.new)} new, {len(difference.changed)} changed, {len(difference.gone)} gone"
+    changes.rows_changed(owner, said)
+
+
+def _end(changes: Changes, customer: Customer) -> None:
+    session = changes.session
+    there = (select(User.id).where(User.customer == customer.id), select(Token.id).where(Token.customer == customer.id))
+    if any(session.execute(found.limit(1)).first() for found in there):
+        changes.update(customer, {"status": "closed"})
+    else:
+        changes.delete(customer)

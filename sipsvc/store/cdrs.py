@@ -26,7 +26,8 @@ Record = dict[str, Any]
 Row = dict[str, Any]
 
 _START_TEXT = (
-    "call_id", "customer", "customer_name", "trunk", "auth", "source", "dialled", "e164", "caller", "caller_shown",
+    "call_id", "partner", "customer", "customer_name", "trunk", "auth", "source", "dialled", "e164", "caller",
+    "caller_shown",
 )  # fmt: skip
 _LATER_TEXT = ("reason", "code", "hangup_by", "gateway", "gateway_name", "sent_to")
 

@@ -12,6 +12,7 @@ from alembic.config import Config
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.orm import Session
 
 from sipsvc.errors import ConfigError
 
@@ -22,7 +23,8 @@ def open_database(url: str) -> Engine:
     """An engine for `url`; an SQLite file's folder is made. Raises ConfigError for one that cannot be used.
 
     On SQLite a transaction sees one state of the file from its first read to its end. So a transaction that
-    writes must write first: one that read an older state is refused at once, whatever the busy timeout.
+    writes must write first, or take the lock to write as `writing` does: one that read an older state is refused
+    at once, whatever the busy timeout.
     """
     try:
         parsed = make_url(url)
@@ -32,6 +34,8 @@ def open_database(url: str) -> Engine:
         raise _refused(parsed, "only sqlite and postgresql are supported")
     try:
         if parsed.get_backend_name() == "postgresql":
+            if parsed.drivername == "postgresql":
+                parsed = parsed.set(drivername="postgresql+psycopg")
             return create_engine(parsed, pool_pre_ping=True)
         if parsed.database and parsed.database != ":memory:":
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
@@ -66,14 +70,33 @@ def one_state(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
+@contextmanager
+def writing(engine: Engine) -> Iterator[Session]:
+    """A session whose transaction commits at the end, and may read before it writes (see `open_database`)."""
+    with (
+        engine.connect().execution_options(writes=True) as connection,
+        connection.begin(),
+        Session(connection, join_transaction_mode="control_fully") as session,
+    ):
+        yield session
+        session.commit()
+
+
 def _run(url: str, step: Any) -> None:
     engine = open_database(url)
+    sqlite = engine.dialect.name == "sqlite"
+    if sqlite:
+        # A table is altered there by copying it, and dropping the old one would take along what points at it.
+        event.listen(engine, "connect", _forget_references)
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
     try:
         with engine.begin() as connection:
             config.attributes["connection"] = connection
             step(config)
+            if sqlite:
+                broken = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+                assert not broken, f"the migration breaks references: {broken[:5]}"
     finally:
         engine.dispose()
 
@@ -89,5 +112,10 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
         connection.execute(f"PRAGMA {pragma}").close()
 
 
+def _forget_references(connection: Any, _record: Any) -> None:
+    connection.execute("PRAGMA foreign_keys=OFF").close()
+
+
 def _begin_sqlite(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN")
+    immediate = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")

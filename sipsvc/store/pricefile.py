@@ -18,7 +18,11 @@ NO_FEE = Decimal(0)
 
 
 class Row(NamedTuple):
-    """One price per minute; `initial` and `increment` are seconds, `origin` "" is any caller."""
+    """One price per minute; `initial` and `increment` are seconds, `origin` "" is any caller.
+
+    `country` is ISO 3166 or "", `kind` L (landline), M (mobile), O (other) or "". A row that was populated names the
+    coverage row it was made of and its markup.
+    """
 
     prefix: str
     origin: str
@@ -27,6 +31,10 @@ class Row(NamedTuple):
     fee: Decimal
     initial: int
     increment: int
+    country: str = ""
+    kind: str = ""
+    source_row: int | None = None
+    markup: Decimal | None = None
 
 
 def read_rows(path: Path, where: str, initial: int, increment: int, faults: list[Fault]) -> list[Row]:

@@ -79,7 +79,7 @@ def _matches(pattern: str, reason: str) -> AfterValidator:
 
 
 def _empty_is_none(value: Any) -> Any:
-    return None if value == "" else money(value)
+    return None if value in ("", None) else money(value)
 
 
 Text = Annotated[str, AfterValidator(clean)]
@@ -284,7 +284,7 @@ class Gateway(Section):
 
 
 class PriceList(Section):
-    """`[[pricelist]]` (TP-1..4). `expensive_at` "" is no threshold."""
+    """`[[pricelist]]` (TP-1..6). `expensive_at` "" is no threshold, `max_profit` "" no cap."""
 
     id: Slug
     name: Name
@@ -293,6 +293,8 @@ class PriceList(Section):
     increment: Interval = 60
     minimum: Amount = Decimal(0)
     expensive_at: Annotated[Decimal | None, BeforeValidator(_empty_is_none)] = Decimal("0.50")
+    min_rate: Amount = Decimal(0)
+    max_profit: Annotated[Decimal | None, BeforeValidator(_empty_is_none)] = None
     strategy: Literal["cheapest", "priority"] = "cheapest"
     rows: Name
 

@@ -23,12 +23,13 @@ def load_directory(engine: Engine) -> d.Directory:
         if catalogue is None or platform is None:
             raise ConfigError([("catalogue", None, "none is loaded yet; load a bundle first")])
         prices, coverage = _price_tables(connection), _coverage_tables(connection)
-        customers = list(session.scalars(select(m.Customer).order_by(m.Customer.id)))
         return d.Directory(
             version=catalogue.version,
             platform=_platform(platform),
-            customers={row.id: _customer(row) for row in customers},
-            trunks=tuple(_trunk(trunk) for row in customers for trunk in row.trunks),
+            customers={row.id: _customer(row) for row in session.scalars(select(m.Customer).order_by(m.Customer.id))},
+            trunks=tuple(
+                _trunk(row) for row in session.scalars(select(m.Trunk).order_by(m.Trunk.customer, m.Trunk.id))
+            ),
             gateways={
                 row.id: _gateway(row, coverage.get(row.id) or d.PrefixTable(()))
                 for row in session.scalars(select(m.Gateway).order_by(m.Gateway.id))
@@ -42,11 +43,11 @@ def load_directory(engine: Engine) -> d.Directory:
 
 
 def _price_tables(connection: Connection) -> dict[str, d.PrefixTable]:
-    return _tables(connection, m.PriceRow, m.PriceRow.pricelist_id)
+    return _tables(connection, m.PriceRow, m.PriceRow.pricelist)
 
 
 def _coverage_tables(connection: Connection) -> dict[str, d.PrefixTable]:
-    return _tables(connection, m.CoverageRow, m.CoverageRow.gateway_id)
+    return _tables(connection, m.CoverageRow, m.CoverageRow.gateway)
 
 
 def _tables(
@@ -67,7 +68,7 @@ def _tables(
     amounts: dict[int, Decimal] = {}
     names: dict[str, str] = {}
     rows: dict[str, list[d.PriceRow]] = {}
-    found = connection.execute(select(*columns).order_by(model.id))
+    found = connection.execute(select(*columns).where(model.valid_to.is_(None)).order_by(model.id))
     for owner_id, row_id, prefix, name, rate, fee, initial, increment, origin in found.fetchall():
         if rate not in amounts:
             amounts[rate] = from_scaled(rate)
@@ -102,31 +103,25 @@ def _customer(row: m.Customer) -> d.Customer:
     return d.Customer(
         id=row.id,
         name=row.name,
-        partner=row.partner_id,
+        partner=row.partner,
         status=row.status,
-        pricelist=row.pricelist_id,
+        pricelist=row.pricelist,
         allow_expensive=row.allow_expensive,
         max_channels=row.max_channels,
-        dial_plan=d.DialPlan(
-            international=tuple(row.dial_international),
-            national=row.dial_national,
-            country=row.dial_country,
-            bare=row.dial_bare,
-        ),
-        caller_ids=d.CallerIds(
-            allowed=tuple(row.caller_allowed), default=row.caller_default, otherwise=row.caller_otherwise
-        ),
+        dial_plan=d.DialPlan(**row.dial_plan | {"international": tuple(row.dial_plan["international"])}),
+        caller_ids=d.CallerIds(**row.caller_ids | {"allowed": tuple(row.caller_ids["allowed"])}),
     )
 
 
 def _trunk(row: m.Trunk) -> d.Trunk:
     return d.Trunk(
         id=row.id,
-        customer=row.customer_id,
+        customer=row.customer,
         source=row.source,
         port=row.port,
         username=row.username or "",
         ha1_md5=row.ha1_md5,
+        enabled=row.enabled,
     )
 
 
@@ -147,20 +142,20 @@ def _gateway(row: m.Gateway, coverage: d.PrefixTable) -> d.Gateway:
         caller_prefix_in=frozenset(row.caller_prefix_in),
         uri_prefix=row.uri_prefix,
         uri_prefix_escaped=row.uri_prefix_escaped,
-        rewrites=tuple(_rewrite(rule) for rule in row.rewrites),
+        rewrites=tuple(_rewrite(row.id, rule) for rule in row.rewrites),
         hunt_codes=frozenset(row.hunt_codes),
         provisional_timeout_ms=row.provisional_timeout_ms,
         ring_timeout_ms=row.ring_timeout_s * 1000,
     )
 
 
-def _rewrite(row: m.Rewrite) -> d.Rewrite:
+def _rewrite(gateway: str, rule: dict[str, str]) -> d.Rewrite:
     try:
-        regex = compile_rule(row.pattern)
+        regex = compile_rule(rule["pattern"])
     except ValueError as error:
-        # Checked when it was loaded, so only another version of RE2 can come to this.
-        raise ConfigError([(f"gateway {row.gateway_id} rewrite {row.position}", row.pattern, str(error))]) from None
-    return d.Rewrite(pattern=row.pattern, replacement=row.replacement, regex=regex)
+        # Checked when it was stored, so only another version of RE2 can come to this.
+        raise ConfigError([(f"gateway {gateway} rewrites", rule["pattern"], str(error))]) from None
+    return d.Rewrite(pattern=rule["pattern"], replacement=rule["replacement"], regex=regex)
 
 
 def _pricelist(row: m.PriceList, rows: d.PrefixTable) -> d.PriceList:

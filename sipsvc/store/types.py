@@ -51,6 +51,11 @@ def to_ms(value: datetime) -> int:
     return (value - EPOCH) // MILLISECOND
 
 
+def instant(value: datetime) -> str:
+    """An aware datetime as RFC 3339 with milliseconds: `2026-11-22T23:23:05.120Z`."""
+    return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 class Money(TypeDecorator[Decimal]):
     """Decimal with six places, kept as an integer of millionths: SQLite would make NUMERIC a float."""
 

@@ -1,4 +1,4 @@
-"""A migrated SQLite file for each test, and a small bundle to bend."""
+"""A migrated database for each test, on SQLite and on PostgreSQL, and a small bundle to bend."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import Engine
 
 from sipsvc.store.database import migrate, open_database
+from tests.postgres import Postgres
 
 BUNDLE = """
 [platform]
@@ -62,10 +63,13 @@ PRICES = "prefix,name,rate\n44,United Kingdom,0.012\n447,Mobile,0.024\n"
 COVERAGE = "prefix,name,rate,fee,initial,increment,origin\n44,UK,0.006,0.001,30,6,\n44,UK from France,0.005,,,,33\n"
 
 
-@pytest.fixture
-def url(tmp_path: Path) -> str:
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty database's URL."""
-    return f"sqlite:///{tmp_path / 'made' / 'sipsvc.db'}"
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'made' / 'sipsvc.db'}"
+    server: Postgres = request.getfixturevalue("postgres")
+    return server.url(server.database())
 
 
 @pytest.fixture

@@ -1,0 +1,47 @@
+"""The tables. Money is an integer of millionths, an instant one of UTC milliseconds, JSON is text (DOMAIN, types)."""
+
+from sipsvc.store.models.base import Base, OfAnyone, OfPartner, Resource
+from sipsvc.store.models.catalogue import (
+    Block,
+    Catalogue,
+    CoverageRow,
+    Customer,
+    Gateway,
+    Partner,
+    PlatformSettings,
+    PriceList,
+    PriceRow,
+    RateRow,
+    Trunk,
+    User,
+)
+from sipsvc.store.models.records import Cdr, DeliveryPosition
+from sipsvc.store.models.work import History, Idempotency, Import, ImportFile, Job, Note, Token
+
+__all__ = [
+    "Base",
+    "Block",
+    "Catalogue",
+    "Cdr",
+    "CoverageRow",
+    "Customer",
+    "DeliveryPosition",
+    "Gateway",
+    "History",
+    "Idempotency",
+    "Import",
+    "ImportFile",
+    "Job",
+    "Note",
+    "OfAnyone",
+    "OfPartner",
+    "Partner",
+    "PlatformSettings",
+    "PriceList",
+    "PriceRow",
+    "RateRow",
+    "Resource",
+    "Token",
+    "Trunk",
+    "User",
+]

@@ -1,0 +1,217 @@
+"""Who there is and where calls may go: what the directory is made of (DOMAIN, who and what)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import ForeignKey, Index, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from sipsvc.store.models.base import Base, OfAnyone, OfPartner, Resource, RowId
+from sipsvc.store.types import JsonText, UtcMs
+
+
+class Catalogue(Base):
+    """One row, id 1. Every change raises `version` first, so changes are committed in the order of their versions."""
+
+    __tablename__ = "catalogue"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    version: Mapped[int]
+    changed_at: Mapped[datetime]
+
+
+class PlatformSettings(Base):
+    """One row, id 1. Units are in the names."""
+
+    __tablename__ = "platform_settings"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    realm: Mapped[str]
+    nonce_lifetime_s: Mapped[int]
+    t1_ms: Mapped[int]
+    t2_ms: Mapped[int]
+    t4_ms: Mapped[int]
+    max_call_s: Mapped[int]
+    durable_wait_ms: Mapped[int]
+
+
+class Partner(Resource):
+    """Who resells. `time_zone` is an IANA name, for its days and months."""
+
+    __tablename__ = "partner"
+
+    name: Mapped[str]
+    email: Mapped[str]
+    time_zone: Mapped[str]
+
+
+class Customer(OfPartner):
+    """Who pays. `max_channels` 0 is unlimited. What sign-up asks for is blank where a bundle made the customer.
+
+    An email is kept in lower case, so that it is unique in any (IP-10).
+    """
+
+    __tablename__ = "customer"
+    __table_args__ = (UniqueConstraint("email"),)
+
+    name: Mapped[str]
+    status: Mapped[str]
+    pricelist: Mapped[str] = mapped_column("pricelist_id", ForeignKey("pricelist.id"))
+    time_zone: Mapped[str]
+    allow_expensive: Mapped[bool]
+    max_channels: Mapped[int]
+    dial_plan: Mapped[dict[str, Any]] = mapped_column(JsonText())
+    caller_ids: Mapped[dict[str, Any]] = mapped_column(JsonText())
+    contact_first_name: Mapped[str]
+    contact_last_name: Mapped[str]
+    email: Mapped[str | None]
+    phone: Mapped[str]
+    billing_address: Mapped[str]
+    billing_type: Mapped[str]
+    plan: Mapped[str]
+    tier: Mapped[str]
+
+
+class User(OfPartner):
+    """A person of a partner, or of a customer. Username and email are kept in lower case and unique (IP-9, IP-10)."""
+
+    __tablename__ = "portal_user"
+    __table_args__ = (UniqueConstraint("username"), UniqueConstraint("email"))
+
+    customer: Mapped[str | None] = mapped_column("customer_id", ForeignKey("customer.id"), index=True)
+    username: Mapped[str]
+    email: Mapped[str]
+    first_name: Mapped[str]
+    last_name: Mapped[str]
+    role: Mapped[str]
+    extension: Mapped[str]
+    caller_ids: Mapped[list[str]] = mapped_column(JsonText())
+
+
+class Trunk(OfPartner):
+    """How a customer's calls are known: an address or a username. `username` is NULL where it is an address."""
+
+    __tablename__ = "trunk"
+    __table_args__ = (UniqueConstraint("username"),)
+
+    customer: Mapped[str] = mapped_column("customer_id", ForeignKey("customer.id"), index=True)
+    enabled: Mapped[bool]
+    source: Mapped[str]
+    port: Mapped[int]
+    username: Mapped[str | None]
+    ha1_md5: Mapped[str]
+
+
+class Gateway(OfPartner):
+    """A carrier's gateway and what it asks for (TG-1..6). `rewrites` are its rules in order (SIP-30).
+
+    `rows_version` is the catalogue's version at which its coverage last changed.
+    """
+
+    __tablename__ = "gateway"
+
+    name: Mapped[str]
+    host: Mapped[str]
+    port: Mapped[int]
+    currency: Mapped[str]
+    priority: Mapped[int]
+    enabled: Mapped[bool]
+    trusted: Mapped[bool]
+    remote_party_id: Mapped[bool]
+    p_asserted_identity: Mapped[bool]
+    caller_prefix: Mapped[str]
+    caller_prefix_in: Mapped[list[str]] = mapped_column(JsonText())
+    uri_prefix: Mapped[str]
+    uri_prefix_escaped: Mapped[bool]
+    rewrites: Mapped[list[dict[str, str]]] = mapped_column(JsonText())
+    hunt_codes: Mapped[list[int]] = mapped_column(JsonText())
+    provisional_timeout_ms: Mapped[int]
+    ring_timeout_s: Mapped[int]
+    rows_version: Mapped[int]
+
+
+class PriceList(OfPartner):
+    """Sell prices; `initial` and `increment` are seconds and what rows take that name none.
+
+    `min_rate` and `max_profit` are the floor and the cap of populated rows (TP-5, TP-6); `rows_version` as a gateway's.
+    """
+
+    __tablename__ = "pricelist"
+
+    name: Mapped[str]
+    currency: Mapped[str]
+    initial: Mapped[int]
+    increment: Mapped[int]
+    minimum: Mapped[Decimal]
+    expensive_at: Mapped[Decimal | None]
+    min_rate: Mapped[Decimal]
+    max_profit: Mapped[Decimal | None]
+    strategy: Mapped[str]
+    rows_version: Mapped[int]
+
+
+class RateRow:
+    """One price per minute, from `valid_from` until before `valid_to` (NULL: for good). `origin` "" is any caller.
+
+    Rows are never deleted and, but for their end, never changed: a CDR names the row it was rated by. One that was
+    taken back before its time has `valid_to` = `valid_from`. `changed` is the catalogue's version that wrote it last.
+    """
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    prefix: Mapped[str]
+    origin: Mapped[str]
+    name: Mapped[str]
+    country: Mapped[str]
+    kind: Mapped[str]
+    rate: Mapped[Decimal]
+    fee: Mapped[Decimal]
+    initial: Mapped[int]
+    increment: Mapped[int]
+    valid_from: Mapped[datetime] = mapped_column(UtcMs())
+    valid_to: Mapped[datetime | None] = mapped_column(UtcMs())
+    changed: Mapped[int]
+    opened_by: Mapped[str | None]
+    closed_by: Mapped[str | None]
+
+
+class CoverageRow(RateRow, Base):
+    """A buy price. `opened_by` and `closed_by` are the imports that did."""
+
+    __tablename__ = "coverage_row"
+    __table_args__ = (
+        Index(None, "gateway_id", "prefix", "origin", "valid_from"),
+        Index(None, "gateway_id", "changed"),
+        {"sqlite_autoincrement": True},
+    )
+
+    gateway: Mapped[str] = mapped_column("gateway_id", ForeignKey("gateway.id"))
+
+
+class PriceRow(RateRow, Base):
+    """A sell price. `source_row` is the coverage row a populated price was made of, `markup` the factor."""
+
+    __tablename__ = "price_row"
+    __table_args__ = (
+        Index(None, "pricelist_id", "prefix", "origin", "valid_from"),
+        Index(None, "pricelist_id", "changed"),
+        {"sqlite_autoincrement": True},
+    )
+
+    pricelist: Mapped[str] = mapped_column("pricelist_id", ForeignKey("pricelist.id"))
+    source_row: Mapped[int | None] = mapped_column(RowId)
+    markup: Mapped[Decimal | None]
+
+
+class Block(OfAnyone):
+    """An E.164 prefix nobody of the partner (NULL: of the platform) may call, and why (SIP-26).
+
+    A prefix stands once for each of them; NULL keeps the database from seeing to it, so whoever writes does.
+    """
+
+    __tablename__ = "block"
+
+    prefix: Mapped[str]
+    reason: Mapped[str]

@@ -1,0 +1,79 @@
+"""Calls: one row each, and how far their delivery is."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import BigInteger, Index
+from sqlalchemy.orm import Mapped, mapped_column
+
+from sipsvc.store.models.base import Base
+from sipsvc.store.types import JsonText, SafeText
+
+
+class Cdr(Base):
+    """One call (law 8). Text is unbounded: a CDR is never lost to a column's width.
+
+    `state` is `answered` (open) or `ended`. `billed_s` is the sell side's; amounts are None until the end,
+    and where the call had no price.
+    """
+
+    __tablename__ = "cdr"
+    __table_args__ = (
+        Index(None, "invite_at", "cdr_id"),
+        Index(None, "customer", "invite_at", "cdr_id"),
+        Index(None, "partner", "invite_at", "cdr_id"),
+        Index(None, "call_id"),
+    )
+
+    cdr_id: Mapped[str] = mapped_column(SafeText(), primary_key=True)
+    state: Mapped[str]
+    call_id: Mapped[str] = mapped_column(SafeText())
+    partner: Mapped[str] = mapped_column(SafeText())
+    customer: Mapped[str] = mapped_column(SafeText())
+    customer_name: Mapped[str] = mapped_column(SafeText())
+    trunk: Mapped[str] = mapped_column(SafeText())
+    auth: Mapped[str] = mapped_column(SafeText())
+    source: Mapped[str] = mapped_column(SafeText())
+    dialled: Mapped[str] = mapped_column(SafeText())
+    e164: Mapped[str] = mapped_column(SafeText())
+    caller: Mapped[str] = mapped_column(SafeText())
+    caller_shown: Mapped[str] = mapped_column(SafeText())
+    invite_at: Mapped[datetime]
+    progress_at: Mapped[datetime | None]
+    answer_at: Mapped[datetime | None]
+    end_at: Mapped[datetime | None]
+    duration_ms: Mapped[int | None] = mapped_column(BigInteger())
+    status: Mapped[int]
+    reason: Mapped[str] = mapped_column(SafeText())
+    code: Mapped[str] = mapped_column(SafeText())
+    hangup_by: Mapped[str] = mapped_column(SafeText())
+    q850: Mapped[int | None]
+    recovered: Mapped[bool]
+    gateway: Mapped[str] = mapped_column(SafeText())
+    gateway_name: Mapped[str] = mapped_column(SafeText())
+    sent_to: Mapped[str] = mapped_column(SafeText())
+    directory: Mapped[int]
+    attempts: Mapped[list[dict[str, Any]]] = mapped_column(JsonText())
+    trace: Mapped[list[list[Any]]] = mapped_column(JsonText())
+    live: Mapped[dict[str, int]] = mapped_column(JsonText())
+    sell: Mapped[dict[str, Any] | None] = mapped_column(JsonText())
+    buy: Mapped[dict[str, Any] | None] = mapped_column(JsonText())
+    billed_s: Mapped[int | None]
+    sell_amount: Mapped[Decimal | None]
+    sell_currency: Mapped[str]
+    buy_amount: Mapped[Decimal | None]
+    buy_currency: Mapped[str]
+    margin: Mapped[Decimal | None]
+
+
+class DeliveryPosition(Base):
+    """One row, id 1: how far the local log is in the database, written with the rows it stands for."""
+
+    __tablename__ = "delivery_position"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    segment: Mapped[str]
+    offset: Mapped[int] = mapped_column(BigInteger())

@@ -1,0 +1,216 @@
+"""Price rows in bulk: what new rows change, putting that into force at an instant, and taking it back.
+
+Only rows that differ are written, so the price of a destination that stays the same keeps its row and its id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from decimal import Decimal
+from itertools import islice
+from typing import Any, NamedTuple, TypeVar
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    and_,
+    bindparam,
+    case,
+    column,
+    exists,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    table,
+    type_coerce,
+    update,
+)
+from sqlalchemy.orm import Session, aliased
+
+from sipsvc.store.changes import Changes
+from sipsvc.store.models import CoverageRow, Gateway, PriceList, PriceRow
+from sipsvc.store.pricefile import Row
+from sipsvc.store.types import from_scaled, to_ms, to_scaled
+
+BATCH = 10_000
+Owner = Gateway | PriceList
+Key = tuple[str, str]
+T = TypeVar("T")
+Model = type[CoverageRow] | type[PriceRow]
+
+_COLUMNS = ("prefix", "origin", "name", "rate", "fee", "initial", "increment", "country", "kind")
+
+
+class Current(NamedTuple):
+    """A row in force for good, and its number."""
+
+    id: int
+    row: Row
+
+
+class Difference(NamedTuple):
+    """What `wanted` rows change: `gone` are empty where the rows come on top of those there."""
+
+    new: list[Row]
+    changed: list[tuple[Current, Row]]
+    gone: list[Current]
+    same: int
+
+    @property
+    def empty(self) -> bool:
+        return not (self.new or self.changed or self.gone)
+
+
+def model_of(owner: Owner) -> Model:
+    return CoverageRow if isinstance(owner, Gateway) else PriceRow
+
+
+def of_owner(owner: Owner) -> ColumnElement[bool]:
+    """The condition that a row is the owner's."""
+    return CoverageRow.gateway == owner.id if isinstance(owner, Gateway) else PriceRow.pricelist == owner.id
+
+
+def current(session: Session, owner: Owner) -> Iterator[Current]:
+    """The rows that have no end, in no order. Amounts and names are shared, for few differ."""
+    model = model_of(owner)
+    money = {"rate", "fee"}
+    columns = [
+        type_coerce(getattr(model, name), BigInteger) if name in money else getattr(model, name) for name in _COLUMNS
+    ]
+    amounts: dict[int, Decimal] = {}
+    names: dict[str, str] = {}
+    found = session.connection().execution_options(yield_per=BATCH)
+    for number, *cells in found.execute(select(model.id, *columns).where(of_owner(owner), model.valid_to.is_(None))):
+        prefix, origin, name, rate, fee, initial, increment, country, kind = cells
+        for amount in (rate, fee):
+            if amount not in amounts:
+                amounts[amount] = from_scaled(amount)
+        name = names.setdefault(name, name)
+        yield Current(
+            number, Row(prefix, origin, name, amounts[rate], amounts[fee], initial, increment, country, kind)
+        )
+
+
+def compare(session: Session, owner: Owner, wanted: Iterable[Row], *, full: bool) -> Difference:
+    """How `wanted`, each (prefix, origin) once, differs from what is there; `full` ends what is not in it."""
+    left: dict[Key, Row] = {(row.prefix, row.origin): row for row in wanted}
+    changed: list[tuple[Current, Row]] = []
+    gone: list[Current] = []
+    same = 0
+    for there in current(session, owner):
+        row = left.pop((there.row.prefix, there.row.origin), None)
+        if row is None:
+            if full:
+                gone.append(there)
+        elif row[: len(_COLUMNS)] == there.row[: len(_COLUMNS)]:
+            same += 1
+        else:
+            changed.append((there, row))
+    return Difference(list(left.values()), changed, gone, same)
+
+
+def latest_start(session: Session, owner: Owner) -> datetime | None:
+    """When the newest row begins, None where there never was one. What is applied may not begin before it."""
+    model = model_of(owner)
+    never = model.valid_to.is_not(None) & (model.valid_to <= model.valid_from)
+    found: datetime | None = session.execute(select(func.max(model.valid_from)).where(of_owner(owner), ~never)).scalar()
+    return found
+
+
+def apply(
+    changes: Changes, owner: Owner, difference: Difference, *, at: datetime, import_id: str | None = None
+) -> None:
+    """Put a difference into force at `at`; the caller has compared within this transaction and commits."""
+    session, model = changes.session, model_of(owner)
+    ended = [there.id for there, _ in difference.changed] + [there.id for there in difference.gone]
+    close = (
+        update(model)
+        .where(model.id == bindparam("row"))
+        .values(valid_to=at, changed=changes.directory, closed_by=import_id)
+    )
+    for batch in _batches(ended):
+        session.connection().execute(close, [{"row": number} for number in batch])
+    begun = sorted([*difference.new, *(row for _, row in difference.changed)])
+    _insert(changes, owner, begun, to_ms(at), import_id)
+    session.expire_all()
+
+
+def undo(changes: Changes, owner: Owner, import_id: str) -> None:
+    """Take back what an import did: from now on its rows are over, and what they replaced is in force again.
+
+    A price that was set otherwise since stays as it was set.
+    """
+    session, model, now = changes.session, model_of(owner), changes.at
+    ours = of_owner(owner)
+    other = aliased(model)
+    owner_column = "gateway" if isinstance(owner, Gateway) else "pricelist"
+    taken = exists(
+        select(literal(1)).where(
+            getattr(other, owner_column) == owner.id,
+            other.prefix == model.prefix,
+            other.origin == model.origin,
+            other.valid_to.is_(None),
+        )
+    )
+    replaced = and_(ours, model.closed_by == import_id, or_(model.opened_by.is_(None), model.opened_by != import_id))
+    run = session.connection().execute
+    run(
+        update(model)
+        .where(ours, model.opened_by == import_id, model.valid_to.is_(None))
+        .values(
+            valid_to=case((model.valid_from > now, model.valid_from), else_=now),
+            changed=changes.directory,
+            closed_by=import_id,
+        )
+    )
+    run(
+        update(model)
+        .where(replaced, model.valid_to > now, ~taken)
+        .values(valid_to=None, closed_by=None, changed=changes.directory)
+    )
+    extra = ("source_row", "markup") if model is PriceRow else ()
+    copied = [getattr(model, name) for name in (owner_column, *_COLUMNS, *extra)]
+    again = select(
+        *copied, literal(now, type_=model.valid_from.type), literal(changes.directory), literal(import_id)
+    ).where(replaced, model.valid_to <= now, ~taken)
+    names = [owner_column, *_COLUMNS, *extra, "valid_from", "changed", "opened_by"]
+    run(insert(model).from_select(names, again))
+    session.expire_all()
+
+
+def _insert(changes: Changes, owner: Owner, rows: list[Row], at: int, import_id: str | None) -> None:
+    """The table is named without types, which would cost more than all the rest."""
+    model = model_of(owner)
+    owner_column = "gateway_id" if isinstance(owner, Gateway) else "pricelist_id"
+    extra = ("source_row", "markup") if model is PriceRow else ()
+    names = (owner_column, *_COLUMNS, *extra, "valid_from", "changed", "opened_by")
+    statement = insert(table(model.__tablename__, *(column(name) for name in names)))
+    amounts: dict[Decimal, int] = {}
+
+    def scaled(amount: Decimal) -> int:
+        found = amounts.get(amount)
+        if found is None:
+            found = amounts[amount] = to_scaled(amount)
+        return found
+
+    for batch in _batches(rows):
+        values: list[dict[str, Any]] = []
+        for row in batch:
+            cells = row._asdict()
+            cells["rate"], cells["fee"] = scaled(row.rate), scaled(row.fee)
+            if extra:
+                cells["markup"] = None if row.markup is None else scaled(row.markup)
+            else:
+                del cells["source_row"], cells["markup"]
+            common = {owner_column: owner.id, "valid_from": at, "changed": changes.directory, "opened_by": import_id}
+            values.append(cells | common)
+        changes.session.connection().execute(statement, values)
+
+
+def _batches(items: list[T]) -> Iterator[list[T]]:
+    left = iter(items)
+    while batch := list(islice(left, BATCH)):
+        yield batch
