@@ -82,8 +82,8 @@ def current(session: Session, owner: Owner) -> Iterator[Current]:
     ]
     amounts: dict[int, Decimal] = {}
     names: dict[str, str] = {}
-    found = session.connection().execution_options(yield_per=BATCH)
-    for number, *cells in found.execute(select(model.id, *columns).where(of_owner(owner), model.valid_to.is_(None))):
+    statement = select(model.id, *columns).where(of_owner(owner), model.valid_to.is_(None))
+    for number, *cells in session.connection().execute(statement, execution_options={"yield_per": BATCH}):
         prefix, origin, name, rate, fee, initial, increment, country, kind = cells
         for amount in (rate, fee):
             if amount not in amounts:
