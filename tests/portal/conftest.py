@@ -170,7 +170,7 @@ def prepared(folder: Path) -> tuple[Settings, str]:
     migrate(settings.data.url)
     engine = open_database(settings.data.url)
     with Session(engine) as session, session.begin():
-        token = tokens.create_admin(session)
+        token = tokens.local_admin(session)
     engine.dispose()
     return settings, token
 
