@@ -1,4 +1,4 @@
-"""From the database to the items a directory is made of: plain values, as the builder takes them and JSON holds them."""
+"""From the database to the items a directory is made of: plain values, as the builder takes and JSON holds them."""
 
 from __future__ import annotations
 
@@ -81,14 +81,14 @@ def rows_versions(session: Session) -> dict[tuple[str, str], int]:
 
 def rows(connection: Connection, kind: str, owner: str) -> Iterator[Cells]:
     """All rows of a gateway or price list that are in force, or will be, as an image is compiled from them."""
-    model, column = ROWS[kind]
+    _, column = ROWS[kind]
     found = connection.execution_options(yield_per=10_000).execute(_alive(kind).where(column == owner))
     yield from map(tuple, found)
 
 
 def count_rows(connection: Connection, kind: str, owner: str) -> int:
     """How many rows there are, those that ended among them."""
-    model, column = ROWS[kind]
+    _, column = ROWS[kind]
     return int(connection.execute(select(func.count()).where(column == owner)).scalar_one())
 
 
@@ -105,10 +105,8 @@ def groups(connection: Connection, kind: str, owner: str, prefixes: Iterable[str
     left = iter(prefixes)
     while batch := list(islice(left, BATCH)):
         wanted = _alive(kind).where(column == owner, model.prefix.in_(batch))
-        there = {
-            prefix: list(group)
-            for prefix, group in groupby(sorted(map(tuple, connection.execute(wanted)), key=itemgetter(1)), itemgetter(1))
-        }
+        found = sorted(map(tuple, connection.execute(wanted)), key=itemgetter(1))
+        there = {prefix: list(group) for prefix, group in groupby(found, itemgetter(1))}
         for prefix in batch:
             yield prefix, there.get(prefix, [])
 
