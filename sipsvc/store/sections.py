@@ -23,7 +23,7 @@ from sipsvc.directory.rules import check_replacement, compile_rule
 
 # Below this no charge, however long the call, leaves the 64 bits that money is stored in.
 MONEY = re.compile(r"[0-9]{1,8}(\.[0-9]+)?")
-LONGEST_PREFIX = 20
+LONGEST_PREFIX = 18
 LONGEST_INTERVAL_S = 86_400
 # Answers that mean the callee or the request, not the gateway: never tried elsewhere (SIP-13).
 NEVER_HUNTED = frozenset({486, 501, 505, 513, 580})

@@ -162,7 +162,7 @@ CSV_FAULTS: list[tuple[str | bytes, str, str]] = [
     (PRICES + "0033,France,0.1\n", "prices.csv row 4 column prefix", "never begins with 0"),
     (PRICES + ",France,0.1\n", "prices.csv row 4 column prefix", "is empty"),
     (PRICES + "٣٣,France,0.1\n", "prices.csv row 4 column prefix", "digits only"),
-    (PRICES + "1" * 21 + ",France,0.1\n", "prices.csv row 4 column prefix", "longer than 20 digits"),
+    (PRICES + "1" * 19 + ",France,0.1\n", "prices.csv row 4 column prefix", "longer than 18 digits"),
     (PRICES + "33,Fra\x07nce,0.1\n", "prices.csv row 4 column name", "control character U+0007"),
     (PRICES + "33,France,\n", "prices.csv row 4 column rate", "is empty"),
     (PRICES + "33,France,-0.1\n", "prices.csv row 4 column rate", "must not be negative"),
