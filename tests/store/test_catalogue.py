@@ -15,9 +15,11 @@ from sqlalchemy.orm import Session
 from sipsvc.errors import ConfigError
 from sipsvc.store import catalogue
 from sipsvc.store.bundle import Bundle, load_bundle
+from sipsvc.store.changes import utc_now
 from sipsvc.store.database import writing
 from sipsvc.store.models import PriceRow
 from sipsvc.store.snapshot import load_directory
+from sipsvc.store.types import to_ms
 
 from .conftest import BUNDLE
 
@@ -100,7 +102,12 @@ def test_a_load_replaces_everything(engine: Engine, write_bundle: Write) -> None
     assert directory.version == 2
     assert directory.platform.realm == "here"
     assert directory.gateways["alpha"].host == "198.51.100.1"
-    assert directory.pricelists["retail"].rows.size == 2
+    now, rows = to_ms(utc_now()), directory.pricelists["retail"].rows
+    found = [rows.find(number, "", now) for number in ("442079460000", "447700900000", "20223456789")]
+    assert [row.prefix if row else None for row in found] == ["44", "447", None]
+    # What is over stays to be read as of its time.
+    egypt = rows.find("20223456789", "", now - 60_000)
+    assert egypt is not None and egypt.valid_to <= now
     # A CDR names its price row: a price that stays keeps its number, and no number ever means another price.
     for row in _prices(engine):
         says, number = before[row.prefix]
