@@ -167,6 +167,18 @@ def demo_load(
     raise typer.Exit(run(rate, calls, kill=kill))
 
 
+@app.command("demo-import")
+def demo_import(
+    rate: Annotated[int, typer.Option(help="calls a second")] = 100,
+    prefixes: Annotated[int, typer.Option(help="rows of the import")] = 500_000,
+    seconds: Annotated[int, typer.Option(help="how long calls are made")] = 60,
+) -> None:
+    """Import a big price list while SIPp calls, and see that no call fails and none waits: a test aid."""
+    from sipsvc.demo.importing import run
+
+    raise typer.Exit(run(rate, prefixes, seconds))
+
+
 def _version(value: bool) -> None:
     if value:
         print(f"sipsvc {__version__} (pure Python)")
