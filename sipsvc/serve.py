@@ -7,18 +7,19 @@ import contextlib
 import gc
 import signal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import uvloop
-
-from sipsvc.app import Worker
 from sipsvc.children import Children
 from sipsvc.directory import Directory
 from sipsvc.errors import ConfigError
-from sipsvc.feed.compiler import tables_folder
+from sipsvc.feed.images import tables_folder
 from sipsvc.feed.intake import Intake
-from sipsvc.firstrun import Made, prepare
 from sipsvc.observe import configure, get_logger
 from sipsvc.settings import Settings
+
+if TYPE_CHECKING:
+    from sipsvc.app import Worker
+    from sipsvc.firstrun import Made
 
 # A call may ring until Timer C; nobody who stops a server waits longer than that.
 DRAIN_S = 185.0
@@ -31,9 +32,13 @@ def serve(settings: Settings, config: str | None, demo: Path | None) -> int:
     configure(settings.log.level, settings.log.format)
     children = Children(config)
     intake = Intake(tables_folder(settings))
-    # It has much to import; meanwhile we make ready what it is to read.
+    # It has much to import, and so have we: both at once.
     children.feed(intake.attach)
     try:
+        import uvloop
+
+        from sipsvc.firstrun import prepare
+
         engine, secret, made = prepare(settings, demo)
         engine.dispose()
         return uvloop.run(_run(settings, secret, made, children, intake, demo is not None))
@@ -80,6 +85,8 @@ async def _first_worker(
 
     Raises ConfigError for an address that cannot be listened on.
     """
+    from sipsvc.app import Worker
+
     worker: Worker | None = None
     there = asyncio.Event()
 

@@ -7,14 +7,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
 from sipsvc.directory.image import compile_image
 from sipsvc.errors import SipsvcError
-from sipsvc.feed.images import Images, Key, Name
+from sipsvc.feed.images import Images, Key, Name, tables_folder
 from sipsvc.observe import get_logger
 from sipsvc.settings import Settings
 from sipsvc.store import snapshot
@@ -43,10 +42,6 @@ def main(settings: Settings, kind: str, owner: str) -> None:
     with one_state(engine) as connection:
         compile_rows(connection, Images(tables_folder(settings)), (kind, owner))
     engine.dispose()
-
-
-def tables_folder(settings: Settings) -> Path:
-    return settings.data.dir / "tables"
 
 
 class NotCompiled(SipsvcError):

@@ -10,11 +10,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sipsvc.directory.image import ImageError, is_whole
+from sipsvc.settings import Settings
 
 SUFFIX = ".image"
 _OWNER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 Key = tuple[str, str]
+
+
+def tables_folder(settings: Settings) -> Path:
+    """Where they are."""
+    return settings.data.dir / "tables"
 
 
 class Name(NamedTuple):

@@ -13,8 +13,8 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import PoolProxiedConnection
 
-from sipsvc.feed.compiler import Compiler, tables_folder
-from sipsvc.feed.images import Images, Key
+from sipsvc.feed.compiler import Compiler
+from sipsvc.feed.images import Images, Key, tables_folder
 from sipsvc.feed.line import Line, LineClosed, Message
 from sipsvc.feed.source import Source
 from sipsvc.observe import get_logger
