@@ -89,9 +89,7 @@ def current(session: Session, owner: Owner) -> Iterator[Current]:
             if amount not in amounts:
                 amounts[amount] = from_scaled(amount)
         name = names.setdefault(name, name)
-        yield Current(
-            number, Row(prefix, origin, name, amounts[rate], amounts[fee], initial, increment, country, kind)
-        )
+        yield Current(number, Row(prefix, origin, name, amounts[rate], amounts[fee], initial, increment, country, kind))
 
 
 def compare(session: Session, owner: Owner, wanted: Iterable[Row], *, full: bool) -> Difference:
