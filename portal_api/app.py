@@ -18,22 +18,24 @@ from portal_api import (
     partners,
     pricelists,
     problems,
+    statistics,
     tokens,
     trunks,
+    usage,
     users,
 )
-from portal_api.context import Database, DirectoryCache, single_values
+from portal_api.context import Database, single_values
 from portal_api.negotiation import negotiate
 from portal_api.resource import PREFIX
 from portal_api.security import Guard, Limit, bearer
 from sipsvc import __version__
 from sipsvc.store import catalogue
 
-FEATURES = (partners, customers, users, trunks, gateways, pricelists, blocks, tokens, cdrs, explain)
+FEATURES = (partners, customers, users, trunks, gateways, pricelists, blocks, tokens, cdrs, usage, statistics, explain)
 
 
-def create_app(engine: Engine) -> FastAPI:
-    """The API on one database; it holds no other state than a cache."""
+def create_app(engine: Engine, host: str) -> FastAPI:
+    """The API on one database; it holds no other state. `host` is what identities of our calls are at."""
     app = FastAPI(
         title="sipsvc",
         version=__version__,
@@ -43,7 +45,7 @@ def create_app(engine: Engine) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.engine = engine
-    app.state.directories = DirectoryCache(engine)
+    app.state.host = host
     app.state.methods = _methods
     problems.install(app)
     api = APIRouter(

@@ -133,11 +133,11 @@ def for_call(session: Session, customer: str, number: Callable[[d.Customer], str
     """As much of the catalogue as decides one customer's call to `number(customer)`, which is "" where it is none.
 
     Prices are there of all times, but of the number's prefixes only: so it takes no longer for a list of 500,000 rows
-    than for one of ten. Without that customer there is none in it. Raises ConfigError when no catalogue is loaded.
+    than for one of ten. Without that customer there is none in it.
     """
     builder = d.Builder()
-    version = state(session).version
-    builder.put("platform", platform(session))
+    # No call is decided on the platform's settings.
+    builder.place(d.Platform())
     row = session.get(m.Customer, customer)
     if row is not None:
         digits = number(d.customer_of(_customer(row)))
@@ -157,10 +157,7 @@ def for_call(session: Session, customer: str, number: Callable[[d.Customer], str
             if kind in ROWS:
                 for owner, cells in _of_prefixes(session.connection(), kind, ids, prefixes).items():
                     builder.table(kind, owner, d.Image(compile_image(cells)), {})
-    try:
-        return builder.commit(version)
-    except d.DirectoryError as error:
-        raise ConfigError([("catalogue", version, str(error))]) from None
+    return builder.commit(session.execute(select(m.Catalogue.version)).scalar_one_or_none() or 0)
 
 
 def _of_prefixes(

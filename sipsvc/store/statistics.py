@@ -5,7 +5,7 @@ What each figure means, and which calls it counts, stands in docs/statistics.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
@@ -28,6 +28,7 @@ GROUPS: dict[str, tuple[Any, ...]] = {
     "destination": (Cdr.sell_prefix, Cdr.sell_name),
     "gateway": (Cdr.gateway,),
 }
+FILTERS = ("partner", "customer", "gateway", "sell_prefix")
 # How a call ends that reached its callee without being answered (ITU-T E.425: busy, no answer, rejected by the user).
 REACHED_CODES = ("cancelled", "no_answer")
 REACHED_STATUSES = (480, 486, 600, 603)
@@ -104,23 +105,25 @@ def daily(
     zone: ZoneInfo,
     by: str | None = None,
     *,
-    only: Sequence[Any] = (),
+    only: Mapping[str, str] | None = None,
 ) -> Iterator[Line]:
     """A line for each day from `first` to `last` and each group there were calls of, in the order of both.
 
-    `by` is a key of GROUPS, None for one line a day; `only` are further conditions on Cdr.
+    `by` is a key of GROUPS, None for one line a day; `only` says what columns of FILTERS must be.
     """
     partners = None if who.partner is not None else [*session.scalars(select(Partner.id)), ""]
+    wanted = [getattr(Cdr, name) == value for name, value in (only or {}).items()]
+    if partners is not None:
+        # All there are: the index begins with the partner.
+        wanted.append(Cdr.partner.in_(partners))
     for of, span in days(first, last, zone):
         lines: dict[tuple[str, ...], Line] = {}
-        for row in _sums(session, who, span, by, only, partners):
+        for row in _sums(session, who, span, by, wanted):
             _add(lines, of, row)
         yield from (lines[group] for group in sorted(lines))
 
 
-def _sums(
-    session: Session, who: Who, span: Span, by: str | None, only: Sequence[Any], partners: list[str] | None
-) -> Sequence[Any]:
+def _sums(session: Session, who: Who, span: Span, by: str | None, only: Sequence[Any]) -> Sequence[Any]:
     keys = () if by is None else GROUPS[by]
     seized = Cdr.gateway != ""
     reached = or_(Cdr.answered, Cdr.code.in_(REACHED_CODES), Cdr.status.in_(REACHED_STATUSES))
@@ -135,10 +138,7 @@ def _sums(
         *exact_sums(Cdr.sell_amount),
         *exact_sums(Cdr.buy_amount),
     )
-    wanted = [visible(Cdr, who), Cdr.counted_at >= span.begin, Cdr.counted_at < span.end, *only]
-    if partners is not None:
-        # All there are: the index begins with the partner.
-        wanted.append(Cdr.partner.in_(partners))
+    wanted = (visible(Cdr, who), Cdr.counted_at >= span.begin, Cdr.counted_at < span.end, *only)
     return session.execute(select(*sides, *figures, *keys).where(*wanted).group_by(*keys, *sides)).all()
 
 

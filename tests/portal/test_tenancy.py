@@ -25,7 +25,7 @@ def ask(client: httpx.Client, name: str, operation: Operation, tenant: Tenant, *
     body = operation.body(tenant) if operation.body is not None else None
     if method != "GET" and operation.kind != "explain":
         query["dry_run"] = "true"
-    return client.request(method, path, json=body, headers=ANY, params=query)
+    return client.request(method, path, json=body, headers=ANY, params=query | dict(operation.query))
 
 
 def changed(world: World, operation: Operation, tenant: Tenant) -> Any:

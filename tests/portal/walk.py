@@ -23,7 +23,8 @@ _numbers = count(1000)
 
 @dataclass(frozen=True)
 class Operation:
-    """`kind` is what `{id}` names. `body` is one that would succeed for the tenant. `many` says that rows are listed.
+    """`kind` is what `{id}` names. `body` is one that would succeed for the tenant. `many` says that rows are listed,
+    by their ids; `query` is what the operation cannot do without.
 
     `references` are fields of the body that name rows, with their kind.
     """
@@ -33,6 +34,7 @@ class Operation:
     body: Body | None = None
     references: Mapping[str, str] = field(default_factory=dict)
     many: bool = False
+    query: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,8 @@ OTHERS: Mapping[str, Operation] = {
     "GET /term-pricelists/{id}/prices": Operation("pricelist", "read"),
     "GET /cdrs": Operation("cdr", "read", many=True),
     "GET /cdrs/{id}": Operation("cdr", "read"),
+    "GET /usage": Operation("usage", "read", query={"month": "2026-09"}),
+    "GET /statistics/daily": Operation("statistics", "read", query={"from": "2026-09-21", "to": "2026-09-21"}),
     "POST /explain": Operation(
         "explain",
         "read",

@@ -27,7 +27,7 @@ class Cdr(Base):
     __tablename__ = "cdr"
     __table_args__ = (
         Index(None, "invite_at", "cdr_id"),
-        Index(None, "customer", "invite_at", "cdr_id"),
+        Index(None, "customer", "partner", "invite_at", "cdr_id"),
         Index(None, "partner", "invite_at", "cdr_id"),
         Index(None, "call_id"),
         # Whole enough that usage and statistics are added up without the table, whose rows are twenty times as wide.
