@@ -29,15 +29,14 @@ def add_pricelist(changes: Changes, pricelist: str, partner: str, **values: Any)
     return made
 
 
-def add_customer(changes: Changes, customer: str, partner: str, **values: Any) -> Customer:
+def add_customer(changes: Changes, customer: str, owner: str, **values: Any) -> Customer:
     """With its partner, where that is not there."""
-    add_partner(changes, partner)
+    add_partner(changes, owner)
     usual: dict[str, Any] = {
-        "name": customer, "status": "active", "pricelist": partner, "time_zone": "UTC", "allow_expensive": False,
-        "max_channels": 0, "dial_plan": PLAIN_PLAN, "caller_ids": ANY_CALLER, "contact_first_name": "",
-        "contact_last_name": "", "email": None, "phone": "", "billing_address": "", "billing_type": "", "plan": "",
-        "tier": "",
+        "partner": owner, "name": customer, "status": "active", "pricelist": owner, "time_zone": "UTC",
+        "allow_expensive": False, "max_channels": 0, "dial_plan": PLAIN_PLAN, "caller_ids": ANY_CALLER, "email": None,
     }  # fmt: skip
-    made = Customer(id=customer, partner=partner, **usual | values)
+    blank = "contact_first_name contact_last_name phone billing_address billing_type plan tier".split()
+    made = Customer(id=customer, **dict.fromkeys(blank, "") | usual | values)
     changes.create(made)
     return made
