@@ -54,6 +54,17 @@ class Client:
         assert answer.status_code == status, f"{method} {path}: {answer.status_code} {answer.text}"
         return answer.json() if answer.content else None
 
+    def wait(self) -> None:
+        """The API begins to listen a little after SIP does."""
+        end = time.monotonic() + 60
+        while True:
+            try:
+                self.get("/partners")
+                return
+            except httpx.TransportError:
+                assert time.monotonic() < end, "the API does not answer"
+                time.sleep(0.1)
+
     def post(self, path: str, body: Any, status: int = 201, **headers: str) -> Any:
         return self.ask("POST", path, status, json=body, headers=headers)
 
@@ -138,6 +149,7 @@ def test_from_an_empty_server_to_a_dearer_call_and_back(server: Server, tmp_path
     listen = re.search(r"management API on (http://\S+)/docs", said)
     assert token and listen
     operator = Client(listen[1], token[1])
+    operator.wait()
 
     # The operator makes a partner and its administrator's token; a partner makes no partners.
     partner = operator.post("/partners", {"name": "Northern Voice", "time_zone": "Europe/London"})
