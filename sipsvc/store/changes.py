@@ -71,12 +71,15 @@ class Changes:
     def __init__(self, session: Session, actor: Actor, at: datetime | None = None) -> None:
         self.session = session
         self.actor = actor
-        self.at = at or utc_now()
-        bump = update(Catalogue).values(version=Catalogue.version + 1, changed_at=self.at).returning(Catalogue.version)
+        bump = update(Catalogue).values(version=Catalogue.version + 1).returning(Catalogue.version)
         version = session.execute(bump).scalar_one_or_none()
+        # Read when nobody else can commit any more, so that a later change never has an earlier instant.
+        self.at = at or utc_now()
         if version is None:
             version = 1
             session.execute(insert(Catalogue).values(id=1, version=version, changed_at=self.at))
+        else:
+            session.execute(update(Catalogue).values(changed_at=self.at))
         self.directory: int = version
 
     def create(self, row: Resource) -> None:
