@@ -1,9 +1,11 @@
-"""The processes beside the SIP worker: the deliverer of CDRs and the management API."""
+"""The processes beside the SIP worker: the deliverer of CDRs, who does jobs, and the management API."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import select
+import signal
 import subprocess
 import sys
 import time
@@ -66,7 +68,8 @@ class Children:
     def __init__(self, config: str | None, *, api: bool) -> None:
         self._read, self._write = os.pipe()
         options = ["--config", config] if config else []
-        self._children = [Child("deliver", [sys.executable, "-m", "sipsvc", "deliver", *options], self._read)]
+        names = ("deliver", "work")
+        self._children = [Child(name, [sys.executable, "-m", "sipsvc", name, *options], self._read) for name in names]
         if api:
             self._children.append(Child("api", [sys.executable, "-m", "portal_api", *options], self._read))
 
@@ -84,3 +87,27 @@ class Children:
         for child in self._children:
             child.wait(max(0.1, deadline - time.monotonic()))
         os.close(self._read)
+
+
+class Stop:
+    """The parent's end (EOF on its pipe) or a signal, as something to sleep on."""
+
+    def __init__(self) -> None:
+        self._poll = select.poll()
+        self._read, self._write = os.pipe()
+        self._poll.register(self._read, select.POLLIN)
+        parent = os.environ.get("SIPSVC_PARENT_FD")
+        signal.signal(signal.SIGTERM, self._signalled)
+        if parent is None:
+            signal.signal(signal.SIGINT, self._signalled)
+        else:
+            # Ctrl-C reaches the whole group; the parent finishes its calls first and is followed by its EOF.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            self._poll.register(int(parent), select.POLLIN | select.POLLHUP)
+
+    def _signalled(self, *_: object) -> None:
+        os.write(self._write, b"x")
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep; true as soon as it is time to stop."""
+        return bool(self._poll.poll(seconds * 1000))

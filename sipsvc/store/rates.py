@@ -108,9 +108,7 @@ def current(session: Session, owner: Owner) -> Iterator[Current]:
             if amount not in amounts:
                 amounts[amount] = from_scaled(amount)
         name = names.setdefault(name, name)
-        yield Current(
-            number, Row(prefix, origin, name, amounts[rate], amounts[fee], initial, increment, country, kind)
-        )
+        yield Current(number, Row(prefix, origin, name, amounts[rate], amounts[fee], initial, increment, country, kind))
 
 
 def compare(session: Session, owner: Owner, wanted: Iterable[Row], *, full: bool) -> Difference:
@@ -180,9 +178,7 @@ def undo(changes: Changes, owner: Owner, import_id: str) -> Undone:
     ours = of_owner(owner)
     other = aliased(model)
     owner_column = "gateway" if isinstance(owner, Gateway) else "pricelist"
-    beside = and_(
-        getattr(other, owner_column) == owner.id, other.prefix == model.prefix, other.origin == model.origin
-    )
+    beside = and_(getattr(other, owner_column) == owner.id, other.prefix == model.prefix, other.origin == model.origin)
     run = session.connection().execute
     ended = run(
         update(model)

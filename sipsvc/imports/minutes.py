@@ -1,0 +1,176 @@
+"""What the expected call costs by destination: the measure of dearer, expensive and below cost (TP-4).
+
+The expected call is one of 60 seconds, increments and fees included (DOMAIN, margin).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from decimal import Decimal
+from typing import NamedTuple
+
+from sipsvc.directory import PriceRow
+from sipsvc.rating import ZERO, charge
+from sipsvc.rating import first_minute as first_minute_of
+from sipsvc.store.pricefile import Row
+
+EXPECTED_MS = 60_000
+
+
+class Minute(NamedTuple):
+    """What the expected call costs at a destination."""
+
+    amount: Decimal
+    name: str
+
+
+class Found(NamedTuple):
+    """The price a number takes, and the row's prefix and origin."""
+
+    prefix: str
+    origin: str
+    minute: Minute
+
+
+def first_minute() -> Callable[[Row], Decimal]:
+    """The first 60 seconds at a row, fee included; asked often for few different prices."""
+    known: dict[tuple[Decimal, Decimal, int, int], Decimal] = {}
+
+    def ask(row: Row) -> Decimal:
+        price = (row.rate, row.fee, row.initial, row.increment)
+        amount = known.get(price)
+        if amount is None:
+            amount = known[price] = first_minute_of(_priced(row))
+        return amount
+
+    return ask
+
+
+class Minutes:
+    """A list's or gateway's expected calls, found by the longest match (DOMAIN).
+
+    It holds no rows, only amounts that many share: beside half a million rows there is no room for two more tables.
+    """
+
+    def __init__(self, minimum: Decimal = ZERO) -> None:
+        self._minimum = minimum
+        # By prefix: a minute for any caller, or minutes by origin, longest first.
+        self._there: dict[str, Minute | dict[str, Minute]] = {}
+        self._lengths: list[int] = []
+        self._known: dict[tuple[Decimal, Decimal, int, int, str], Minute] = {}
+
+    def add(self, row: Row) -> None:
+        """Take a row up, in the place of one with its prefix and origin."""
+        price = (row.rate, row.fee, row.initial, row.increment, row.name)
+        minute = self._known.get(price)
+        if minute is None:
+            amount = charge(EXPECTED_MS, _priced(row), self._minimum).amount
+            minute = self._known[price] = Minute(amount, row.name)
+        there = self._there.get(row.prefix)
+        if (there is None and not row.origin) or (isinstance(there, Minute) and not row.origin):
+            self._there[row.prefix] = minute
+            return
+        origins = {"": there} if isinstance(there, Minute) else there or {}
+        origins[row.origin] = minute
+        self._there[row.prefix] = origins
+
+    def extend(self, rows: Iterable[Row]) -> None:
+        for row in rows:
+            self.add(row)
+
+    def ready(self) -> Minutes:
+        """To be asked once all rows are there."""
+        for prefix, there in self._there.items():
+            if isinstance(there, dict):
+                self._there[prefix] = dict(sorted(there.items(), key=lambda item: -len(item[0])))
+        self._lengths = sorted({len(prefix) for prefix in self._there}, reverse=True)
+        return self
+
+    def find(self, number: str, caller: str) -> Found | None:
+        """As the directory's tables do: a prefix whose rows are all for other callers ends the search."""
+        have = len(number)
+        for length in self._lengths:
+            there = self._there.get(number[:length]) if length <= have else None
+            if there is None:
+                continue
+            if isinstance(there, Minute):
+                return Found(number[:length], "", there)
+            for origin, minute in there.items():
+                if caller.startswith(origin):
+                    return Found(number[:length], origin, minute)
+            return None
+        return None
+
+    def destinations(self) -> Iterator[tuple[str, str]]:
+        """Every (prefix, origin)."""
+        for prefix, there in self._there.items():
+            if isinstance(there, Minute):
+                yield prefix, ""
+            else:
+                yield from ((prefix, origin) for origin in there)
+
+
+class Loss(NamedTuple):
+    """A destination sold below its cost: the sell row's and the cost row's prefix and origin, and both amounts."""
+
+    sell: Found
+    cost: Found
+
+
+def losses(
+    sells: tuple[Minutes, Minutes],
+    costs: tuple[list[Minutes], list[Minutes]],
+    touched: set[tuple[str, str]],
+    *,
+    told_again: set[tuple[str, str]],
+) -> Iterator[Loss]:
+    """Where the expected call is sold below its cost after a change, and was not before.
+
+    `sells` and `costs` are (before, after); of several gateways' costs the cheapest counts.
+    `touched` are the destinations that changed on either side. A loss that was there before counts where its sell row
+    is in `told_again`. Every pair of rows that some number takes meets at the longer prefix of the two.
+    """
+    prefixes = {prefix for prefix, _ in touched}
+    lengths = sorted({len(prefix) for prefix in prefixes})
+    seen: set[tuple[str, str, str, str]] = set()
+    tables = [sells[1], *costs[1]]
+    asked = [
+        (key for key in table.destinations() if any(key[0][:size] in prefixes for size in lengths)) for table in tables
+    ]
+    for keys in (sorted(touched), *asked):
+        for number, caller in keys:
+            loss = _loss(sells[1], costs[1], number, caller)
+            if loss is None:
+                continue
+            sell, cost = loss
+            pair = (sell.prefix, sell.origin, cost.prefix, cost.origin)
+            if pair in seen:
+                continue
+            seen.add(pair)
+            if (sell.prefix, sell.origin) in told_again or _loss(sells[0], costs[0], number, caller) is None:
+                yield loss
+
+
+def _loss(sells: Minutes, costs: list[Minutes], number: str, caller: str) -> Loss | None:
+    sell = sells.find(number, caller)
+    if sell is None:
+        return None
+    found = [cost for cost in (table.find(number, caller) for table in costs) if cost is not None]
+    if not found:
+        return None
+    cheapest = min(found, key=lambda cost: cost.minute.amount)
+    return Loss(sell, cheapest) if sell.minute.amount < cheapest.minute.amount else None
+
+
+def _priced(row: Row) -> PriceRow:
+    """What rating takes."""
+    return PriceRow(
+        id=0,
+        prefix=row.prefix,
+        name=row.name,
+        rate=row.rate,
+        fee=row.fee,
+        initial=row.initial,
+        increment=row.increment,
+        origin=row.origin,
+    )
