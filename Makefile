@@ -15,12 +15,14 @@ KILL ?=
 REPEAT ?= 3
 SECONDS ?= 20
 BENCH_DIR ?= ../shared/bench
+# make import-big PREFIXES=500000
+PREFIXES ?= 500000
 # make sim SEEDS=1000
 SEEDS ?= 200
 FIRST_SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run call test check lint sim sim-mutants wire load bench rules lock deps clean
+.PHONY: help run call test check lint sim sim-mutants wire load bench import-big rules lock deps clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | \
@@ -60,6 +62,9 @@ load: $(STAMP) ## many calls with SIPp against a server of its own; RATE=100 CAL
 
 bench: $(STAMP) ## CPU per call beside Kamailio; BENCH_DIR is the harness's folder, RATE=100 REPEAT=3 SECONDS=20
 	@$(BIN)/python -m tests.bench.run --bench '$(BENCH_DIR)' --rate $(RATE) --repeat $(REPEAT) --seconds $(SECONDS)
+
+import-big: $(STAMP) ## `sipsvc import` of 500,000 prefixes twice on both databases, with time and peak memory; PREFIXES=500000
+	@$(BIN)/python -m tests.imports.big --prefixes $(PREFIXES)
 
 rules: $(STAMP) ## every rule with the tests that show it; fails on a gap
 	@$(BIN)/python -m tests.house.rules

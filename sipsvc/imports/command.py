@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 from sipsvc.errors import ConfigError
 from sipsvc.imports import files, preview, steps
 from sipsvc.store.changes import LOCAL, Changes
-from sipsvc.store.database import open_database, writing
+from sipsvc.store.database import migrate, open_database, writing
 from sipsvc.store.models import Gateway, PriceList
 from sipsvc.store.pricefile import Unreadable
 from sipsvc.store.rates import Owner
@@ -63,6 +63,7 @@ def run(url: str, asked: Asked, console: Console) -> int:
         content = asked.file.read_bytes()
     except OSError as error:
         raise ConfigError([("FILE", str(asked.file), error.strerror or "cannot be read")]) from None
+    migrate(url)
     engine = open_database(url)
     try:
         return _import(engine, asked, content, begin, console)
