@@ -5,8 +5,9 @@ The expected call is one of 60 seconds, increments and fees included (DOMAIN, ma
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from decimal import Decimal
+from itertools import chain
 from typing import NamedTuple
 
 from sipsvc.directory import PriceRow
@@ -17,19 +18,12 @@ from sipsvc.store.pricefile import Row
 EXPECTED_MS = 60_000
 
 
-class Minute(NamedTuple):
-    """What the expected call costs at a destination."""
-
-    amount: Decimal
-    name: str
-
-
 class Found(NamedTuple):
-    """The price a number takes, and the row's prefix and origin."""
+    """What the expected call costs by the row a number takes, and that row's prefix and origin."""
 
     prefix: str
     origin: str
-    minute: Minute
+    amount: Decimal
 
 
 def first_minute() -> Callable[[Row], Decimal]:
@@ -54,25 +48,24 @@ class Minutes:
 
     def __init__(self, minimum: Decimal = ZERO) -> None:
         self._minimum = minimum
-        # By prefix: a minute for any caller, or minutes by origin, longest first.
-        self._there: dict[str, Minute | dict[str, Minute]] = {}
+        # By prefix: an amount for any caller, or amounts by origin, longest first.
+        self._there: dict[str, Decimal | dict[str, Decimal]] = {}
         self._lengths: list[int] = []
-        self._known: dict[tuple[Decimal, Decimal, int, int, str], Minute] = {}
+        self._known: dict[tuple[Decimal, Decimal, int, int], Decimal] = {}
 
     def add(self, row: Row) -> None:
         """Take a row up, in the place of one with its prefix and origin."""
-        price = (row.rate, row.fee, row.initial, row.increment, row.name)
-        minute = self._known.get(price)
-        if minute is None:
-            amount = charge(EXPECTED_MS, _priced(row), self._minimum).amount
-            minute = self._known[price] = Minute(amount, row.name)
+        price = (row.rate, row.fee, row.initial, row.increment)
+        amount = self._known.get(price)
+        if amount is None:
+            amount = self._known[price] = charge(EXPECTED_MS, _priced(row), self._minimum).amount
         there = self._there.get(row.prefix)
-        if (there is None and not row.origin) or (isinstance(there, Minute) and not row.origin):
-            self._there[row.prefix] = minute
-            return
-        origins = {"": there} if isinstance(there, Minute) else there or {}
-        origins[row.origin] = minute
-        self._there[row.prefix] = origins
+        if isinstance(there, dict):
+            there[row.origin] = amount
+        elif not row.origin:
+            self._there[row.prefix] = amount
+        else:
+            self._there[row.prefix] = {row.origin: amount} if there is None else {"": there, row.origin: amount}
 
     def extend(self, rows: Iterable[Row]) -> None:
         for row in rows:
@@ -93,18 +86,18 @@ class Minutes:
             there = self._there.get(number[:length]) if length <= have else None
             if there is None:
                 continue
-            if isinstance(there, Minute):
+            if isinstance(there, Decimal):
                 return Found(number[:length], "", there)
-            for origin, minute in there.items():
+            for origin, amount in there.items():
                 if caller.startswith(origin):
-                    return Found(number[:length], origin, minute)
+                    return Found(number[:length], origin, amount)
             return None
         return None
 
     def destinations(self) -> Iterator[tuple[str, str]]:
         """Every (prefix, origin)."""
         for prefix, there in self._there.items():
-            if isinstance(there, Minute):
+            if isinstance(there, Decimal):
                 yield prefix, ""
             else:
                 yield from ((prefix, origin) for origin in there)
@@ -120,9 +113,9 @@ class Loss(NamedTuple):
 def losses(
     sells: tuple[Minutes, Minutes],
     costs: tuple[list[Minutes], list[Minutes]],
-    touched: set[tuple[str, str]],
+    touched: Set[tuple[str, str]],
     *,
-    told_again: set[tuple[str, str]],
+    told_again: Set[tuple[str, str]],
 ) -> Iterator[Loss]:
     """Where the expected call is sold below its cost after a change, and was not before.
 
@@ -133,22 +126,23 @@ def losses(
     prefixes = {prefix for prefix, _ in touched}
     lengths = sorted({len(prefix) for prefix in prefixes})
     seen: set[tuple[str, str, str, str]] = set()
-    tables = [sells[1], *costs[1]]
-    asked = [
-        (key for key in table.destinations() if any(key[0][:size] in prefixes for size in lengths)) for table in tables
-    ]
-    for keys in (sorted(touched), *asked):
-        for number, caller in keys:
-            loss = _loss(sells[1], costs[1], number, caller)
-            if loss is None:
-                continue
-            sell, cost = loss
-            pair = (sell.prefix, sell.origin, cost.prefix, cost.origin)
-            if pair in seen:
-                continue
+    meeting = (
+        key
+        for table in (sells[1], *costs[1])
+        for key in table.destinations()
+        if key not in touched and any(key[0][:size] in prefixes for size in lengths)
+    )
+    for number, caller in chain(touched, meeting):
+        loss = _loss(sells[1], costs[1], number, caller)
+        if loss is None:
+            continue
+        sell, cost = loss
+        pair = (sell.prefix, sell.origin, cost.prefix, cost.origin)
+        if pair in seen:
+            continue
+        if (sell.prefix, sell.origin) in told_again or _loss(sells[0], costs[0], number, caller) is None:
             seen.add(pair)
-            if (sell.prefix, sell.origin) in told_again or _loss(sells[0], costs[0], number, caller) is None:
-                yield loss
+            yield loss
 
 
 def _loss(sells: Minutes, costs: list[Minutes], number: str, caller: str) -> Loss | None:
@@ -158,8 +152,8 @@ def _loss(sells: Minutes, costs: list[Minutes], number: str, caller: str) -> Los
     found = [cost for cost in (table.find(number, caller) for table in costs) if cost is not None]
     if not found:
         return None
-    cheapest = min(found, key=lambda cost: cost.minute.amount)
-    return Loss(sell, cheapest) if sell.minute.amount < cheapest.minute.amount else None
+    cheapest = min(found, key=lambda cost: cost.amount)
+    return Loss(sell, cheapest) if sell.amount < cheapest.amount else None
 
 
 def _priced(row: Row) -> PriceRow:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
+from itertools import chain
 from typing import Any, NamedTuple
 
 from sqlalchemy import select
@@ -29,7 +30,7 @@ class Line(NamedTuple):
     """A line of the changes file. `what` is one of CLASSES.
 
     Of a loss, `sell` and `cost` are what the expected call brings and costs, and `against` is the price list it is
-    sold by, or the gateway's partner where the list itself is imported.
+    sold by.
     """
 
     what: str
@@ -49,7 +50,7 @@ class Line(NamedTuple):
             cell(row) if row is not None else "" for cell in (_rate, _fee, _initial, _increment) for row in (old, new)
         ]
         loss = ("" if self.sell is None else text(self.sell), "" if self.cost is None else text(self.cost))
-        return (self.what, self.prefix, self.origin, self.name, *pairs, self.against, *loss)
+        return (self.what, self.prefix, self.origin, harmless(self.name), *pairs, self.against, *loss)
 
 
 def _rate(row: Row) -> str:
@@ -68,23 +69,37 @@ def _increment(row: Row) -> str:
     return str(row.increment)
 
 
-def preview(
-    session: Session, owner: Owner, wanted: list[Row], difference: Difference, *, full: bool
-) -> tuple[dict[str, Any], bytes]:
-    """Counts and samples as JSON values, and the changes file, packed. `wanted` is what `difference` was made of."""
+def preview(session: Session, owner: Owner, wanted: list[Row], *, full: bool) -> tuple[dict[str, Any], bytes]:
+    """Counts and samples as JSON values, and the changes file, packed: how `wanted` differs from what is there."""
+    others = _others(session, owner)
+    before = _empty(owner)
+    difference = rates.compare(session, owner, wanted, full=full, see=before.add if others else None)
     counts = dict.fromkeys((*CLASSES, "same"), 0) | {"same": difference.same}
     samples: dict[str, list[dict[str, str]]] = {name: [] for name in CLASSES}
     file = PackedCsv(COLUMNS)
-    for line in _lines(session, owner, wanted, difference, full):
+    lines = [_differing(difference)]
+    if isinstance(owner, PriceList) and owner.expensive_at is not None:
+        lines.append(_newly_expensive(difference, owner.expensive_at))
+    if others and not difference.empty:
+        after = _after(session, owner, wanted, full)
+        lines.append(_below_cost(session, owner, others, (before.ready(), after), difference))
+    for line in chain.from_iterable(lines):
         counts[line.what] += 1
         cells = line.cells()
         if len(samples[line.what]) < SAMPLES:
             samples[line.what].append(dict(zip(COLUMNS[1:], cells[1:], strict=True)))
-        file.write(harmless(cell) for cell in cells)
+        file.write(cells)
     return {"counts": counts, "samples": samples}, file.finish()
 
 
-def _lines(session: Session, owner: Owner, wanted: list[Row], difference: Difference, full: bool) -> Iterator[Line]:
+def _others(session: Session, owner: Owner) -> Sequence[Owner]:
+    """What the owner's prices are set against: lists for a gateway, gateways for a list, of the same currency."""
+    model: type[Gateway] | type[PriceList] = PriceList if isinstance(owner, Gateway) else Gateway
+    same = select(model).where(model.partner == owner.partner, model.currency == owner.currency)
+    return list(session.scalars(same.order_by(model.id)))
+
+
+def _differing(difference: Difference) -> Iterator[Line]:
     minute = first_minute()
     for row in _sorted(difference.new):
         yield Line("new", row.prefix, row.origin, row.name, None, row)
@@ -92,10 +107,6 @@ def _lines(session: Session, owner: Owner, wanted: list[Row], difference: Differ
         yield Line(_kind(minute, there.row, row), row.prefix, row.origin, row.name, there.row, row)
     for row in _sorted(there.row for there in difference.gone):
         yield Line("gone", row.prefix, row.origin, row.name, row, None)
-    if isinstance(owner, PriceList) and owner.expensive_at is not None:
-        yield from _newly_expensive(minute, difference, owner.expensive_at)
-    if not difference.empty:
-        yield from _below_cost(session, owner, wanted, difference, full)
 
 
 def _sorted(rows: Iterable[Row]) -> list[Row]:
@@ -110,8 +121,9 @@ def _kind(minute: Callable[[Row], Decimal], old: Row, new: Row) -> str:
     return "dearer" if after > before else "cheaper"
 
 
-def _newly_expensive(minute: Callable[[Row], Decimal], difference: Difference, at: Decimal) -> Iterator[Line]:
+def _newly_expensive(difference: Difference, at: Decimal) -> Iterator[Line]:
     """Rows that reach the threshold and did not before (TP-4): calls to them are refused by default."""
+    minute = first_minute()
     for row in _sorted(difference.new):
         if minute(row) >= at:
             yield Line("newly_expensive", row.prefix, row.origin, row.name, None, row)
@@ -121,37 +133,28 @@ def _newly_expensive(minute: Callable[[Row], Decimal], difference: Difference, a
 
 
 def _below_cost(
-    session: Session, owner: Owner, wanted: list[Row], difference: Difference, full: bool
+    session: Session, owner: Owner, others: Sequence[Owner], ours: tuple[Minutes, Minutes], difference: Difference
 ) -> Iterator[Line]:
-    """Only what is priced in the same currency is compared."""
-    touched = {(row.prefix, row.origin) for row in difference.new}
-    touched |= {(row.prefix, row.origin) for _, row in difference.changed}
-    set_now = set(touched)
-    touched |= {(there.row.prefix, there.row.origin) for there in difference.gone}
+    """`ours` is the owner's side before and after. A destination that is not in the import has no name here."""
+    set_now = [*difference.new, *(row for _, row in difference.changed)]
+    named = {(row.prefix, row.origin): row.name for row in (*(there.row for there in difference.gone), *set_now)}
     if isinstance(owner, Gateway):
-        lists = select(PriceList).where(PriceList.partner == owner.partner, PriceList.currency == owner.currency)
-        sold_by = list(session.scalars(lists.order_by(PriceList.id)))
-        if not sold_by:
-            return
-        before, after = _before_and_after(session, owner, wanted, full)
-        for pricelist in sold_by:
+        for pricelist in others:
             sells = _minutes(session, pricelist)
-            found = losses((sells, sells), ([before], [after]), touched, told_again=set())
-            yield from _losses(found, pricelist.id)
-        return
-    gateways = select(Gateway).where(Gateway.partner == owner.partner, Gateway.currency == owner.currency)
-    costs = [_minutes(session, gateway) for gateway in session.scalars(gateways.order_by(Gateway.id))]
-    if costs:
-        found = losses(_before_and_after(session, owner, wanted, full), (costs, costs), touched, told_again=set_now)
-        yield from _losses(found, owner.id)
+            found = losses((sells, sells), ([ours[0]], [ours[1]]), named.keys(), told_again=frozenset())
+            yield from _losses(found, pricelist.id, named)
+    else:
+        costs = [_minutes(session, gateway) for gateway in others]
+        again = {(row.prefix, row.origin) for row in set_now}
+        yield from _losses(losses(ours, (costs, costs), named.keys(), told_again=again), owner.id, named)
 
 
-def _losses(found: Iterable[Loss], against: str) -> Iterator[Line]:
+def _losses(found: Iterable[Loss], against: str, named: Mapping[tuple[str, str], str]) -> Iterator[Line]:
     for sell, cost in sorted(found):
         deeper = max(sell, cost, key=lambda side: (len(side.prefix), len(side.origin)))
+        destination = (deeper.prefix, deeper.origin)
         yield Line(
-            "below_cost", deeper.prefix, deeper.origin, deeper.minute.name, None, None, against,
-            sell.minute.amount, cost.minute.amount,
+            "below_cost", *destination, named.get(destination, ""), None, None, against, sell.amount, cost.amount
         )  # fmt: skip
 
 
@@ -165,14 +168,12 @@ def _minutes(session: Session, owner: Owner) -> Minutes:
     return minutes.ready()
 
 
-def _before_and_after(session: Session, owner: Owner, wanted: list[Row], full: bool) -> tuple[Minutes, Minutes]:
-    before, after = _empty(owner), _empty(owner)
-    for there in rates.current(session, owner):
-        before.add(there.row)
-        if not full:
-            after.add(there.row)
+def _after(session: Session, owner: Owner, wanted: list[Row], full: bool) -> Minutes:
+    after = _empty(owner)
+    if not full:
+        after.extend(there.row for there in rates.current(session, owner))
     after.extend(wanted)
-    return before.ready(), after.ready()
+    return after.ready()
 
 
 def totals(difference: Difference) -> dict[str, int]:

@@ -111,9 +111,7 @@ def examine(
     """Read an upload and compare it with what is there now. Raises Unreadable."""
     reading = read(content, owner, lambda percent: progress(percent * READING // 100), populated=populated)
     with one_state(engine) as connection, Session(connection) as session:
-        difference = rates.compare(session, owner, reading.rows, full=full)
-        progress(80)
-        told, changed = preview.preview(session, owner, reading.rows, difference, full=full)
+        told, changed = preview.preview(session, owner, reading.rows, full=full)
     progress(95)
     return Examined(reading, told | {"faults": reading.faults}, changed)
 

@@ -5,7 +5,7 @@ Only rows that differ are written, so the price of a destination that stays the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from decimal import Decimal
 from itertools import islice
@@ -18,14 +18,12 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
-    column,
     exists,
     func,
     insert,
     literal,
     or_,
     select,
-    table,
     type_coerce,
     update,
 )
@@ -111,13 +109,20 @@ def current(session: Session, owner: Owner) -> Iterator[Current]:
         yield Current(number, Row(prefix, origin, name, amounts[rate], amounts[fee], initial, increment, country, kind))
 
 
-def compare(session: Session, owner: Owner, wanted: Iterable[Row], *, full: bool) -> Difference:
-    """How `wanted`, each (prefix, origin) once, differs from what is there; `full` ends what is not in it."""
+def compare(
+    session: Session, owner: Owner, wanted: Iterable[Row], *, full: bool, see: Callable[[Row], None] | None = None
+) -> Difference:
+    """How `wanted`, each (prefix, origin) once, differs from what is there; `full` ends what is not in it.
+
+    `see` is shown every row that is there.
+    """
     left: dict[str, Row] = {key(row.prefix, row.origin): row for row in wanted}
     changed: list[tuple[Current, Row]] = []
     gone: list[Current] = []
     same = 0
     for there in current(session, owner):
+        if see is not None:
+            see(there.row)
         row = left.pop(key(there.row.prefix, there.row.origin), None)
         if row is None:
             if full:
@@ -222,32 +227,34 @@ def _exists(condition: ColumnElement[bool]) -> ColumnElement[bool]:
 
 
 def _insert(changes: Changes, owner: Owner, rows: list[Row], at: int, import_id: str | None) -> None:
-    """The table is named without types, which would cost more than all the rest."""
-    model = model_of(owner)
+    """Past SQLAlchemy, whose parameters would cost more than all the rest; PostgreSQL takes a COPY."""
+    table = model_of(owner).__tablename__
     owner_column = "gateway_id" if isinstance(owner, Gateway) else "pricelist_id"
-    extra = ("source_row", "markup") if model is PriceRow else ()
+    extra = () if isinstance(owner, Gateway) else ("source_row", "markup")
     names = (owner_column, *_COLUMNS, *extra, "valid_from", "changed", "opened_by")
-    statement = insert(table(model.__tablename__, *(column(name) for name in names)))
-    amounts: dict[Decimal, int] = {}
+    amounts: dict[Decimal | None, int | None] = {None: None}
 
-    def scaled(amount: Decimal) -> int:
-        found = amounts.get(amount)
-        if found is None:
-            found = amounts[amount] = to_scaled(amount)
-        return found
+    def scaled(amount: Decimal | None) -> int | None:
+        if amount is not None and amount not in amounts:
+            amounts[amount] = to_scaled(amount)
+        return amounts[amount]
 
+    def cells(row: Row) -> tuple[Any, ...]:
+        prefix, origin, name, rate, fee, initial, increment, country, kind, source_row, markup = row
+        own = (prefix, origin, name, scaled(rate), scaled(fee), initial, increment, country, kind)
+        made_of = (source_row, scaled(markup)) if extra else ()
+        return (owner.id, *own, *made_of, at, changes.directory, import_id)
+
+    connection = changes.session.connection()
+    if connection.dialect.name == "postgresql":
+        driver: Any = connection.connection.driver_connection
+        with driver.cursor() as cursor, cursor.copy(f"COPY {table} ({', '.join(names)}) FROM STDIN") as copy:
+            for row in rows:
+                copy.write_row(cells(row))
+        return
+    statement = f"INSERT INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
     for batch in _batches(rows):
-        values: list[dict[str, Any]] = []
-        for row in batch:
-            cells = row._asdict()
-            cells["rate"], cells["fee"] = scaled(row.rate), scaled(row.fee)
-            if extra:
-                cells["markup"] = None if row.markup is None else scaled(row.markup)
-            else:
-                del cells["source_row"], cells["markup"]
-            common = {owner_column: owner.id, "valid_from": at, "changed": changes.directory, "opened_by": import_id}
-            values.append(cells | common)
-        changes.session.connection().execute(statement, values)
+        connection.exec_driver_sql(statement, [cells(row) for row in batch])
 
 
 def _batches(items: list[T]) -> Iterator[list[T]]:
