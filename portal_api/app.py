@@ -7,7 +7,21 @@ from fastapi.routing import APIRoute
 from sqlalchemy import Engine
 from starlette.routing import compile_path
 
-from portal_api import cdrs, docs, explain, gateways, openapi, pricelists, problems
+from portal_api import (
+    blocks,
+    cdrs,
+    customers,
+    docs,
+    explain,
+    gateways,
+    openapi,
+    partners,
+    pricelists,
+    problems,
+    tokens,
+    trunks,
+    users,
+)
 from portal_api.context import Database, DirectoryCache, single_values
 from portal_api.negotiation import negotiate
 from portal_api.resource import PREFIX
@@ -15,7 +29,7 @@ from portal_api.security import Guard, Limit, bearer
 from sipsvc import __version__
 from sipsvc.store import catalogue
 
-FEATURES = (gateways, pricelists, cdrs, explain)
+FEATURES = (partners, customers, users, trunks, gateways, pricelists, blocks, tokens, cdrs, explain)
 
 
 def create_app(engine: Engine) -> FastAPI:
@@ -30,6 +44,7 @@ def create_app(engine: Engine) -> FastAPI:
     )
     app.state.engine = engine
     app.state.directories = DirectoryCache(engine)
+    app.state.methods = _methods
     problems.install(app)
     api = APIRouter(
         prefix=PREFIX,
@@ -44,6 +59,13 @@ def create_app(engine: Engine) -> FastAPI:
     openapi.describe(app)
     app.add_middleware(Guard, engine=engine, limits=_limits())
     return app
+
+
+def _methods(path: str) -> list[str]:
+    """What can be done at a path."""
+    routes = (route for feature in FEATURES for route in feature.router.routes if isinstance(route, APIRoute))
+    fitting = (route for route in routes if compile_path(PREFIX + route.path)[0].match(path))
+    return sorted({method for route in fitting for method in route.methods or ()})
 
 
 def _limits() -> list[Limit]:

@@ -120,7 +120,11 @@ def _http(request: Request, error: Exception) -> Response:
         404: f"There is nothing at {request.url.path}.",
         405: f"{request.method} is not possible at {request.url.path}.",
     }.get(error.status_code, str(error.detail))
-    return Problem(error.status_code, detail, headers=error.headers).response()
+    headers = error.headers
+    if error.status_code == 405:
+        # The router names those of the first route that fits, and a path may have several.
+        headers = {"Allow": ", ".join(request.app.state.methods(request.url.path)) or "GET"}
+    return Problem(error.status_code, detail, headers=headers).response()
 
 
 def _validation(_request: Request, error: Exception) -> Response:

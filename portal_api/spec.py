@@ -104,14 +104,14 @@ def checked(model: type[Section], values: Values) -> Section:
         raise Problem(422, UNUSABLE_FIELDS, faults_of(error)) from None
 
 
-def insert(spec: Spec[R], write: Write, body: Section) -> R:
-    """A new row out of the body of a POST: its owner found, its references and rules checked."""
+def insert(spec: Spec[R], write: Write, body: Section, more: Values | None = None) -> R:
+    """A new row out of the body of a POST and `more`: its owner found, its references and rules checked."""
     # The catalogue's lock first: what is checked from here on stays true until the commit.
     changes = write.changes
     values = owned(write, body, not is_owned(spec.model))
     partner = values.get("partner")
     check_references(spec, write, values, partner)
-    row = add_row(spec, write, spec.check(write, None, values | spec.initial))
+    row = add_row(spec, write, spec.check(write, None, values | spec.initial | (more or {})))
     assert row.created_at == changes.at
     return row
 

@@ -125,6 +125,9 @@ Amount = Annotated[
     BeforeValidator(money),
     WithJsonSchema({"type": "string", "pattern": AMOUNT, "examples": ["0.0125"]}),
 ]
+SipUsername = Annotated[
+    Text, Matches(r'[^":\\\s]{0,128}', "must be at most 128 characters without space, colon, quote or backslash")
+]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Interval = Annotated[int, Field(ge=1, le=LONGEST_INTERVAL_S)]
 Milliseconds = Annotated[int, Field(ge=1, le=600_000)]
@@ -205,9 +208,7 @@ class TrunkFields(Section):
 
     source: Annotated[str, Field(max_length=64)] = ""
     port: Annotated[int, Field(ge=0, le=65535)] = 0
-    username: Annotated[
-        Text, Matches(r'[^":\\\s]{0,128}', "must be at most 128 characters without space, colon, quote or backslash")
-    ] = ""
+    username: SipUsername = ""
     password: Annotated[Text, Field(repr=False)] = ""
 
     @field_validator("source")
