@@ -72,7 +72,7 @@ class Listing(Generic[M]):
                 ),
             ),
         }
-        for name, column in self.columns.items():
+        for name, column in self._filterable.items():
             for operator in column.operators:
                 schema = schema_of(column, operator)
                 parameters[f"{name}__{operator}"] = (
@@ -139,6 +139,10 @@ class Listing(Generic[M]):
         return Response(orjson.dumps({"data": data, "next": following}), media_type="application/json")
 
     @property
+    def _filterable(self) -> Mapping[str, Column]:
+        return {self.key[0]: self.key[1], **self.columns}
+
+    @property
     def _sortable(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys([self.key[0], *self.columns]))
 
@@ -159,7 +163,7 @@ class Listing(Generic[M]):
                 unknown.append((field_name, "there is no such parameter here"))
                 continue
             try:
-                values = values_of(self.columns[column], operator, getattr(query, name))
+                values = values_of(self._column(column), operator, getattr(query, name))
             except ValueError as error:
                 faults.append((field_name, str(error)))
             else:

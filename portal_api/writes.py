@@ -98,9 +98,8 @@ class Writer:
                 write = Write(session, self.who)
                 if self.dry_run:
                     made = action(write)
-                    answer = Answer(
-                        200, made.body, {k: v for k, v in made.headers.items() if k != "Location"}
-                    ).response()
+                    headers = {name: value for name, value in made.headers.items() if name != "Location"}
+                    answer = Answer(200, made.body if made.kept is None else made.kept, headers).response()
                     raise _TakenBackError
                 answer = self._met(session)
                 if answer is None:
