@@ -57,6 +57,8 @@ def run(settings: Settings) -> None:
         lifespan="off",
         log_config=None,
         access_log=False,
+        # History names the peer, and a header could name another.
+        proxy_headers=False,
         server_header=False,
         timeout_graceful_shutdown=GRACE_S,
     )

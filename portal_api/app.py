@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, Depends, FastAPI
+from fastapi.routing import APIRoute
 from sqlalchemy import Engine
+from starlette.routing import compile_path
 
-from portal_api import docs, problems
-from portal_api.cdrs import endpoints as cdrs
+from portal_api import (
+    blocks,
+    cdrs,
+    customers,
+    docs,
+    explain,
+    gateways,
+    openapi,
+    partners,
+    pricelists,
+    problems,
+    tokens,
+    trunks,
+    users,
+)
 from portal_api.context import Database, DirectoryCache, single_values
-from portal_api.customers import endpoints as customers
-from portal_api.explain import endpoints as explain
-from portal_api.gateways import endpoints as gateways
-from portal_api.pricelists import endpoints as pricelists
-from portal_api.security import Guard, bearer
+from portal_api.negotiation import negotiate
+from portal_api.resource import PREFIX
+from portal_api.security import Guard, Limit, bearer
 from sipsvc import __version__
 from sipsvc.store import catalogue
 
-PREFIX = "/api/v1"
+FEATURES = (partners, customers, users, trunks, gateways, pricelists, blocks, tokens, cdrs, explain)
 
 
 def create_app(engine: Engine) -> FastAPI:
@@ -24,26 +37,45 @@ def create_app(engine: Engine) -> FastAPI:
     app = FastAPI(
         title="sipsvc",
         version=__version__,
-        description="Customers, gateways, prices and calls, to be read; and why a call would go where it goes.",
+        description="Partners, customers, gateways, prices and calls; and why a call would go where it goes.",
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
     )
     app.state.engine = engine
     app.state.directories = DirectoryCache(engine)
+    app.state.methods = _methods
     problems.install(app)
-    app.add_middleware(Guard, engine=engine)
     api = APIRouter(
         prefix=PREFIX,
-        dependencies=[bearer, Depends(single_values)],
-        responses=problems.documented(400, 401, 413, 422, 503),
+        dependencies=[bearer, Depends(negotiate), Depends(single_values)],
+        responses=problems.documented(400, 401, 403, 406, 413, 415, 422, 503),
     )
-    for feature in (customers, gateways, pricelists, cdrs, explain):
+    for feature in FEATURES:
         api.include_router(feature.router)
     app.include_router(api)
     app.include_router(docs.router)
     app.add_api_route("/healthz", _health, summary="Whether the API and its database work", tags=["health"])
-    problems.describe(app)
+    openapi.describe(app)
+    app.add_middleware(Guard, engine=engine, limits=_limits())
     return app
+
+
+def _methods(path: str) -> list[str]:
+    """What can be done at a path."""
+    routes = (route for feature in FEATURES for route in feature.router.routes if isinstance(route, APIRoute))
+    fitting = (route for route in routes if compile_path(PREFIX + route.path)[0].match(path))
+    return sorted({method for route in fitting for method in route.methods or ()})
+
+
+def _limits() -> list[Limit]:
+    """Operations that take more than the usual body."""
+    return [
+        Limit(frozenset(route.methods or ()), compile_path(PREFIX + route.path)[0], most)
+        for feature in FEATURES
+        for route in feature.router.routes
+        if isinstance(route, APIRoute) and (most := getattr(route.endpoint, "most", None)) is not None
+    ]
 
 
 def _health(session: Database) -> dict[str, str]:

@@ -1,16 +1,18 @@
-"""What endpoints work with: a database session a request, and the Directory that explain decides on."""
+"""What endpoints work with: who asks, a database session a request, and the Directory that explain decides on."""
 
 from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
-from typing import Annotated
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any
 
 from fastapi import Depends, Request
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
+from portal_api import roles
+from portal_api.principal import Principal
 from portal_api.problems import UNUSABLE_PARAMETERS, Problem
 from sipsvc.directory import Directory
 from sipsvc.store import catalogue
@@ -57,5 +59,27 @@ def _directories(request: Request) -> DirectoryCache:
     return cache
 
 
+def _caller(request: Request) -> Principal:
+    who = request.state.who
+    assert isinstance(who, Principal)
+    return who
+
+
+Caller = Annotated[Principal, Depends(_caller)]
 Database = Annotated[Session, Depends(_session)]
 Directories = Annotated[DirectoryCache, Depends(_directories)]
+
+
+def may(kind: str, action: roles.Action) -> Any:
+    """A route's dependency: 403 for whoever may not, before the body is looked at."""
+
+    def allowed(who: Caller) -> None:
+        who.require(kind, action)
+
+    return Depends(allowed)
+
+
+def typed(endpoint: Callable[..., Any], **annotations: Any) -> Callable[..., Any]:
+    """`endpoint` with parameters whose types are known only here."""
+    endpoint.__annotations__ |= annotations
+    return endpoint

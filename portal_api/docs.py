@@ -110,12 +110,13 @@ function field(parameter) {
 async function send(path, method, fields, body, out) {
   let url = path;
   const query = new URLSearchParams();
+  const headers = {};
   for (const { parameter, input } of fields) {
+    if (parameter.in === "header" && input.value !== "") headers[parameter.name] = input.value;
     if (parameter.in === "path") url = url.replace(`{${parameter.name}}`, encodeURIComponent(input.value));
     else if (parameter.in === "query" && input.value !== "") query.append(parameter.name, input.value);
   }
   if (query.size) url += `?${query}`;
-  const headers = {};
   const token = document.getElementById("token").value.trim();
   if (token) headers.Authorization = `Bearer ${token}`;
   if (body) headers["Content-Type"] = "application/json";
@@ -125,7 +126,9 @@ async function send(path, method, fields, body, out) {
     const said = await answer.text();
     let shown = said;
     try { shown = pretty(JSON.parse(said)); } catch (error) { shown = said; }
-    out.textContent = `${method.toUpperCase()} ${url}\\n${answer.status} ${answer.statusText}\\n\\n${shown}`;
+    const told = ["ETag", "Location", "Idempotent-Replayed"].filter((name) => answer.headers.has(name));
+    const lines = told.map((name) => `${name}: ${answer.headers.get(name)}\\n`).join("");
+    out.textContent = `${method.toUpperCase()} ${url}\\n${answer.status} ${answer.statusText}\\n${lines}\\n${shown}`;
   } catch (error) {
     out.textContent = String(error);
   }

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel, ConfigDict
+from fastapi.responses import Response
+from pydantic import BaseModel, ConfigDict, ValidationError
 from sqlalchemy.exc import InterfaceError, OperationalError
 from starlette.exceptions import HTTPException
 
@@ -78,7 +79,8 @@ class Problem(Exception):
             detail=self.detail,
             errors=[FieldFault(field=field, reason=reason) for field, reason in self.errors],
         )
-        return JSONResponse(body.model_dump(), self.status, dict(self.headers or {}), MEDIA_TYPE)
+        # In ASCII: a field's name may hold half of a surrogate pair, which UTF-8 cannot.
+        return Response(json.dumps(body.model_dump()), self.status, dict(self.headers or {}), MEDIA_TYPE)
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -118,7 +120,11 @@ def _http(request: Request, error: Exception) -> Response:
         404: f"There is nothing at {request.url.path}.",
         405: f"{request.method} is not possible at {request.url.path}.",
     }.get(error.status_code, str(error.detail))
-    return Problem(error.status_code, detail, headers=error.headers).response()
+    headers = error.headers
+    if error.status_code == 405:
+        # The router names those of the first route that fits, and a path may have several.
+        headers = {"Allow": ", ".join(request.app.state.methods(request.url.path)) or "GET"}
+    return Problem(error.status_code, detail, headers=headers).response()
 
 
 def _validation(_request: Request, error: Exception) -> Response:
@@ -128,6 +134,11 @@ def _validation(_request: Request, error: Exception) -> Response:
     if any(fault["type"] == "extra_forbidden" and fault["loc"][0] == "query" for fault in error.errors()):
         return Problem(400, UNUSABLE_PARAMETERS, faults).response()
     return Problem(422, UNUSABLE_FIELDS, faults).response()
+
+
+def faults_of(error: ValidationError) -> list[tuple[str, str]]:
+    """The fields a model refuses, and why."""
+    return [(".".join(str(part) for part in fault["loc"]) or "body", _reason(fault)) for fault in error.errors()]
 
 
 def _field(loc: tuple[int | str, ...]) -> str:
@@ -140,7 +151,7 @@ def _field(loc: tuple[int | str, ...]) -> str:
 def _reason(fault: Mapping[str, Any]) -> str:
     kind, message = fault["type"], str(fault["msg"])
     if kind == "extra_forbidden":
-        return "there is no such parameter here" if fault["loc"][0] == "query" else "there is no such field here"
+        return "there is no such parameter here" if fault["loc"][:1] == ("query",) else "there is no such field here"
     if kind == "missing":
         return "is missing"
     if kind == "json_invalid":
@@ -156,18 +167,3 @@ def _database(_request: Request, error: Exception) -> Response:
 def _unexpected(request: Request, error: Exception) -> Response:
     log.error("request_failed", method=request.method, path=request.url.path, exc_info=error)
     return Problem(500, "This is a fault of ours; it has been logged.").response()
-
-
-def describe(app: FastAPI) -> None:
-    """Put the shape of a problem into the OpenAPI page, for `documented` refers to it."""
-    make = app.openapi
-
-    def with_problems() -> dict[str, Any]:
-        schema = make()
-        schemas = schema.setdefault("components", {}).setdefault("schemas", {})
-        body = ProblemBody.model_json_schema(ref_template="#/components/schemas/{model}")
-        schemas.update(body.pop("$defs"))
-        schemas["ProblemBody"] = body
-        return schema
-
-    app.openapi = with_problems  # type: ignore[method-assign]

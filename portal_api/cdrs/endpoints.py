@@ -2,39 +2,68 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
 
-from portal_api.cdrs.schemas import CdrQuery, CdrView
-from portal_api.context import Database
-from portal_api.paging import decode, encode, refused
+from portal_api.cdrs.schemas import CdrView
+from portal_api.columns import AMOUNT, FLAG, ID, INSTANT, INTEGER, TEXT, choice
+from portal_api.context import Caller, Database, may, typed
+from portal_api.listing import Listing
+from portal_api.negotiation import CSV, CSV_TOO, JSON, offers
 from portal_api.problems import Problem, documented
-from portal_api.schemas import Page
-from sipsvc.store import cdrs
+from portal_api.writes import Answer
+from sipsvc.store.models import Cdr
+from sipsvc.store.scope import find
 
-MAX_MS = 253_402_300_799_999  # the end of the year 9999, where datetime ends
+BUYING = frozenset(
+    ("gateway", "gateway_name", "sent_to", "attempts", "trace", "live", "buy", "buy_amount", "buy_currency", "margin")
+)
+"""What a call cost the partner and which way it went is not the customer's to see."""
+LISTING = Listing(
+    name="cdrs",
+    model=Cdr,
+    view=CdrView,
+    columns={
+        "customer": ID,
+        "partner": ID,
+        "gateway": ID,
+        "call_id": ID,
+        "state": choice("answered", "ended"),
+        "code": ID,
+        "status": INTEGER,
+        "recovered": FLAG,
+        "e164": TEXT,
+        "caller": TEXT,
+        "invite_at": INSTANT,
+        "duration_ms": INTEGER,
+        "sell_amount": AMOUNT,
+    },
+    key=("cdr_id", ID),
+    order="-invite_at",
+    hidden=BUYING,
+)
+router = APIRouter(prefix="/cdrs", tags=["cdrs"], dependencies=[may("cdr", "read")])
 
-router = APIRouter(prefix="/cdrs", tags=["cdrs"])
+
+@offers(JSON, CSV)
+def _list_cdrs(request: Request, session: Database, who: Caller, query: Any) -> Response:
+    return LISTING.answer(request, session, who, query)
 
 
-@router.get("", summary="Calls, newest first")
-def list_cdrs(session: Database, query: Annotated[CdrQuery, Query()]) -> Page[CdrView]:
-    after = None
-    if query.after is not None:
-        at, cdr_id = decode(query.after, "cdrs", int, str)
-        after = int(at), str(cdr_id)
-        if not 0 <= after[0] <= MAX_MS:
-            raise refused("is not a cursor of this list")
-    rows = cdrs.page(session, filters=query.filters(), after=after, limit=query.size + 1)
-    found = rows[: query.size]
-    following = encode("cdrs", *cdrs.cursor(found[-1])) if len(rows) > query.size else None
-    return Page(data=[CdrView.model_validate(row) for row in found], next=following)
+router.add_api_route(
+    "",
+    typed(_list_cdrs, query=LISTING.query),
+    summary="Calls, newest first",
+    response_model=LISTING.page,
+    responses={200: CSV_TOO},
+)
 
 
-@router.get("/{id}", summary="One call", responses=documented(404))
-def get_cdr(session: Database, id: str) -> CdrView:
-    row = cdrs.get(session, id)
+@router.get("/{id}", summary="One call", response_model=LISTING.item, responses=documented(404))
+def get_cdr(session: Database, who: Caller, id: str) -> Response:
+    row = find(session, Cdr, id, who.who)
     if row is None:
         raise Problem(404, f"There is no call {id!r}.")
-    return CdrView.model_validate(row)
+    return Answer(200, LISTING.show(row, who)).response()

@@ -1,13 +1,12 @@
-"""Calls as they are shown, and the closed list of filters."""
+"""Calls as they are shown."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import ConfigDict, Field, JsonValue
+from pydantic import ConfigDict, JsonValue
 
-from portal_api.schemas import Digits, Instant, InstantIn, ListQuery, Money, Value, View
-from sipsvc.store.cdrs import CdrFilter
+from portal_api.schemas import Instant, Money, View
 
 PRICED_EXAMPLE: dict[str, JsonValue] = {
     "row": 17,
@@ -122,32 +121,3 @@ class CdrView(View):
     attempts: list[dict[str, Any]]
     trace: list[list[Any]]
     live: dict[str, Any]
-
-
-class CdrQuery(ListQuery):
-    """Filters are joined by "and"."""
-
-    customer: Value | None = Field(None, alias="filter[customer][eq]")
-    gateway: Value | None = Field(None, alias="filter[gateway][eq]")
-    call_id: Value | None = Field(None, alias="filter[call_id][eq]")
-    state: Literal["answered", "ended"] | None = Field(None, alias="filter[state][eq]")
-    code: Value | None = Field(None, alias="filter[code][eq]", description="How it went, such as `dest_expensive`.")
-    status: int | None = Field(None, alias="filter[status][eq]", ge=100, le=699)
-    recovered: Literal["true", "false"] | None = Field(None, alias="filter[recovered][eq]")
-    e164: Digits | None = Field(None, alias="filter[e164][starts]", description="Numbers that begin so.")
-    invite_from: InstantIn | None = Field(None, alias="filter[invite_at][gte]", description="At this instant or later.")
-    invite_to: InstantIn | None = Field(None, alias="filter[invite_at][lt]", description="Before this instant.")
-
-    def filters(self) -> CdrFilter:
-        return CdrFilter(
-            customer=self.customer,
-            gateway=self.gateway,
-            call_id=self.call_id,
-            state=self.state,
-            code=self.code,
-            status=self.status,
-            e164_prefix=self.e164,
-            invite_from=self.invite_from,
-            invite_to=self.invite_to,
-            recovered=None if self.recovered is None else self.recovered == "true",
-        )

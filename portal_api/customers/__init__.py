@@ -1,1 +1,5 @@
-"""Who pays, and how their calls are known."""
+"""Who pays (IP-2, IP-8 to IP-16)."""
+
+from portal_api.customers.resource import router
+
+__all__ = ["router"]

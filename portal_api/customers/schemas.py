@@ -1,11 +1,45 @@
-"""Customers as they are shown. What proves who calls (HA1) is left out: it is as good as the password."""
+"""Customers as they are shown, signed up and changed."""
 
 from __future__ import annotations
 
-from pydantic import ConfigDict
+from typing import Annotated, Any
 
-from portal_api.schemas import View
-from sipsvc.store import models
+from pydantic import Field, ValidationInfo, field_validator
+
+from portal_api.schemas import OWNER, ResourceView, Value, View, examples, patch_of
+from portal_api.users.schemas import EXAMPLE as USER_EXAMPLE
+from portal_api.users.schemas import UserView
+from sipsvc.store.sections import CustomerFields, Name, Section, Text
+from sipsvc.store.signup import TIERS, BillingType, Email, Phone, Plan, Tier, TimeZone, Username
+
+PERSON: dict[str, Any] = {
+    "contact_first_name": "Ada",
+    "contact_last_name": "King",
+    "email": "ada@example.com",
+    "phone": "+44 20 7946 0018",
+    "billing_address": "12 Harbour Street, London",
+}
+BILLED: dict[str, Any] = {"billing_type": "usage", "plan": "standard", "tier": "plus"}
+SET: dict[str, Any] = {
+    "name": "Acme Ltd",
+    "status": "active",
+    "pricelist": "0198f3c2-7a10-7c44-8f0e-5b1d2a9c6e03",
+    "allow_expensive": False,
+    "max_channels": 30,
+    "dial_plan": {"international": ["00"], "national": "0", "country": "44", "bare": "international"},
+    "caller_ids": {"allowed": ["4420*"], "default": "442079460000", "otherwise": "default"},
+    "time_zone": "Europe/London",
+    **PERSON,
+}
+EXAMPLE: dict[str, Any] = {
+    "id": "0198f3c2-7a10-7c44-8f0e-5b1d2a9c6e04",
+    "version": 1,
+    "created_at": "2026-11-22T23:23:05.120Z",
+    "updated_at": "2026-11-22T23:23:05.120Z",
+    "partner": "0198f3c2-7a10-7c44-8f0e-5b1d2a9c6e02",
+    **SET,
+    **BILLED,
+}
 
 
 class DialPlanView(View):
@@ -25,61 +59,77 @@ class CallerIdsView(View):
     otherwise: str
 
 
-class TrunkView(View):
-    """Known by `source` (a network; port 0 is any) or by `username`."""
+class CustomerView(ResourceView):
+    """`max_channels` 0 is unlimited. What sign-up asks for is blank where a bundle made the customer."""
 
-    id: str
-    source: str
-    port: int
-    username: str | None
+    model_config = ResourceView.model_config | examples(EXAMPLE)
 
-
-class CustomerView(View):
-    """`max_channels` 0 is unlimited."""
-
-    model_config = ConfigDict(
-        from_attributes=True,
-        json_schema_extra={
-            "examples": [
-                {
-                    "id": "acme",
-                    "name": "Acme Ltd",
-                    "partner": "demo",
-                    "status": "active",
-                    "pricelist": "retail",
-                    "allow_expensive": False,
-                    "max_channels": 30,
-                    "dial_plan": {"international": ["00"], "national": "0", "country": "44", "bare": "international"},
-                    "caller_ids": {"allowed": ["4420*"], "default": "442079460000", "otherwise": "default"},
-                    "trunks": [{"id": "acme-office", "source": "192.0.2.10/32", "port": 0, "username": None}],
-                }
-            ]
-        },
-    )
-
-    id: str
-    name: str
     partner: str
+    name: str
     status: str
     pricelist: str
     allow_expensive: bool
     max_channels: int
     dial_plan: DialPlanView
     caller_ids: CallerIdsView
-    trunks: list[TrunkView]
+    time_zone: str
+    contact_first_name: str
+    contact_last_name: str
+    email: str | None
+    phone: str
+    billing_address: str
+    billing_type: str
+    plan: str
+    tier: str
 
 
-def view(row: models.Customer, trunks: list[models.Trunk]) -> CustomerView:
-    """A customer and how its calls are known."""
-    return CustomerView(
-        id=row.id,
-        name=row.name,
-        partner=row.partner,
-        status=row.status,
-        pricelist=row.pricelist,
-        allow_expensive=row.allow_expensive,
-        max_channels=row.max_channels,
-        dial_plan=DialPlanView(**row.dial_plan),
-        caller_ids=CallerIdsView(**row.caller_ids),
-        trunks=[TrunkView.model_validate(trunk) for trunk in trunks],
-    )
+class CustomerCreated(CustomerView):
+    """The new customer and its administrator (IP-12)."""
+
+    model_config = ResourceView.model_config | examples(EXAMPLE | {"admin_user": USER_EXAMPLE})
+
+    admin_user: UserView
+
+
+class CustomerSettable(CustomerFields):
+    """What may be set later; blank where a bundle, which does not say it, made the customer."""
+
+    pricelist: Value = Field(description="The id of one of the partner's termination price lists.")
+    time_zone: TimeZone = "UTC"
+    contact_first_name: Text
+    contact_last_name: Text
+    email: Email | None
+    phone: Phone = ""
+    billing_address: Text
+
+
+class CustomerCreate(CustomerSettable):
+    """What signing up asks for (IP-8). The plan standard has the tiers basic and plus, advanced pro and enterprise."""
+
+    model_config = Section.model_config | examples({"admin_username": "adaking", **SET, **BILLED})
+
+    contact_first_name: Name
+    contact_last_name: Name
+    email: Email
+    billing_address: Name
+    billing_type: BillingType
+    plan: Plan
+    tier: Tier
+    admin_username: Annotated[Username, Field(description="Of the customer's first user; kept in lower case.")]
+    partner: OWNER = None
+
+    @field_validator("tier")
+    @classmethod
+    def _of_the_plan(cls, value: str, info: ValidationInfo) -> str:
+        plan = info.data.get("plan")
+        if plan is not None and value not in TIERS[plan]:
+            raise ValueError(f"is {' or '.join(TIERS[plan])} on the plan {plan}")
+        return value
+
+
+CustomerPatch = patch_of(
+    CustomerCreate,
+    "CustomerPatch",
+    {"name": "Acme Holdings Ltd", "phone": "+44 20 7946 0019"},
+    leave=frozenset({"partner", "admin_username"}),
+)

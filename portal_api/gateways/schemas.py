@@ -1,10 +1,35 @@
-"""Gateways as they are shown (TG-1..6)."""
+"""Gateways as they are shown and as they are set (TG-1..6)."""
 
 from __future__ import annotations
 
-from pydantic import ConfigDict
+from typing import Annotated, Any
 
-from portal_api.schemas import View
+from pydantic import Field
+
+from portal_api.schemas import OWNER, ResourceView, View, examples, patch_of
+from sipsvc.store.sections import GatewayFields, Rewrite, Section
+
+MOST_REWRITES = 50
+
+SET: dict[str, Any] = {
+    "name": "Carrier A",
+    "host": "192.0.2.80",
+    "port": 5060,
+    "currency": "USD",
+    "priority": 100,
+    "enabled": True,
+    "trusted": False,
+    "remote_party_id": False,
+    "p_asserted_identity": True,
+    "caller_prefix": "",
+    "caller_prefix_in": ["from", "pai", "rpid"],
+    "uri_prefix": "9#",
+    "uri_prefix_escaped": True,
+    "hunt_codes": [500, 502, 503, 504],
+    "provisional_timeout_ms": 4000,
+    "ring_timeout_s": 185,
+    "rewrites": [{"pattern": "^44", "replacement": "0"}],
+}
 
 
 class RewriteView(View):
@@ -14,38 +39,21 @@ class RewriteView(View):
     replacement: str
 
 
-class GatewayView(View):
+class GatewayView(ResourceView):
     """Units are in the names; rewrite rules in their order."""
 
-    model_config = ConfigDict(
-        from_attributes=True,
-        json_schema_extra={
-            "examples": [
-                {
-                    "id": "carrier-a",
-                    "name": "Carrier A",
-                    "host": "192.0.2.80",
-                    "port": 5060,
-                    "currency": "USD",
-                    "priority": 100,
-                    "enabled": True,
-                    "trusted": False,
-                    "remote_party_id": False,
-                    "p_asserted_identity": True,
-                    "caller_prefix": "",
-                    "caller_prefix_in": ["from", "pai", "rpid"],
-                    "uri_prefix": "9#",
-                    "uri_prefix_escaped": True,
-                    "hunt_codes": [500, 502, 503, 504],
-                    "provisional_timeout_ms": 4000,
-                    "ring_timeout_s": 185,
-                    "rewrites": [{"pattern": "^44", "replacement": "0"}],
-                }
-            ]
-        },
+    model_config = ResourceView.model_config | examples(
+        {
+            "id": "0198f3c2-7a10-7c44-8f0e-5b1d2a9c6e01",
+            "version": 3,
+            "created_at": "2026-11-22T23:23:05.120Z",
+            "updated_at": "2026-11-23T08:00:00.000Z",
+            "partner": "0198f3c2-7a10-7c44-8f0e-5b1d2a9c6e02",
+            **SET,
+        }
     )
 
-    id: str
+    partner: str
     name: str
     host: str
     port: int
@@ -63,3 +71,20 @@ class GatewayView(View):
     provisional_timeout_ms: int
     ring_timeout_s: int
     rewrites: list[RewriteView]
+
+
+class GatewaySettable(GatewayFields):
+    """What may be set."""
+
+    rewrites: Annotated[list[Rewrite], Field(max_length=MOST_REWRITES)] = []
+
+
+class GatewayCreate(GatewaySettable):
+    """A gateway as it is made."""
+
+    model_config = Section.model_config | examples(SET)
+
+    partner: OWNER = None
+
+
+GatewayPatch = patch_of(GatewaySettable, "GatewayPatch", {"priority": 50, "enabled": False})

@@ -1,1 +1,5 @@
-"""What calls are sold for."""
+"""Termination price lists and their rows (TP-1..6)."""
+
+from portal_api.pricelists.resource import router
+
+__all__ = ["router"]

@@ -1,62 +1,84 @@
-"""Price lists and their rows as they are shown."""
+"""Price lists as they are shown and set, and their rows."""
 
 from __future__ import annotations
 
-from pydantic import ConfigDict, Field
+from typing import Any
 
-from portal_api.schemas import Digits, ListQuery, Money, View
+from portal_api.schemas import OWNER, Instant, Money, ResourceView, View, examples, patch_of
+from sipsvc.store.sections import PriceListFields, Section
+
+SET: dict[str, Any] = {
+    "name": "Retail",
+    "currency": "USD",
+    "initial": 60,
+    "increment": 60,
+    "minimum": "0.010000",
+    "expensive_at": "0.500000",
+    "min_rate": "0.010000",
+    "max_profit": "0.100000",
+    "strategy": "cheapest",
+}
 
 
-class PriceListView(View):
-    """`initial` and `increment` are seconds; `expensive_at` is null where nothing is too expensive (TP-4)."""
+class PriceListView(ResourceView):
+    """`initial` and `increment` are seconds; `expensive_at` is null where nothing is too expensive (TP-4).
 
-    model_config = ConfigDict(
-        from_attributes=True,
-        json_schema_extra={
-            "examples": [
-                {
-                    "id": "retail",
-                    "name": "Retail",
-                    "currency": "USD",
-                    "initial": 60,
-                    "increment": 60,
-                    "minimum": "0.000000",
-                    "expensive_at": "0.500000",
-                    "strategy": "cheapest",
-                }
-            ]
-        },
+    `min_rate` and `max_profit` are the floor and the cap of rows made from coverage (TP-5, TP-6).
+    """
+
+    model_config = ResourceView.model_config | examples(
+        {
+            "id": "0198f3c2-7a10-7c44-8f0e-5b1d2a9c6e03",
+            "version": 3,
+            "created_at": "2026-11-22T23:23:05.120Z",
+            "updated_at": "2026-11-23T08:00:00.000Z",
+            "partner": "0198f3c2-7a10-7c44-8f0e-5b1d2a9c6e02",
+            **SET,
+        }
     )
 
-    id: str
+    partner: str
     name: str
     currency: str
     initial: int
     increment: int
     minimum: Money
     expensive_at: Money | None
+    min_rate: Money
+    max_profit: Money | None
     strategy: str
 
 
-class PriceView(View):
-    """One price per minute. `origin` is the caller's prefix it is for, "" for any caller."""
+class PriceListCreate(PriceListFields):
+    """A price list as it is made, without rows."""
 
-    model_config = ConfigDict(
-        from_attributes=True,
-        json_schema_extra={
-            "examples": [
-                {
-                    "id": 17,
-                    "prefix": "4420",
-                    "origin": "",
-                    "name": "United Kingdom, London",
-                    "rate": "0.012500",
-                    "fee": "0.000000",
-                    "initial": 60,
-                    "increment": 60,
-                }
-            ]
-        },
+    model_config = Section.model_config | examples(SET)
+
+    partner: OWNER = None
+
+
+PriceListPatch = patch_of(PriceListFields, "PriceListPatch", {"minimum": "0.02", "max_profit": None})
+
+
+class PriceView(View):
+    """One price per minute, from `valid_from` until before `valid_to` (null: for good).
+
+    `origin` is the caller's prefix it is for, "" for any caller.
+    """
+
+    model_config = View.model_config | examples(
+        {
+            "id": 17,
+            "prefix": "4420",
+            "origin": "",
+            "name": "United Kingdom, London",
+            "rate": "0.012500",
+            "fee": "0.000000",
+            "initial": 60,
+            "increment": 60,
+            "valid_from": "2026-11-22T23:23:05.120Z",
+            "valid_to": None,
+        }
     )
 
     id: int
@@ -67,9 +89,5 @@ class PriceView(View):
     fee: Money
     initial: int
     increment: int
-
-
-class PriceQuery(ListQuery):
-    """Of one list."""
-
-    prefix: Digits | None = Field(None, alias="filter[prefix][starts]", description="Prefixes that begin so.")
+    valid_from: Instant
+    valid_to: Instant | None

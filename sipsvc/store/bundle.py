@@ -207,14 +207,19 @@ def _files(folder: Path, items: list[Item], key: str, interval: int, faults: lis
 
 
 def _stored(trunk: Trunk, customer: str, realm: str, made: dict[str, str]) -> StoredTrunk:
-    """HA1 (RFC 7616 §3.4.2) takes the password's place."""
+    """HA1 takes the password's place."""
     ha1 = trunk.ha1_md5
     if trunk.password:
         password = trunk.password
         if password == RANDOM_PASSWORD:
             password = made[trunk.username] = secrets.token_urlsafe(18)
-        ha1 = hashlib.md5(f"{trunk.username}:{realm}:{password}".encode(), usedforsecurity=False).hexdigest()
+        ha1 = ha1_md5(trunk.username, realm, password)
     return StoredTrunk(trunk.id, customer, trunk.source, trunk.port, trunk.username, ha1)
+
+
+def ha1_md5(username: str, realm: str, password: str) -> str:
+    """What a digest is checked against (RFC 7616 §3.4.2), in hex."""
+    return hashlib.md5(f"{username}:{realm}:{password}".encode(), usedforsecurity=False).hexdigest()
 
 
 def _printable(value: object) -> object:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import ipaddress
 import re
 import unicodedata
+from dataclasses import dataclass
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -14,15 +15,24 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
     ValidationInfo,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
+from pydantic_core import CoreSchema
+from pydantic_core.core_schema import no_info_after_validator_function
 
 from sipsvc.directory.rules import check_replacement, compile_rule
 
 # Below this no charge, however long the call, leaves the 64 bits that money is stored in.
 MONEY = re.compile(r"[0-9]{1,8}(\.[0-9]+)?")
+# What is true of a type in the words of JSON Schema, for the API's description.
+NO_CONTROLS = r"[^\u0000-\u001f\u007f-\u009f\u2028\u2029]"
+NO_BLANKS = r"[^\s\u0000-\u001f\u007f-\u009f\u2028\u2029]"
+AMOUNT = r"^[0-9]{1,8}(\.[0-9]{1,6})?$"
 LONGEST_PREFIX = 20
 LONGEST_INTERVAL_S = 86_400
 # Answers that mean the callee or the request, not the gateway: never tried elsewhere (SIP-13).
@@ -69,28 +79,55 @@ def _filled(value: str) -> str:
     return value
 
 
-def _matches(pattern: str, reason: str) -> AfterValidator:
-    def check(value: str) -> str:
-        if not re.fullmatch(pattern, value):
-            raise ValueError(reason)
-        return value
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """The whole text fits `pattern`, or `reason` says what it must be. JSON Schema is told the pattern."""
 
-    return AfterValidator(check)
+    pattern: str
+    reason: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return no_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {**handler(schema), "pattern": f"^({self.pattern})$"}
+
+    def _check(self, value: str) -> str:
+        if not re.fullmatch(self.pattern, value):
+            raise ValueError(self.reason)
+        return value
 
 
 def _empty_is_none(value: Any) -> Any:
     return None if value in ("", None) else money(value)
 
 
-Text = Annotated[str, AfterValidator(clean)]
-Name = Annotated[Text, AfterValidator(_filled)]
-Slug = Annotated[
-    str, _matches(r"[a-z0-9][a-z0-9._-]{0,63}", "must be 1 to 64 of a-z 0-9 . _ - and begin with a letter or digit")
+Text = Annotated[
+    str, Field(max_length=1024), AfterValidator(clean), Field(json_schema_extra={"pattern": f"^{NO_CONTROLS}*$"})
 ]
-Currency = Annotated[str, _matches(r"[A-Z]{3}", "must be an ISO 4217 code such as USD")]
-Digits = Annotated[str, _matches(r"[0-9]*", "must be digits only")]
-Prefix = Annotated[str, AfterValidator(prefix)]
-Amount = Annotated[Decimal, BeforeValidator(money)]
+Name = Annotated[
+    str,
+    Field(max_length=1024),
+    AfterValidator(clean),
+    AfterValidator(_filled),
+    Field(json_schema_extra={"pattern": f"^{NO_CONTROLS}*{NO_BLANKS}{NO_CONTROLS}*$"}),
+]
+Slug = Annotated[
+    str, Matches(r"[a-z0-9][a-z0-9._-]{0,63}", "must be 1 to 64 of a-z 0-9 . _ - and begin with a letter or digit")
+]
+Currency = Annotated[str, Matches(r"[A-Z]{3}", "must be an ISO 4217 code such as USD")]
+Digits = Annotated[str, Matches(r"[0-9]*", "must be digits only")]
+Prefix = Annotated[
+    str, AfterValidator(prefix), Field(json_schema_extra={"pattern": f"^[1-9][0-9]{{0,{LONGEST_PREFIX - 1}}}$"})
+]
+Amount = Annotated[
+    Decimal,
+    BeforeValidator(money),
+    WithJsonSchema({"type": "string", "pattern": AMOUNT, "examples": ["0.0125"]}),
+]
+SipUsername = Annotated[
+    Text, Matches(r'[^":\\\s]{0,128}', "must be at most 128 characters without space, colon, quote or backslash")
+]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Interval = Annotated[int, Field(ge=1, le=LONGEST_INTERVAL_S)]
 Milliseconds = Annotated[int, Field(ge=1, le=600_000)]
@@ -105,7 +142,7 @@ class Section(BaseModel):
 class Platform(Section):
     """`[platform]`."""
 
-    realm: Annotated[Name, _matches(r'[^"\\]*', "must not hold a quote or backslash")] = "sipsvc"
+    realm: Annotated[Name, Matches(r'[^"\\]*', "must not hold a quote or backslash")] = "sipsvc"
     nonce_lifetime_s: Annotated[int, Field(ge=1, le=86_400)] = 300
     t1_ms: Milliseconds = 500
     t2_ms: Milliseconds = 4000
@@ -131,9 +168,9 @@ class Partner(Section):
 class DialPlan(Section):
     """`[customer.dial_plan]` (SIP-25)."""
 
-    international: list[Annotated[Digits, AfterValidator(_filled)]] = ["00"]
+    international: list[Annotated[str, Matches(r"[0-9]+", "must be digits only, at least one")]] = ["00"]
     national: Digits = ""
-    country: Annotated[str, _matches(r"([1-9][0-9]{0,2})?", "must be a country code such as 44")] = ""
+    country: Annotated[str, Matches(r"([1-9][0-9]{0,2})?", "must be a country code such as 44")] = ""
     bare: Literal["international", "national", "refuse"] = "international"
 
     @field_validator("country")
@@ -154,7 +191,7 @@ class DialPlan(Section):
 class CallerIds(Section):
     """`[customer.caller_ids]` (SIP-23)."""
 
-    allowed: list[Annotated[str, _matches(r"[0-9]+\*?|\*", "must be digits, or digits and *, or *")]] = []
+    allowed: list[Annotated[str, Matches(r"[0-9]+\*?|\*", "must be digits, or digits and *, or *")]] = []
     default: Digits = ""
     otherwise: Literal["refuse", "default"] = "refuse"
 
@@ -166,19 +203,13 @@ class CallerIds(Section):
         return value
 
 
-class Trunk(Section):
-    """`[[customer.trunk]]`: known by `source`, or by `username` with `password` or `ha1_md5` (SIP-20, SIP-21)."""
+class TrunkFields(Section):
+    """How a customer's calls are known, wherever it is written down: by `source` or by `username` (SIP-20, SIP-21)."""
 
-    id: Slug
-    source: str = ""
+    source: Annotated[str, Field(max_length=64)] = ""
     port: Annotated[int, Field(ge=0, le=65535)] = 0
-    username: Annotated[
-        Text, _matches(r'[^":\\\s]{0,128}', "must be at most 128 characters without space, colon, quote or backslash")
-    ] = ""
+    username: SipUsername = ""
     password: Annotated[Text, Field(repr=False)] = ""
-    ha1_md5: Annotated[
-        str, _matches(r"([0-9a-f]{32})?", "must be 32 lower-case hexadecimal digits"), Field(repr=False)
-    ] = ""
 
     @field_validator("source")
     @classmethod
@@ -186,22 +217,36 @@ class Trunk(Section):
         return str(network(value)) if value else value
 
     @model_validator(mode="after")
-    def _one_way(self) -> Trunk:
+    def _one_way(self) -> Self:
         if bool(self.source) == bool(self.username):
             raise ValueError("needs either source or username" if not self.source else "has both source and username")
-        if self.username and bool(self.password) == bool(self.ha1_md5):
-            raise ValueError("a username needs either password or ha1_md5")
-        if self.source and (self.password or self.ha1_md5):
+        if self.source and self.password:
             raise ValueError("password and ha1_md5 go with a username, not with source")
         if self.username and self.port:
             raise ValueError("port goes with source, not with a username")
         return self
 
 
-class Customer(Section):
-    """`[[customer]]`."""
+class Trunk(TrunkFields):
+    """`[[customer.trunk]]`: a username has `password` or `ha1_md5`."""
 
     id: Slug
+    ha1_md5: Annotated[
+        str, Matches(r"([0-9a-f]{32})?", "must be 32 lower-case hexadecimal digits"), Field(repr=False)
+    ] = ""
+
+    @model_validator(mode="after")
+    def _one_secret(self) -> Self:
+        if self.username and bool(self.password) == bool(self.ha1_md5):
+            raise ValueError("a username needs either password or ha1_md5")
+        if self.source and self.ha1_md5:
+            raise ValueError("password and ha1_md5 go with a username, not with source")
+        return self
+
+
+class CustomerFields(Section):
+    """What a customer's calls go by, wherever it is written down."""
+
     name: Name
     status: Literal["trial", "active", "suspended", "closed"] = "active"
     pricelist: str
@@ -209,6 +254,12 @@ class Customer(Section):
     max_channels: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     dial_plan: DialPlan = DialPlan()
     caller_ids: CallerIds = CallerIds()
+
+
+class Customer(CustomerFields):
+    """`[[customer]]`."""
+
+    id: Slug
     trunk: list[Trunk] = []
 
 
@@ -232,10 +283,9 @@ class Rewrite(Section):
         return value
 
 
-class Gateway(Section):
-    """`[[gateway]]` (TG-1..7)."""
+class GatewayFields(Section):
+    """What a gateway has wherever it is written down (TG-1..6)."""
 
-    id: Slug
     name: Name
     host: str
     port: Port = 5060
@@ -245,7 +295,7 @@ class Gateway(Section):
     trusted: bool = False
     remote_party_id: bool = False
     p_asserted_identity: bool = False
-    caller_prefix: Annotated[str, _matches(r"[0-9A-Za-z+*#._-]*", "must be letters, digits and + * # . _ -")] = ""
+    caller_prefix: Annotated[str, Matches(r"[0-9A-Za-z+*#._-]*", "must be letters, digits and + * # . _ -")] = ""
     caller_prefix_in: list[Literal["from", "pai", "rpid"]] = ["from", "pai", "rpid"]
     # Before the prefix, which may hold more when it is escaped.
     uri_prefix_escaped: bool = True
@@ -253,8 +303,6 @@ class Gateway(Section):
     hunt_codes: list[int] = [500, 502, 503, 504]
     provisional_timeout_ms: Milliseconds = 4000
     ring_timeout_s: Annotated[int, Field(ge=1, le=3600)] = 185
-    coverage: Name
-    rewrite: list[Rewrite] = []
 
     @field_validator("host")
     @classmethod
@@ -283,19 +331,35 @@ class Gateway(Section):
         return sorted(set(value))
 
 
-class PriceList(Section):
-    """`[[pricelist]]` (TP-1..6). `expensive_at` "" is no threshold, `max_profit` "" no cap."""
+class Gateway(GatewayFields):
+    """`[[gateway]]` (TG-1..7)."""
 
     id: Slug
+    coverage: Name
+    rewrite: list[Rewrite] = []
+
+
+class PriceListFields(Section):
+    """What a price list has wherever it is written down (TP-1..6). Without `expensive_at` nothing is too expensive,
+    without `max_profit` there is no cap."""
+
     name: Name
     currency: Currency = "USD"
     initial: Interval = 60
     increment: Interval = 60
     minimum: Amount = Decimal(0)
-    expensive_at: Annotated[Decimal | None, BeforeValidator(_empty_is_none)] = Decimal("0.50")
+    expensive_at: Amount | None = Decimal("0.50")
     min_rate: Amount = Decimal(0)
-    max_profit: Annotated[Decimal | None, BeforeValidator(_empty_is_none)] = None
+    max_profit: Amount | None = None
     strategy: Literal["cheapest", "priority"] = "cheapest"
+
+
+class PriceList(PriceListFields):
+    """`[[pricelist]]`. TOML has no null: `expensive_at` "" is no threshold, `max_profit` "" no cap."""
+
+    id: Slug
+    expensive_at: Annotated[Decimal | None, BeforeValidator(_empty_is_none)] = Decimal("0.50")
+    max_profit: Annotated[Decimal | None, BeforeValidator(_empty_is_none)] = None
     rows: Name
 
 

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy.orm import Session
 
-from sipsvc.settings import DataSettings, Settings
-from sipsvc.store import catalogue, cdrs, tokens
+from sipsvc.settings import Settings
+from sipsvc.store import catalogue, cdrs
 from sipsvc.store.bundle import load_bundle
-from sipsvc.store.database import migrate, open_database
+from sipsvc.store.database import open_database, writing
 from tests.cdr.conftest import no_settings_from_outside
 from tests.cdr.records import answer, end, refused, start
+from tests.portal.process import prepared, serving
+from tests.portal.world import World, populate, running
+from tests.postgres import Postgres
 
 __all__ = ["no_settings_from_outside"]
 
@@ -95,7 +91,7 @@ def write_bundle(folder: Path, rate: str = "0.0125") -> Path:
 def store_bundle(settings: Settings, bundle: Path) -> int:
     """Load it; the catalogue's version."""
     engine = open_database(settings.data.url)
-    with Session(engine) as session, session.begin():
+    with writing(engine) as session:
         version = catalogue.replace(session, load_bundle(bundle))
     engine.dispose()
     return version
@@ -129,52 +125,6 @@ class Portal:
         return self.client.get(f"/api/v1/{path}", params=params)
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
-@contextmanager
-def serving(settings: Settings, parent_fd: int | None = None) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """The API as `python -m portal_api`, answering; ended afterwards if it still runs."""
-    port = free_port()
-    environment = dict(os.environ) | {
-        "SIPSVC_DATA__DIR": str(settings.data.dir),
-        "SIPSVC_API__LISTEN": f"127.0.0.1:{port}",
-    }
-    if parent_fd is not None:
-        environment["SIPSVC_PARENT_FD"] = str(parent_fd)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "portal_api"], env=environment, pass_fds=() if parent_fd is None else (parent_fd,)
-    )
-    try:
-        give_up = time.monotonic() + 60
-        while True:
-            assert process.poll() is None, "the API ended at once"
-            assert time.monotonic() < give_up, "the API does not answer"
-            try:
-                httpx.get(f"http://127.0.0.1:{port}/healthz")
-                break
-            except httpx.TransportError:
-                time.sleep(0.05)
-        yield process, port
-    finally:
-        if process.poll() is None:
-            process.terminate()
-        process.wait(timeout=60)
-
-
-def prepared(folder: Path) -> tuple[Settings, str]:
-    """A migrated database in `folder` and an administrator's token."""
-    settings = Settings(data=DataSettings(dir=folder))
-    migrate(settings.data.url)
-    engine = open_database(settings.data.url)
-    with Session(engine) as session, session.begin():
-        token = tokens.create_admin(session)
-    engine.dispose()
-    return settings, token
-
-
 @pytest.fixture(scope="session")
 def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
     """Shared by all tests that change nothing."""
@@ -182,7 +132,7 @@ def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
     settings, token = prepared(folder)
     store_bundle(settings, write_bundle(folder))
     engine = open_database(settings.data.url)
-    with Session(engine) as session, session.begin():
+    with writing(engine) as session:
         cdrs.upsert(session, calls())
     engine.dispose()
     with serving(settings) as (_, port):
@@ -192,3 +142,15 @@ def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
             httpx.Client(base_url=base) as anyone,
         ):
             yield Portal(settings, client, anyone, token, port)
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """Two partners with two customers each, on either database. Tests leave every row of it as it was."""
+    database = ""
+    if request.param == "postgresql":
+        server: Postgres = request.getfixturevalue("postgres")
+        database = server.url(server.database())
+    with running(tmp_path_factory.mktemp("world"), database) as made:
+        populate(made)
+        yield made

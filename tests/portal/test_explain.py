@@ -8,7 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.portal.conftest import Portal, prepared, serving, store_bundle, write_bundle
+from tests.portal.conftest import Portal, store_bundle, write_bundle
+from tests.portal.process import prepared, serving
 
 
 def ask(portal: Portal, dialled: str, customer: str = "acme", caller: str = "442079460001") -> dict[str, Any]:

@@ -11,10 +11,11 @@ import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from portal_api.paging import encode
+
 from sipsvc.settings import DataSettings, Settings
-from tests.portal.conftest import Portal, serving
+from tests.portal.conftest import Portal
+from tests.portal.process import serving
 
 
 def problem(answer: httpx.Response, status: int) -> dict[str, Any]:

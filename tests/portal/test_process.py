@@ -13,7 +13,8 @@ from typing import Any
 
 import httpx
 
-from tests.portal.conftest import Portal, free_port, prepared, serving
+from tests.portal.conftest import Portal
+from tests.portal.process import free_port, prepared, serving
 
 
 def test_the_end_of_the_parent_is_the_end_and_ctrl_c_is_not(tmp_path: Path) -> None:

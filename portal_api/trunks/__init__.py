@@ -1,0 +1,5 @@
+"""How a customer's calls are known (SIP-20, SIP-21)."""
+
+from portal_api.trunks.resource import router
+
+__all__ = ["router"]

@@ -1,0 +1,130 @@
+"""How every operation of the API is exercised. The tenancy test fails on one that is not here.
+
+Add a resource to RESOURCES, and an operation of its own to OTHERS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+from fastapi.routing import APIRoute
+
+from portal_api import roles
+from portal_api.app import FEATURES
+from portal_api.roles import Action
+from tests.portal.world import Tenant, sign_up
+
+Body = Callable[[Tenant], dict[str, Any]]
+_numbers = count(1000)
+
+
+@dataclass(frozen=True)
+class Operation:
+    """`kind` is what `{id}` names. `body` is one that would succeed for the tenant. `many` says that rows are listed.
+
+    `references` are fields of the body that name rows, with their kind.
+    """
+
+    kind: str
+    action: Action
+    body: Body | None = None
+    references: Mapping[str, str] = field(default_factory=dict)
+    many: bool = False
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A resource: bodies of a POST and a PATCH; None where there is no such operation."""
+
+    kind: str
+    create: Body | None
+    patch: dict[str, Any] | None
+    delete: bool = True
+    references: Mapping[str, str] = field(default_factory=dict)
+
+
+def _customer(tenant: Tenant) -> dict[str, Any]:
+    return sign_up(f"new{next(_numbers)}", tenant.ids["pricelist"])
+
+
+def _user(tenant: Tenant) -> dict[str, Any]:
+    name = f"user{next(_numbers)}"
+    return {
+        "customer": tenant.customer,
+        "username": name,
+        "email": f"{name}@example.com",
+        "first_name": "Bob",
+        "role": "customer_user",
+    }
+
+
+RESOURCES = (
+    Sample("partner", lambda tenant: {"name": "Another"}, {"time_zone": "Europe/Berlin"}, delete=False),
+    Sample("customer", _customer, {"name": "Renamed"}, delete=False, references={"pricelist": "pricelist"}),
+    Sample("user", _user, {"last_name": "Renamed"}, references={"customer": "customer"}),
+    Sample(
+        "trunk",
+        lambda tenant: {"customer": tenant.customer, "source": f"203.0.113.{next(_numbers) % 250}"},
+        {"enabled": False},
+        references={"customer": "customer"},
+    ),
+    Sample("gateway", lambda tenant: {"name": "Another", "host": "198.51.100.77"}, {"priority": 5}),
+    Sample("pricelist", lambda tenant: {"name": "Another"}, {"strategy": "priority"}),
+    Sample("block", lambda tenant: {"prefix": "8816", "reason": "satellite"}, {"reason": "because"}),
+    Sample(
+        "token",
+        lambda tenant: {"name": "another", "role": "customer_user", "customer": tenant.customer},
+        None,
+        references={"customer": "customer"},
+    ),
+)
+OTHERS: Mapping[str, Operation] = {
+    "GET /term-pricelists/{id}/prices": Operation("pricelist", "read"),
+    "GET /cdrs": Operation("cdr", "read", many=True),
+    "GET /cdrs/{id}": Operation("cdr", "read"),
+    "POST /explain": Operation(
+        "explain",
+        "read",
+        lambda tenant: {"customer": tenant.customer, "dialled": "00442079460018"},
+        references={"customer": "customer"},
+    ),
+}
+
+
+def operations() -> dict[str, Operation]:
+    """By method and path below /api/v1."""
+    found = dict(OTHERS)
+    for sample in RESOURCES:
+        path = f"/{roles.PATHS[sample.kind]}"
+        note = Operation(sample.kind, "read", lambda tenant: {"text": "a note"})
+        found[f"GET {path}"] = Operation(sample.kind, "read", many=True)
+        found[f"GET {path}/{{id}}"] = Operation(sample.kind, "read")
+        found[f"GET {path}/{{id}}/history"] = Operation(sample.kind, "read")
+        found[f"GET {path}/{{id}}/notes"] = Operation(sample.kind, "read")
+        found[f"POST {path}/{{id}}/notes"] = note
+        if sample.create is not None:
+            found[f"POST {path}"] = Operation(sample.kind, "create", sample.create, sample.references)
+        if sample.patch is not None:
+            found[f"PATCH {path}/{{id}}"] = Operation(sample.kind, "update", _always(sample.patch))
+            found[f"POST {path}/{{id}}/revert"] = Operation(sample.kind, "update", _always({"version": 1}))
+        if sample.delete:
+            found[f"DELETE {path}/{{id}}"] = Operation(sample.kind, "delete")
+    return found
+
+
+def routes() -> list[str]:
+    """Every operation there is, as the application routes it."""
+    return sorted(
+        f"{method} {route.path}"
+        for feature in FEATURES
+        for route in feature.router.routes
+        if isinstance(route, APIRoute)
+        for method in route.methods or ()
+    )
+
+
+def _always(body: dict[str, Any]) -> Body:
+    return lambda tenant: dict(body)
