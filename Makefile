@@ -36,10 +36,11 @@ call: $(STAMP) ## one real call through `make run`, as a ladder with its priced 
 		$(if $(TO),--to '$(TO)') $(if $(FAIL),--fail '$(FAIL)')
 
 test: $(STAMP) ## everything a release needs: ruff, mypy, unit, sim and wire tests, with their counts; none skipped
-	@scripts/deps $(PYTHON) sip-tester baresip-core
+	@scripts/deps $(PYTHON) sip-tester baresip-core postgresql
 	@$(BIN)/python scripts/run_tests.py --wire -- $(BIN)
 
-check: $(STAMP) ## ruff, mypy, unit and sim tests; no other programs needed, about two minutes
+check: $(STAMP) ## ruff, mypy, unit and sim tests; of other programs PostgreSQL only, which the tests start themselves
+	@scripts/deps $(PYTHON) postgresql
 	@$(BIN)/python scripts/run_tests.py -- $(BIN)
 
 lint: $(STAMP) ## ruff and mypy --strict only
@@ -47,7 +48,7 @@ lint: $(STAMP) ## ruff and mypy --strict only
 	$(BIN)/mypy
 
 wire: $(STAMP) ## the tests with real SIPp and baresip only
-	@scripts/deps $(PYTHON) sip-tester baresip-core
+	@scripts/deps $(PYTHON) sip-tester baresip-core postgresql
 	$(BIN)/pytest tests/wire
 
 sim: $(STAMP) ## random calls with loss, doubling and reordering on a virtual clock, against invariants; SEEDS=200 FIRST_SEED=1
@@ -73,7 +74,7 @@ lock: ## renew requirements.lock from pyproject.toml, with hashes
 	scripts/lock $(PYTHON)
 
 deps: ## install the Debian packages the tests need, or say which command does
-	@scripts/deps $(PYTHON) python3-venv sip-tester baresip-core
+	@scripts/deps $(PYTHON) python3-venv sip-tester baresip-core postgresql
 
 clean: ## remove what the other targets made; the server's data stays
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -27,7 +27,7 @@ class Made(NamedTuple):
 
 
 def prepare(settings: Settings, demo: Path | None) -> tuple[Engine, bytes, Made]:
-    """Migrate the database, load `demo` into an empty catalogue. Raises ConfigError."""
+    """Migrate the database, load `demo` where there is no partner yet. Raises ConfigError."""
     folder = settings.data.dir
     try:
         # Keys, hashes of passwords and who called whom: for its owner's eyes.
@@ -40,7 +40,8 @@ def prepare(settings: Settings, demo: Path | None) -> tuple[Engine, bytes, Made]
     passwords: dict[str, str] = {}
     token = ""
     with writing(engine) as session:
-        if demo is not None and catalogue.version(session) == 0:
+        catalogue.prepare(session)
+        if demo is not None and catalogue.is_empty(session):
             bundle = load_bundle(demo)
             passwords = bundle.made_passwords
             catalogue.replace(session, bundle)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+from tests.databases import postgresql_template, sqlite_template
 from tests.postgres import Postgres, running
 
 # No deadline: a busy machine is not a fault of the code. In CI the examples are the same in every run.
@@ -21,3 +22,13 @@ def postgres() -> Iterator[Postgres]:
     """A PostgreSQL server of this test process's own."""
     with running() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return sqlite_template(tmp_path_factory.mktemp("migrated"))
+
+
+@pytest.fixture(scope="session")
+def migrated_postgresql(postgres: Postgres) -> str:
+    return postgresql_template(postgres)

@@ -19,7 +19,13 @@ from pathlib import Path
 import psycopg
 
 # What a crash would lose is lost with the tests anyway.
-SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "listen_addresses": "", "max_connections": "200"}
+SETTINGS = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "listen_addresses": "",
+    "max_connections": "200",
+}
 
 
 def _binaries() -> Path:

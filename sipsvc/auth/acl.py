@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address
 
 from sipsvc.directory import Trunk
+from sipsvc.directory.model import Networks
 
 MEMO = 4_096
 
@@ -13,17 +13,9 @@ MEMO = 4_096
 class Acl:
     """Looks up the packet's real source, never an address it names."""
 
-    def __init__(self, trunks: Iterable[Trunk]) -> None:
-        # (version, prefix length) -> network address as a number -> trunks, the one with a port first
-        self._networks: dict[tuple[int, int], dict[int, list[Trunk]]] = {}
-        for trunk in trunks:
-            if trunk.source and trunk.enabled:
-                network = ip_network(trunk.source)
-                table = self._networks.setdefault((network.version, network.prefixlen), {})
-                there = table.setdefault(int(network.network_address), [])
-                there.append(trunk)
-                there.sort(key=lambda one: one.port == 0)
-        self._order = sorted(self._networks, key=lambda key: -key[1])
+    def __init__(self, networks: Networks) -> None:
+        self._networks = networks
+        self._order = sorted(networks, key=lambda key: -key[1])
         self._memo: dict[str, tuple[Trunk, ...]] = {}
 
     def find(self, host: str, port: int) -> Trunk | None:
@@ -47,5 +39,5 @@ class Acl:
         found: list[Trunk] = []
         for version, length in self._order:
             if version == address.version:
-                found += self._networks[version, length].get(number >> (bits - length) << (bits - length), [])
+                found += self._networks[version, length].get(number >> (bits - length) << (bits - length), ())
         return tuple(found)

@@ -34,23 +34,31 @@ class Challenge(NamedTuple):
 
 
 class Authenticator:
-    """Tables made from one directory; nonces outlive it."""
+    """Looks into the tables of the directory it was last given; nonces outlive it."""
 
     def __init__(
         self, directory: Directory, nonces: Nonces, hosts: frozenset[str], random: Callable[[int], bytes]
     ) -> None:
+        self._nonces = nonces
+        self._names = hosts
+        self._random = random
+        self._directory = directory
+        self._acl = Acl(directory.networks)
+        self.use(directory)
+
+    def use(self, directory: Directory) -> None:
+        """Who calls from now on is looked for in `directory`."""
+        # What the networks were asked before is kept as long as they are the same.
+        if directory.networks is not self._directory.networks:
+            self._acl = Acl(directory.networks)
+        self._directory = directory
         self.realm = directory.platform.realm
         self._lifetime = directory.platform.nonce_lifetime_ms
-        self._nonces = nonces
-        self._hosts = hosts | {self.realm.lower()}
-        self._random = random
-        self._acl = Acl(directory.trunks)
-        self._users = {trunk.username: trunk for trunk in directory.trunks if trunk.username}
-        self._gateways = {(gateway.host, gateway.port) for gateway in directory.gateways.values()}
+        self._hosts = self._names | {self.realm.lower()}
 
     def identify(self, request: Message, flow: Flow, now: Now) -> Identity | Challenge:
         """By source, else by digest. Raises SipError 403 for a gateway, whose calls inward are not taken yet."""
-        if (flow.host, flow.port) in self._gateways:
+        if (flow.host, flow.port) in self._directory.addresses:
             raise SipError(403, "Calls from gateways are not accepted here", "gateway_inbound")
         trunk = self._acl.find(flow.host, flow.port)
         if trunk is not None:
@@ -62,16 +70,14 @@ class Authenticator:
         return Challenge(False, "no_credentials")
 
     def _digest(self, credentials: Credentials, method: str, now: Now) -> Identity | Challenge:
-        trunk = self._users.get(credentials.username)
-        known = trunk is not None and trunk.enabled
-        right = expected(trunk.ha1_md5 if trunk is not None and known else NOBODY, credentials, method)
+        trunk = self._directory.users.get(credentials.username)
+        right = expected(NOBODY if trunk is None else trunk.ha1_md5, credentials, method)
         matches = compare_digest(right, credentials.response.lower().encode("ascii", "replace").decode())
         age = self._nonces.check(credentials.nonce, self._lifetime, now)
         if age == Nonces.FOREIGN:
             return Challenge(False, "foreign_nonce")
         if (
             not matches
-            or not known
             or trunk is None
             or credentials.qop != "auth"
             or credentials.algorithm.upper() not in ("", "MD5")

@@ -58,6 +58,7 @@ class Start(TypedDict):
     call_id: str
     customer: str
     customer_name: str
+    partner: str
     trunk: str
     auth: str
     source: str

@@ -1,6 +1,10 @@
 """The immutable picture of customers, gateways and prices that calls are decided on (law 3)."""
 
+from sipsvc.directory.build import Builder, assemble
+from sipsvc.directory.draft import DirectoryError, Item
+from sipsvc.directory.image import FOREVER, Image, PriceRow
 from sipsvc.directory.model import (
+    Block,
     CallerIds,
     Customer,
     DialPlan,
@@ -12,14 +16,20 @@ from sipsvc.directory.model import (
     Timing,
     Trunk,
 )
-from sipsvc.directory.prefix import PrefixTable, PriceRow
+from sipsvc.directory.prefix import PrefixTable
 
 __all__ = [
+    "FOREVER",
+    "Block",
+    "Builder",
     "CallerIds",
     "Customer",
     "DialPlan",
     "Directory",
+    "DirectoryError",
     "Gateway",
+    "Image",
+    "Item",
     "Platform",
     "PrefixTable",
     "PriceList",
@@ -27,4 +37,5 @@ __all__ = [
     "Rewrite",
     "Timing",
     "Trunk",
+    "assemble",
 ]

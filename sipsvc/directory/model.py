@@ -1,4 +1,4 @@
-"""The snapshot's types. Made once by the loader, never changed; a call keeps the one it was decided on."""
+"""The types of the directory. Made by the builder, never changed; a call keeps the one it was decided on."""
 
 from __future__ import annotations
 
@@ -80,10 +80,11 @@ class Rewrite:
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """A carrier's gateway and what it asks for (TG-1..6). Times are milliseconds."""
+    """A carrier's gateway and what it asks for (TG-1..6). Times are milliseconds. Only its partner's calls use it."""
 
     id: str
     name: str
+    partner: str
     host: str
     port: int
     currency: str
@@ -112,6 +113,7 @@ class PriceList:
 
     id: str
     name: str
+    partner: str
     currency: str
     rows: PrefixTable
     minimum: Decimal = Decimal(0)
@@ -140,13 +142,38 @@ class Platform:
 
 
 @dataclass(frozen=True, slots=True)
+class Block:
+    """A blocked E.164 prefix and why (SIP-26). `partner` "" blocks it for the whole platform."""
+
+    id: str
+    partner: str
+    prefix: str
+    reason: str
+
+
+# Source networks by (IP version, prefix length) and network address as a number; a trunk with a port comes first.
+Networks = Mapping[tuple[int, int], Mapping[int, tuple[Trunk, ...]]]
+
+
+@dataclass(frozen=True, slots=True)
 class Directory:
-    """Everything a call is decided on. `blocks` maps a blocked E.164 prefix to its reason."""
+    """Everything a call is decided on: tables by id, and tables made from them for what a call has to look up.
+
+    They are independent: a change makes new ones of those it touches and shares the others with the directory before.
+    """
 
     version: int
     platform: Platform
-    customers: Mapping[str, Customer]
-    trunks: tuple[Trunk, ...]
-    gateways: Mapping[str, Gateway]
-    pricelists: Mapping[str, PriceList]
-    blocks: Mapping[str, str]
+    customers: Mapping[str, Customer] = field(default_factory=dict)
+    pricelists: Mapping[str, PriceList] = field(default_factory=dict)
+    trunks: Mapping[str, Trunk] = field(default_factory=dict)
+    gateways: Mapping[str, Gateway] = field(default_factory=dict)
+    blocks: Mapping[str, Block] = field(default_factory=dict)
+    # Made from trunks: enabled ones by username, and by source network.
+    users: Mapping[str, Trunk] = field(default_factory=dict)
+    networks: Networks = field(default_factory=dict)
+    # Made from gateways: each partner's in the order of ids, and the ids of those at an address.
+    gateways_of: Mapping[str, tuple[Gateway, ...]] = field(default_factory=dict)
+    addresses: Mapping[tuple[str, int], tuple[str, ...]] = field(default_factory=dict)
+    # Made from blocks: by partner ("" the platform) and prefix.
+    blocked: Mapping[str, Mapping[str, Block]] = field(default_factory=dict)

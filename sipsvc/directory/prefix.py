@@ -1,68 +1,105 @@
-"""Longest-prefix match over a dict per table: 2–3 µs whatever the size (DOMAIN, longest match)."""
+"""Longest-prefix match (DOMAIN, longest match): a compiled image, and what has changed since it was compiled."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
-from typing import NamedTuple
 
+from sipsvc.directory.image import ABSENT, DIGITS, Cells, Image, PriceRow, choose, compile_image
 
-class PriceRow(NamedTuple):
-    """One price per minute, sold or bought. `rate` and `fee` have 6 places, in the list's currency.
-
-    `initial` and `increment` are seconds. `origin` is the prefix of the caller's E.164 number the row
-    is for, "" for any caller.
-    """
-
-    id: int
-    prefix: str
-    name: str
-    rate: Decimal
-    fee: Decimal
-    initial: int
-    increment: int
-    origin: str = ""
+NOTHING: Mapping[str, tuple[PriceRow, ...]] = {}
 
 
 class PrefixTable:
-    """Rows by prefix; several rows of one prefix differ in `origin`."""
+    """Rows by prefix; several rows of one prefix differ in `origin` or in the time they are in force.
 
-    __slots__ = ("_lengths", "_rows", "size")
+    `overlay` stands in the place of whole prefixes of the image, an empty tuple for a prefix that is gone: so one row
+    of 200,000 changes without the others being compiled again.
+    """
 
-    def __init__(self, rows: Iterable[PriceRow]) -> None:
-        """Raises ValueError when a (prefix, origin) pair stands twice."""
-        table: dict[str, tuple[PriceRow, ...]] = {}
-        several: dict[str, dict[str, PriceRow]] = {}
-        size = 0
-        for row in rows:
-            size += 1
-            if row.prefix not in table:
-                table[row.prefix] = (row,)
-                continue
-            origins = several.setdefault(row.prefix, {one.origin: one for one in table[row.prefix]})
-            if row.origin in origins:
-                raise ValueError(f"prefix {row.prefix} origin {row.origin or 'any'} stands twice")
-            origins[row.origin] = row
-        for prefix, origins in several.items():
-            # Longest origin first, the row for any caller last.
-            table[prefix] = tuple(sorted(origins.values(), key=lambda row: -len(row.origin)))
-        self._rows = table
-        self._lengths = tuple(sorted({len(prefix) for prefix in table}, reverse=True))
-        self.size = size
+    __slots__ = ("_image", "_lengths", "_overlay")
 
-    def find(self, number: str, caller: str) -> PriceRow | None:
-        """The row for E.164 digits `number`; of equal prefixes the longest origin that `caller` begins with.
+    def __init__(self, rows: Iterable[PriceRow] = ()) -> None:
+        """Compiled in memory. Raises ValueError as `compile_image` does, and for money finer than millionths."""
+        self._open(Image(compile_image(map(cells, rows))), NOTHING)
 
-        A prefix whose rows all belong to other origins ends the search: no shorter prefix stands in.
+    @classmethod
+    def opened(cls, image: Image, overlay: Mapping[str, tuple[PriceRow, ...]] = NOTHING) -> PrefixTable:
+        """Costs nothing that grows with the image."""
+        table = cls.__new__(cls)
+        table._open(image, overlay)
+        return table
+
+    def changed(self, overlay: Mapping[str, tuple[PriceRow, ...]]) -> PrefixTable:
+        """The same table with these prefixes replaced, beside those replaced before."""
+        return PrefixTable.opened(self._image, {**self._overlay, **overlay})
+
+    def _open(self, image: Image, overlay: Mapping[str, tuple[PriceRow, ...]]) -> None:
+        self._image = image
+        self._overlay = {
+            prefix: tuple(sorted(rows, key=lambda row: (-len(row.origin), row.origin, row.valid_from)))
+            if len(rows) > 1
+            else rows
+            for prefix, rows in overlay.items()
+        }
+        self._lengths = tuple(sorted({len(prefix) for prefix in overlay}, reverse=True))
+
+    @property
+    def size(self) -> int:
+        """How many rows there are, whenever they are in force; counts the overlay."""
+        size: int = self._image.size
+        for prefix, rows in self._overlay.items():
+            entry = self._entry(prefix)
+            if entry >= 0 and self._image.length(entry) == len(prefix):
+                size -= len(self._image.rows(entry, prefix))
+            size += len(rows)
+        return size
+
+    def find(self, number: str, caller: str, at: int) -> PriceRow | None:
+        """The row for E.164 digits `number` at the instant `at`, UTC milliseconds.
+
+        The longest prefix that has a row in force then; of its rows the longest origin that `caller` begins with. A
+        prefix whose rows in force all belong to other origins ends the search: no shorter prefix stands in.
         """
-        rows = self._rows
+        if not 0 < len(number) <= DIGITS:
+            number = number[:DIGITS]
+            if not number:
+                return None
+        return self._merged(number, caller, at) if self._overlay else self._image.find(number, caller, at)
+
+    def _entry(self, number: str) -> int:
+        """The image's longest prefix of `number`, -1 for none."""
+        entry = self._image.innermost(number)
+        while entry >= 0 and self._image.length(entry) > len(number):
+            entry = self._image.parent(entry)
+        return entry
+
+    def _merged(self, number: str, caller: str, at: int) -> PriceRow | None:
+        """Prefixes of the overlay and the image, longest first; of equal ones the overlay's."""
+        image = self._image
+        entry = self._entry(number)
         have = len(number)
-        for length in self._lengths:
-            if length <= have:
-                found = rows.get(number[:length])
-                if found is not None:
-                    for row in found:
-                        if caller.startswith(row.origin):
-                            return row
-                    return None
+        overlaid = [number[:size] for size in self._lengths if size <= have and number[:size] in self._overlay]
+        for prefix in (*overlaid, ""):
+            while entry >= 0 and (length := image.length(entry)) >= len(prefix):
+                found = choose(image.rows(entry, number), caller, at) if length > len(prefix) else ABSENT
+                if found is not ABSENT:
+                    return found
+                entry = image.parent(entry)
+            found = choose(self._overlay.get(prefix, ()), caller, at)
+            if found is not ABSENT:
+                return found
         return None
+
+
+def cells(row: PriceRow) -> Cells:
+    """A row as the compiler takes it. Raises ValueError for money finer than millionths."""
+    return (row.id, row.prefix, row.origin, row.name, _millionths(row.rate), _millionths(row.fee), row.initial,
+            row.increment, row.valid_from, row.valid_to)  # fmt: skip
+
+
+def _millionths(amount: Decimal) -> int:
+    scaled = amount.scaleb(6)
+    if scaled != int(scaled):
+        raise ValueError(f"{amount} has more than 6 decimal places")
+    return int(scaled)

@@ -46,6 +46,11 @@ class Admission:
         self.revived: dict[tuple[str, str, int], Call] = {}
         self._tag_key = tag_key
 
+    def use(self, directory: Directory) -> None:
+        """New calls are identified and decided by this directory."""
+        self.directory = directory
+        self.authenticator.use(directory)
+
     def invite(self, request: Message, uri: Uri, flow: Flow, loop: str, now: Now) -> None:
         """Take an INVITE outside a dialog. Raises SipError for what is answered without state."""
         who = self.authenticator.identify(request, flow, now)

@@ -88,6 +88,11 @@ class Engine(Observer):
         """No new calls; those in set-up and conversation go on."""
         self.admission.closed = "draining"
 
+    def swap(self, directory: Directory, now: Now) -> None:
+        """Calls that come from now on are decided on `directory`; those there are keep what they were decided on."""
+        self.core.use(directory.platform)
+        self.admission.use(directory)
+
     @property
     def log_full(self) -> bool:
         """Whether the log takes no records, and so no call is admitted."""

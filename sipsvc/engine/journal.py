@@ -35,6 +35,7 @@ def start(call: Call) -> Start:
         "call_id": readable(call.call_id),
         "customer": call.who.customer,
         "customer_name": call.who.customer_name,
+        "partner": decision.customer.partner if decision else "",
         "trunk": call.who.trunk,
         "auth": call.who.auth,
         "source": f"{host}:{source.port}",

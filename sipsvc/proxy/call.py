@@ -57,7 +57,7 @@ class Call(TimerTarget):
 
     __slots__ = ("acknowledged", "answer_at", "answer_mono", "call_id", "callee_tags", "caller", "caller_tag",
                  "cdr_id", "code", "core", "deadline", "decision", "dialled", "directory", "end_at",
-                 "gateway", "hangup_by", "invite_at", "invite_cseq", "live", "phase", "progress_at",
+                 "gateway", "hangup_by", "invite_at", "invite_cseq", "live", "longest_ms", "phase", "progress_at",
                  "q850", "reason", "recovered", "ref", "revived", "rewritten", "sell", "session",
                  "status", "token", "tried", "who", "winner")  # fmt: skip
 
@@ -76,6 +76,8 @@ class Call(TimerTarget):
         self.phase = Phase.SETUP
         self.session: InviteSession | None = None
         self.deadline: Timer | None = None
+        # The longest it may last, as it stood when the call came.
+        self.longest_ms = core.platform.timing.max_call_ms
         self.who = Who("", "", "", "", caller.flow)
         self.decision: Decision | None = None
         self.directory = 0
@@ -109,7 +111,7 @@ class Call(TimerTarget):
         if self.answer_at is None:
             return None
         spent = (now.mono - self.answer_mono) // 1_000_000
-        return max(0, min(spent, self.core.platform.timing.max_call_ms))
+        return max(0, min(spent, self.longest_ms))
 
     def side_of(self, from_tag: str, to_tag: str) -> Half | None:
         """Who sent a request with these tags: the caller's half, the gateway's, or nobody of this call."""

@@ -70,6 +70,11 @@ class Core:
         self._random = random_bytes
         self._pool = ""
 
+    def use(self, platform: Platform) -> None:
+        """Calls and transactions that begin from now on take these settings; those there are keep theirs."""
+        self.platform = platform
+        self.layer.use(platform.timing)
+
     def random_hex(self, digits: int) -> str:
         """Drawn from a block, for a system call a number would be the dearest step of many."""
         if len(self._pool) < digits:
@@ -102,7 +107,7 @@ class Core:
             self.in_setup -= 1
         call.phase = Phase.UP
         spent = (now.mono - call.answer_mono) // 1_000_000
-        left = max(0, self.platform.timing.max_call_ms - spent)
+        left = max(0, call.longest_ms - spent)
         call.deadline = self.timers.set(now.mono + left * 1_000_000, call, Call.DEADLINE)
 
     def over(self, call: Call, code: str, by: str, now: Now) -> None:

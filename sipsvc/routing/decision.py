@@ -60,8 +60,8 @@ class Decision(NamedTuple):
 def decide(directory: Directory, call: CallFacts, live: Live, now: Now) -> Decision:
     """Pure: the same arguments give the same decision, whoever asks.
 
-    `now` is for prices and schedules that depend on it; this version has none, so it goes unread.
-    Raises KeyError when `call.customer` is not in the directory and SipError when From holds no URI.
+    Prices are those in force at `now`. Raises KeyError when `call.customer` is not in the directory and SipError when
+    From holds no URI.
     """
     customer = directory.customers[call.customer]
     trace: list[tuple[Any, ...]] = [("customer", customer.id, customer.status, call.trunk)]
@@ -86,12 +86,12 @@ def decide(directory: Directory, call: CallFacts, live: Live, now: Now) -> Decis
     trace.append(("caller", from_uri.user, shown, "replaced" if replaced else "kept" if shown else "not_allowed"))
     if not shown:
         return refuse("caller_not_allowed")
-    block = blocked(directory.blocks, number)
-    if block:
-        trace.append(("block", block, directory.blocks[block]))
+    block = blocked(directory.blocked, customer.partner, number)
+    if block is not None:
+        trace.append(("block", block.prefix, block.reason))
         return refuse("dest_blocked")
     pricelist = directory.pricelists[customer.pricelist]
-    sell = pricelist.rows.find(number, shown)
+    sell = pricelist.rows.find(number, shown, now.utc)
     if sell is None:
         trace.append(("price", pricelist.id, ""))
         return refuse("no_price")
@@ -109,7 +109,8 @@ def decide(directory: Directory, call: CallFacts, live: Live, now: Now) -> Decis
             return refuse("channels_full")
     anonymous = from_uri.user.lower() in ANONYMOUS
     caller = Caller(call.from_, from_uri, shown, replaced, anonymous, "id" in call.privacy.lower(), call.host)
-    attempts = _candidates(directory, pricelist, number, caller, trace)
+    gateways = directory.gateways_of.get(customer.partner, ())
+    attempts = _candidates(gateways, pricelist, number, caller, now, trace)
     if not attempts:
         return refuse("no_route")
     trace.append(("order", pricelist.strategy, *(attempt.gateway.id for attempt in attempts)))
@@ -117,18 +118,23 @@ def decide(directory: Directory, call: CallFacts, live: Live, now: Now) -> Decis
 
 
 def _candidates(
-    directory: Directory, pricelist: PriceList, number: str, caller: Caller, trace: list[tuple[Any, ...]]
+    gateways: tuple[Gateway, ...],
+    pricelist: PriceList,
+    number: str,
+    caller: Caller,
+    now: Now,
+    trace: list[tuple[Any, ...]],
 ) -> tuple[Attempt, ...]:
-    """Gateways that serve the number, in the order they are to be tried (SIP-28). Equals go by id.
+    """Of `gateways`, those that serve the number, in the order they are to be tried (SIP-28). Equals go by id.
 
     Prices in another currency than the price list's cannot be compared: those gateways come last.
     """
     found: list[tuple[Any, Attempt]] = []
-    for gateway in directory.gateways.values():
+    for gateway in gateways:
         if not gateway.enabled:
             trace.append(("gateway", gateway.id, "disabled"))
             continue
-        buy = gateway.coverage.find(number, caller.shown)
+        buy = gateway.coverage.find(number, caller.shown, now.utc)
         if buy is None:
             trace.append(("gateway", gateway.id, "no_coverage"))
             continue

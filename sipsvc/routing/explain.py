@@ -105,7 +105,7 @@ def explain(directory: Directory, *, customer: str, dialled: str, caller: str, n
     if not dialled:
         raise ExplainError("dialled", "a number is needed")
     from_ = NameAddr("", f"sip:{escape_user(caller)}@explain.invalid", ";tag=explain")
-    trunk = next((trunk.id for trunk in directory.trunks if trunk.customer == customer), "")
+    trunk = next((trunk.id for trunk in directory.trunks.values() if trunk.customer == customer), "")
     facts = CallFacts(customer, trunk, escape_user(dialled), from_, "", "", "explain.invalid")
     try:
         return render(decide(directory, facts, Live(), now))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from sipsvc.directory import CallerIds, Customer
+from sipsvc.directory import Block, CallerIds, Customer
 from sipsvc.message import Uri
 from sipsvc.routing.number import e164
 
@@ -43,9 +43,12 @@ def allowed(ids: CallerIds, number: str) -> bool:
     return number == ids.default
 
 
-def blocked(blocks: Mapping[str, str], number: str) -> str:
-    """The longest blocked prefix of `number`, "" for none."""
-    for length in range(len(number), 0, -1):
-        if number[:length] in blocks:
-            return number[:length]
-    return ""
+def blocked(blocks: Mapping[str, Mapping[str, Block]], partner: str, number: str) -> Block | None:
+    """The longest prefix of `number` that the platform or the partner blocks; of equal ones the platform's."""
+    tables = [table for table in (blocks.get(""), blocks.get(partner)) if table]
+    for length in range(len(number) if tables else 0, 0, -1):
+        for table in tables:
+            found = table.get(number[:length])
+            if found is not None:
+                return found
+    return None

@@ -44,6 +44,19 @@ def version(session: Session) -> int:
     return session.execute(select(Catalogue.version)).scalar_one_or_none() or 0
 
 
+def prepare(session: Session) -> None:
+    """What is there before any partner: the platform's settings, at their defaults."""
+    if session.get(PlatformSettings, 1) is None:
+        Changes(session, LOCAL)
+        session.add(PlatformSettings(id=1, **sections.Platform().model_dump()))
+        session.flush()
+
+
+def is_empty(session: Session) -> bool:
+    """Whether there is no partner yet."""
+    return not session.execute(select(exists().select_from(Partner))).scalar_one()
+
+
 def replace(session: Session, bundle: Bundle, actor: Actor = LOCAL) -> int:
     """Make the platform's settings and blocks, and all of the bundle's partner, what `bundle` says.
 

@@ -72,11 +72,14 @@ def one_state(engine: Engine) -> Iterator[Connection]:
 
 @contextmanager
 def writing(engine: Engine) -> Iterator[Session]:
-    """A session whose transaction commits at the end, and may read before it writes (see `open_database`)."""
+    """A session whose transaction commits at the end, and may read before it writes (see `open_database`).
+
+    What it loaded can still be read afterwards.
+    """
     with (
         engine.connect().execution_options(writes=True) as connection,
         connection.begin(),
-        Session(connection, join_transaction_mode="control_fully") as session,
+        Session(connection, join_transaction_mode="control_fully", expire_on_commit=False) as session,
     ):
         yield session
         session.commit()

@@ -33,7 +33,7 @@ MONEY = re.compile(r"[0-9]{1,8}(\.[0-9]+)?")
 NO_CONTROLS = r"[^\u0000-\u001f\u007f-\u009f\u2028\u2029]"
 NO_BLANKS = r"[^\s\u0000-\u001f\u007f-\u009f\u2028\u2029]"
 AMOUNT = r"^[0-9]{1,8}(\.[0-9]{1,6})?$"
-LONGEST_PREFIX = 20
+LONGEST_PREFIX = 18
 LONGEST_INTERVAL_S = 86_400
 # Answers that mean the callee or the request, not the gateway: never tried elsewhere (SIP-13).
 NEVER_HUNTED = frozenset({486, 501, 505, 513, 580})

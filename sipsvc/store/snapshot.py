@@ -1,170 +1,206 @@
-"""From the database to the immutable Directory that calls are decided on (law 3)."""
+"""From the database to the items a directory is made of: plain values, as the builder takes and JSON holds them."""
 
 from __future__ import annotations
 
-from decimal import Decimal
+from collections.abc import Callable, Collection, Iterable, Iterator
+from itertools import groupby, islice
+from operator import itemgetter
+from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, Engine, select, type_coerce
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy import BigInteger, Connection, Engine, Select, func, or_, select, type_coerce
+from sqlalchemy.orm import Session
 
 from sipsvc import directory as d
-from sipsvc.directory.rules import compile_rule
+from sipsvc.directory.image import Cells, compile_image
 from sipsvc.errors import ConfigError
 from sipsvc.store import models as m
+from sipsvc.store.changes import utc_now
 from sipsvc.store.database import one_state
-from sipsvc.store.types import from_scaled
+from sipsvc.store.types import to_ms
+
+Fields = dict[str, Any]
+BATCH = 500
+# Prices that ended are left out, but not those a clock set back a little would ask for.
+PAST_MS = 3_600_000
+
+
+class State(NamedTuple):
+    """The catalogue's version, and when the change that made it began, UTC milliseconds."""
+
+    version: int
+    changed_at: int
+
+
+def state(session: Session) -> State:
+    """Raises ConfigError when no catalogue was ever loaded."""
+    found = session.execute(select(m.Catalogue.version, m.Catalogue.changed_at)).one_or_none()
+    if found is None or session.get(m.PlatformSettings, 1) is None:
+        raise ConfigError([("catalogue", None, "none is loaded yet; load a bundle first")])
+    return State(found[0], to_ms(found[1]))
+
+
+def platform(session: Session) -> Fields:
+    """The platform's settings."""
+    row = session.get_one(m.PlatformSettings, 1)
+    times = ("t1_ms", "t2_ms", "t4_ms", "durable_wait_ms")
+    timing = {name: getattr(row, name) for name in times} | {"max_call_ms": row.max_call_s * 1000}
+    return {"realm": row.realm, "nonce_lifetime_ms": row.nonce_lifetime_s * 1000, "timing": timing}
+
+
+def items(session: Session, kind: str, ids: Collection[str] | None = None) -> Iterator[Fields]:
+    """The items of a kind, those with `ids` or all, in the order of ids."""
+    model, fields = KINDS[kind]
+    if ids is None:
+        for row in session.scalars(select(model).order_by(model.id).execution_options(yield_per=BATCH)):
+            yield fields(row)
+        return
+    left = iter(sorted(ids))
+    while batch := list(islice(left, BATCH)):
+        for row in session.scalars(select(model).where(model.id.in_(batch)).order_by(model.id)):
+            yield fields(row)
+
+
+def changed(session: Session, since: int) -> dict[str, set[str]]:
+    """The ids of the items of each kind that were changed, made or deleted after version `since`."""
+    found: dict[str, set[str]] = {kind: set() for kind in KINDS}
+    told = select(m.History.kind, m.History.resource_id).distinct()
+    for kind, resource in session.execute(told.where(m.History.directory > since, m.History.kind.in_(KINDS))):
+        found[kind].add(resource)
+    return found
+
+
+def rows_versions(session: Session) -> dict[tuple[str, str], int]:
+    """For each gateway and price list, by (kind, id), the version at which its rows last changed."""
+    found = {}
+    for kind in ROWS:
+        owner = KINDS[kind][0]
+        for id_, version in session.execute(select(owner.id, owner.rows_version)):
+            found[kind, id_] = version
+    return found
+
+
+def rows(connection: Connection, kind: str, owner: str) -> Iterator[Cells]:
+    """All rows of a gateway or price list that are in force, or will be, as an image is compiled from them."""
+    _, column = ROWS[kind]
+    found = connection.execution_options(yield_per=10_000).execute(_alive(kind).where(column == owner))
+    yield from map(tuple, found)
+
+
+def count_rows(connection: Connection, kind: str, owner: str) -> int:
+    """How many rows there are, those that ended among them."""
+    _, column = ROWS[kind]
+    return int(connection.execute(select(func.count()).where(column == owner)).scalar_one())
+
+
+def changed_prefixes(connection: Connection, kind: str, owner: str, since: int, limit: int) -> list[str]:
+    """Up to `limit` prefixes that have a row written after version `since`."""
+    model, column = ROWS[kind]
+    found = select(model.prefix).distinct().where(column == owner, model.changed > since).limit(limit)
+    return list(connection.scalars(found))
+
+
+def groups(connection: Connection, kind: str, owner: str, prefixes: Iterable[str]) -> Iterator[tuple[str, list[Cells]]]:
+    """Each of `prefixes` with its rows, none where it has none left."""
+    model, column = ROWS[kind]
+    left = iter(prefixes)
+    while batch := list(islice(left, BATCH)):
+        wanted = _alive(kind).where(column == owner, model.prefix.in_(batch))
+        found = sorted(map(tuple, connection.execute(wanted)), key=itemgetter(1))
+        there = {prefix: list(group) for prefix, group in groupby(found, itemgetter(1))}
+        for prefix in batch:
+            yield prefix, there.get(prefix, [])
 
 
 def load_directory(engine: Engine) -> d.Directory:
     """The whole catalogue, as it stood at one instant. Raises ConfigError when none is loaded."""
+    builder = d.Builder()
     with one_state(engine) as connection, Session(connection) as session:
-        catalogue = session.get(m.Catalogue, 1)
-        platform = session.get(m.PlatformSettings, 1)
-        if catalogue is None or platform is None:
-            raise ConfigError([("catalogue", None, "none is loaded yet; load a bundle first")])
-        prices, coverage = _price_tables(connection), _coverage_tables(connection)
-        return d.Directory(
-            version=catalogue.version,
-            platform=_platform(platform),
-            customers={row.id: _customer(row) for row in session.scalars(select(m.Customer).order_by(m.Customer.id))},
-            trunks=tuple(
-                _trunk(row) for row in session.scalars(select(m.Trunk).order_by(m.Trunk.customer, m.Trunk.id))
-            ),
-            gateways={
-                row.id: _gateway(row, coverage.get(row.id) or d.PrefixTable(()))
-                for row in session.scalars(select(m.Gateway).order_by(m.Gateway.id))
-            },
-            pricelists={
-                row.id: _pricelist(row, prices.get(row.id) or d.PrefixTable(()))
-                for row in session.scalars(select(m.PriceList).order_by(m.PriceList.id))
-            },
-            blocks={row.prefix: row.reason for row in session.scalars(select(m.Block))},
-        )
+        version = state(session).version
+        builder.put("platform", platform(session))
+        for kind in KINDS:
+            for fields in items(session, kind):
+                builder.put(kind, fields)
+                if kind in ROWS:
+                    image = d.Image(compile_image(rows(connection, kind, fields["id"])))
+                    builder.table(kind, fields["id"], image, {})
+    try:
+        return builder.commit(version)
+    except d.DirectoryError as error:
+        raise ConfigError([("catalogue", version, str(error))]) from None
 
 
-def _price_tables(connection: Connection) -> dict[str, d.PrefixTable]:
-    return _tables(connection, m.PriceRow, m.PriceRow.pricelist)
-
-
-def _coverage_tables(connection: Connection) -> dict[str, d.PrefixTable]:
-    return _tables(connection, m.CoverageRow, m.CoverageRow.gateway)
-
-
-def _tables(
-    connection: Connection, model: type[m.PriceRow] | type[m.CoverageRow], owner: InstrumentedAttribute[str]
-) -> dict[str, d.PrefixTable]:
-    """A table for each owner. Amounts and names are shared: a list of 200,000 rows has a few hundred of each."""
-    columns = (
-        owner,
+def _alive(kind: str) -> Select[Any]:
+    """The columns of Cells as the database has them, of rows that may still be asked for."""
+    model, _ = ROWS[kind]
+    begins, ends = (type_coerce(column, BigInteger) for column in (model.valid_from, model.valid_to))
+    past = to_ms(utc_now()) - PAST_MS
+    return select(
         model.id,
         model.prefix,
+        model.origin,
         model.name,
         type_coerce(model.rate, BigInteger),
         type_coerce(model.fee, BigInteger),
         model.initial,
         model.increment,
-        model.origin,
-    )
-    amounts: dict[int, Decimal] = {}
-    names: dict[str, str] = {}
-    rows: dict[str, list[d.PriceRow]] = {}
-    found = connection.execute(select(*columns).where(model.valid_to.is_(None)).order_by(model.id))
-    for owner_id, row_id, prefix, name, rate, fee, initial, increment, origin in found.fetchall():
-        if rate not in amounts:
-            amounts[rate] = from_scaled(rate)
-        if fee not in amounts:
-            amounts[fee] = from_scaled(fee)
-        row = d.PriceRow(
-            row_id, prefix, names.setdefault(name, name), amounts[rate], amounts[fee], initial, increment, origin
-        )
-        there = rows.get(owner_id)
-        if there is None:
-            rows[owner_id] = [row]
-        else:
-            there.append(row)
-    return {owner_id: d.PrefixTable(listed) for owner_id, listed in rows.items()}
+        begins,
+        func.coalesce(ends, d.FOREVER),
+    ).where(or_(model.valid_to.is_(None), (ends > begins) & (ends > past)))
 
 
-def _platform(row: m.PlatformSettings) -> d.Platform:
-    return d.Platform(
-        realm=row.realm,
-        nonce_lifetime_ms=row.nonce_lifetime_s * 1000,
-        timing=d.Timing(
-            t1_ms=row.t1_ms,
-            t2_ms=row.t2_ms,
-            t4_ms=row.t4_ms,
-            max_call_ms=row.max_call_s * 1000,
-            durable_wait_ms=row.durable_wait_ms,
-        ),
-    )
+def _customer(row: m.Customer) -> Fields:
+    return {
+        "id": row.id,
+        "name": row.name,
+        "partner": row.partner,
+        "status": row.status,
+        "pricelist": row.pricelist,
+        "allow_expensive": row.allow_expensive,
+        "max_channels": row.max_channels,
+        "dial_plan": row.dial_plan,
+        "caller_ids": row.caller_ids,
+    }
 
 
-def _customer(row: m.Customer) -> d.Customer:
-    return d.Customer(
-        id=row.id,
-        name=row.name,
-        partner=row.partner,
-        status=row.status,
-        pricelist=row.pricelist,
-        allow_expensive=row.allow_expensive,
-        max_channels=row.max_channels,
-        dial_plan=d.DialPlan(**row.dial_plan | {"international": tuple(row.dial_plan["international"])}),
-        caller_ids=d.CallerIds(**row.caller_ids | {"allowed": tuple(row.caller_ids["allowed"])}),
-    )
+def _trunk(row: m.Trunk) -> Fields:
+    same = ("id", "customer", "source", "port", "ha1_md5", "enabled")
+    return {name: getattr(row, name) for name in same} | {"username": row.username or ""}
 
 
-def _trunk(row: m.Trunk) -> d.Trunk:
-    return d.Trunk(
-        id=row.id,
-        customer=row.customer,
-        source=row.source,
-        port=row.port,
-        username=row.username or "",
-        ha1_md5=row.ha1_md5,
-        enabled=row.enabled,
-    )
+def _gateway(row: m.Gateway) -> Fields:
+    same = (
+        "id", "name", "partner", "host", "port", "currency", "priority", "enabled", "trusted", "remote_party_id",
+        "p_asserted_identity", "caller_prefix", "caller_prefix_in", "uri_prefix", "uri_prefix_escaped", "hunt_codes",
+        "provisional_timeout_ms",
+    )  # fmt: skip
+    return {name: getattr(row, name) for name in same} | {
+        "rewrites": [[rule["pattern"], rule["replacement"]] for rule in row.rewrites],
+        "ring_timeout_ms": row.ring_timeout_s * 1000,
+    }
 
 
-def _gateway(row: m.Gateway, coverage: d.PrefixTable) -> d.Gateway:
-    return d.Gateway(
-        id=row.id,
-        name=row.name,
-        host=row.host,
-        port=row.port,
-        currency=row.currency,
-        coverage=coverage,
-        priority=row.priority,
-        enabled=row.enabled,
-        trusted=row.trusted,
-        remote_party_id=row.remote_party_id,
-        p_asserted_identity=row.p_asserted_identity,
-        caller_prefix=row.caller_prefix,
-        caller_prefix_in=frozenset(row.caller_prefix_in),
-        uri_prefix=row.uri_prefix,
-        uri_prefix_escaped=row.uri_prefix_escaped,
-        rewrites=tuple(_rewrite(row.id, rule) for rule in row.rewrites),
-        hunt_codes=frozenset(row.hunt_codes),
-        provisional_timeout_ms=row.provisional_timeout_ms,
-        ring_timeout_ms=row.ring_timeout_s * 1000,
-    )
+def _pricelist(row: m.PriceList) -> Fields:
+    same = ("id", "name", "partner", "currency", "strategy")
+    return {name: getattr(row, name) for name in same} | {
+        "minimum": str(row.minimum),
+        "expensive_at": None if row.expensive_at is None else str(row.expensive_at),
+    }
 
 
-def _rewrite(gateway: str, rule: dict[str, str]) -> d.Rewrite:
-    try:
-        regex = compile_rule(rule["pattern"])
-    except ValueError as error:
-        # Checked when it was stored, so only another version of RE2 can come to this.
-        raise ConfigError([(f"gateway {gateway} rewrites", rule["pattern"], str(error))]) from None
-    return d.Rewrite(pattern=rule["pattern"], replacement=rule["replacement"], regex=regex)
+def _block(row: m.Block) -> Fields:
+    return {"id": row.id, "partner": row.partner or "", "prefix": row.prefix, "reason": row.reason}
 
 
-def _pricelist(row: m.PriceList, rows: d.PrefixTable) -> d.PriceList:
-    return d.PriceList(
-        id=row.id,
-        name=row.name,
-        currency=row.currency,
-        rows=rows,
-        minimum=row.minimum,
-        expensive_at=row.expensive_at,
-        strategy=row.strategy,
-    )
+# In an order in which each finds what it needs when it is put into a directory.
+KINDS: dict[str, tuple[Any, Callable[[Any], Fields]]] = {
+    "pricelist": (m.PriceList, _pricelist),
+    "gateway": (m.Gateway, _gateway),
+    "customer": (m.Customer, _customer),
+    "trunk": (m.Trunk, _trunk),
+    "block": (m.Block, _block),
+}
+# The rows of each kind that has them, and the column that says whose they are.
+ROWS: dict[str, tuple[Any, Any]] = {
+    "pricelist": (m.PriceRow, m.PriceRow.pricelist),
+    "gateway": (m.CoverageRow, m.CoverageRow.gateway),
+}

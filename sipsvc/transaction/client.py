@@ -15,8 +15,6 @@ from sipsvc.transaction.tables import INVITE_CLIENT, OTHER_CLIENT, Do, Event, St
 if TYPE_CHECKING:
     from sipsvc.transaction.layer import Layer
 
-MS = 1_000_000
-
 
 @trait
 class ClientUser:
@@ -34,7 +32,7 @@ class ClientTransaction(TimerTarget):
     """`key` is the branch and method of `request`, the bytes that were sent to `flow`."""
 
     __slots__ = ("ack", "flow", "interval", "invite", "key", "layer", "linger", "request", "retransmit", "state",
-                 "timeout", "user")  # fmt: skip
+                 "timeout", "times", "user")  # fmt: skip
 
     def __init__(self, layer: Layer, key: str, invite: bool, request: bytes, flow: Flow, user: ClientUser) -> None:
         self.layer = layer
@@ -44,7 +42,8 @@ class ClientTransaction(TimerTarget):
         self.flow = flow
         self.user = user
         self.state: int = State.TRYING
-        self.interval = layer.t1
+        self.times = layer.times
+        self.interval = self.times.t1
         self.retransmit: Timer | None = None
         self.timeout: Timer | None = None
         self.linger: Timer | None = None
@@ -54,7 +53,7 @@ class ClientTransaction(TimerTarget):
         layer = self.layer
         layer.send(self.request, self.flow, self.key)
         self.retransmit = layer.timers.set(now.mono + self.interval, self, Event.RETRANSMIT)
-        self.timeout = layer.timers.set(now.mono + 64 * layer.t1, self, Event.TIMEOUT)
+        self.timeout = layer.timers.set(now.mono + 64 * self.times.t1, self, Event.TIMEOUT)
 
     def give_up(self) -> None:
         """Send no more, but stay to hear what may still come (a branch left early, SIP-13)."""
@@ -91,11 +90,11 @@ class ClientTransaction(TimerTarget):
             elif action == Do.BACKOFF:
                 self.interval *= 2
                 if not self.invite:
-                    self.interval = min(self.interval, layer.t2)
+                    self.interval = min(self.interval, self.times.t2)
                 self.retransmit = layer.timers.set(now.mono + self.interval, self, Event.RETRANSMIT)
             elif action == Do.STEADY:
                 layer.timers.cancel(self.retransmit)
-                self.retransmit = layer.timers.set(now.mono + layer.t2, self, Event.RETRANSMIT)
+                self.retransmit = layer.timers.set(now.mono + self.times.t2, self, Event.RETRANSMIT)
             elif action == Do.QUIET:
                 layer.timers.cancel(self.retransmit)
                 if self.invite or self.state != State.PROCEEDING:
@@ -107,7 +106,7 @@ class ClientTransaction(TimerTarget):
                 layer.send(self.ack, self.flow, "")
             elif action == Do.LINGER:
                 # Timer D and M are 64·T1; K is T4.
-                wait = 64 * layer.t1 if self.invite else layer.t4
+                wait = 64 * self.times.t1 if self.invite else self.times.t4
                 self.linger = layer.timers.set(now.mono + wait, self, Event.LINGER)
             elif action == Do.EXPIRED:
                 layer.timers.cancel(self.retransmit)

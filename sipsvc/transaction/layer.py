@@ -8,26 +8,32 @@ from sipsvc.directory import Timing
 from sipsvc.effects import Flow, Now
 from sipsvc.message import Message
 from sipsvc.timers import TimerHeap
-from sipsvc.transaction.client import MS, ClientTransaction, ClientUser
+from sipsvc.transaction.client import ClientTransaction, ClientUser
 from sipsvc.transaction.server import ServerTransaction
-from sipsvc.transaction.tables import Event
+from sipsvc.transaction.tables import Event, times
 
 COOKIE = "z9hG4bK"
 
 
 class Layer:
-    """All transactions. `send(data, flow, ref)` hands a datagram out; times are nanoseconds."""
+    """All transactions. `send(data, flow, ref)` hands a datagram out; `times` are those of new transactions."""
 
     def __init__(self, timers: TimerHeap, timing: Timing, send: Callable[[bytes, Flow, str], None]) -> None:
         self.timers = timers
         self.send = send
-        self.t1 = timing.t1_ms * MS
-        self.t2 = timing.t2_ms * MS
-        self.t4 = timing.t4_ms * MS
+        self.times = times(timing)
         self.retransmitted = 0
         self._clients: dict[str, ClientTransaction] = {}
         self._servers: dict[tuple[str, str, str], ServerTransaction] = {}
         self._merged: dict[tuple[str, str, int, str], ServerTransaction] = {}
+
+    @property
+    def t1(self) -> int:
+        return self.times.t1
+
+    def use(self, timing: Timing) -> None:
+        """Transactions that begin from now on take these times."""
+        self.times = times(timing)
 
     def __len__(self) -> int:
         return len(self._clients) + len(self._servers)

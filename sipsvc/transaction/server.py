@@ -30,7 +30,7 @@ class ServerTransaction(TimerTarget):
     """`request` is the pristine request; `last` the response sent last."""
 
     __slots__ = ("flow", "interval", "invite", "key", "last", "layer", "linger", "merge_key", "request", "retransmit",
-                 "state", "timeout", "user")  # fmt: skip
+                 "state", "timeout", "times", "user")  # fmt: skip
 
     def __init__(self, layer: Layer, key: Key, request: Message, flow: Flow) -> None:
         self.layer = layer
@@ -41,7 +41,8 @@ class ServerTransaction(TimerTarget):
         self.invite = request.method == "INVITE"
         self.state: int = State.TRYING
         self.last = b""
-        self.interval = layer.t1
+        self.times = layer.times
+        self.interval = self.times.t1
         self.retransmit: Timer | None = None
         self.timeout: Timer | None = None
         self.linger: Timer | None = None
@@ -80,16 +81,16 @@ class ServerTransaction(TimerTarget):
                     layer.retransmitted += 1
             elif action == Do.BACKOFF:
                 if event == Event.FAILURE:
-                    self.timeout = layer.timers.set(now.mono + 64 * layer.t1, self, Event.TIMEOUT)
+                    self.timeout = layer.timers.set(now.mono + 64 * self.times.t1, self, Event.TIMEOUT)
                 else:
-                    self.interval = min(self.interval * 2, layer.t2)
+                    self.interval = min(self.interval * 2, self.times.t2)
                 self.retransmit = layer.timers.set(now.mono + self.interval, self, Event.RETRANSMIT)
             elif action == Do.QUIET:
                 layer.timers.cancel(self.retransmit)
                 layer.timers.cancel(self.timeout)
             elif action == Do.LINGER:
                 # Timers J and L are 64·T1; I is T4.
-                wait = layer.t4 if event == Event.ACK else 64 * layer.t1
+                wait = self.times.t4 if event == Event.ACK else 64 * self.times.t1
                 self.linger = layer.timers.set(now.mono + wait, self, Event.LINGER)
             elif action == Do.EXPIRED:
                 layer.timers.cancel(self.retransmit)

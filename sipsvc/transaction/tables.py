@@ -7,7 +7,23 @@ Over an unreliable transport only, for now.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
+
+from sipsvc.directory import Timing
+
+MS = 1_000_000
+
+
+class Times(NamedTuple):
+    """T1, T2 and T4 in nanoseconds. A transaction keeps those it began with."""
+
+    t1: int
+    t2: int
+    t4: int
+
+
+def times(timing: Timing) -> Times:
+    return Times(timing.t1_ms * MS, timing.t2_ms * MS, timing.t4_ms * MS)
 
 
 class State:

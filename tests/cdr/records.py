@@ -42,6 +42,7 @@ def start(number: int, at: int = 0, **changes: Any) -> dict[str, Any]:
         "call_id": f"call-{number}@192.0.2.1",
         "customer": "acme",
         "customer_name": "Acme Ltd",
+        "partner": "demo",
         "trunk": "acme-1",
         "auth": "ip",
         "source": "192.0.2.1:5060",

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.portal.conftest import PREFIXES, Portal, store_bundle, write_bundle
+from tests.portal.conftest import PREFIXES, Portal
 
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
@@ -143,13 +143,3 @@ def test_filters_give_what_they_say(portal: Portal, query: dict[str, str], many:
     found = walk(portal, "cdrs", 5, **query)
     assert len(found) == many
     assert all(check(cdr) for cdr in found)
-
-
-def test_a_page_of_an_older_price_list_is_refused(portal: Portal) -> None:
-    """Last in this file's order or not: the list is loaded anew as it was, with other row ids."""
-    following = portal.get("pricelists/retail/prices", page__size="3").json()["next"]
-    store_bundle(portal.settings, write_bundle(portal.settings.data.dir))
-    answer = portal.get("pricelists/retail/prices", page__size="3", page__after=following)
-    assert answer.status_code == 400
-    assert answer.json()["errors"][0]["field"] == "page[after]"
-    assert "anew" in answer.json()["errors"][0]["reason"]

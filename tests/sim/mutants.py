@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from multiprocessing import get_context
 from typing import Any
 
+from sipsvc.directory import Directory
 from sipsvc.effects import Effect, Now, WriteCdr
 from sipsvc.engine import Engine
 from sipsvc.engine import journal as journal_room
@@ -274,6 +276,45 @@ def forgets_calls() -> None:
     plant(Engine, restore=restore)
 
 
+def deaf_to_changes() -> None:
+    """Another directory is taken note of, and calls are decided on the old one."""
+    plant(Engine, swap=lambda self, directory, now: None)
+
+
+def half_a_swap() -> None:
+    """A call is decided on the new directory and says that it was the one before."""
+    right = Admission._call
+
+    def call(self: Admission, *facts: Any) -> Call:
+        made = right(self, *facts)
+        made.directory = max(7, made.directory - 1)
+        return made
+
+    plant(Admission, _call=call)
+
+
+def old_gateways() -> None:
+    """A change takes new prices over, but not who lives where."""
+    right = Engine.swap
+
+    def swap(self: Engine, directory: Directory, now: Now) -> None:
+        before = self.admission.directory
+        right(self, replace(directory, gateways=before.gateways, gateways_of=before.gateways_of), now)
+
+    plant(Engine, swap=swap)
+
+
+def calls_lost_in_a_swap() -> None:
+    """The calls of a customer are forgotten with the directory that knew it."""
+    right = Engine.swap
+
+    def swap(self: Engine, directory: Directory, now: Now) -> None:
+        right(self, directory, now)
+        self.core.by_customer.clear()
+
+    plant(Engine, swap=swap)
+
+
 def limitless() -> None:
     """One call more than the limit is let in."""
     right = Admission._decide
@@ -315,6 +356,10 @@ MUTANTS: dict[str, Callable[[], None]] = {
         callee_blamed,
         log_after_sending,
         forgets_calls,
+        deaf_to_changes,
+        half_a_swap,
+        old_gateways,
+        calls_lost_in_a_swap,
         limitless,
     )
 }

@@ -147,13 +147,14 @@ class CallPlan:
 
 @dataclass(frozen=True)
 class Setting:
-    """Everything fixed before the calls: who there is and how long a call may last."""
+    """Who there is and how long a call may last, until a change makes another setting of it."""
 
     customers: tuple[CustomerSpec, ...]
     gateways: tuple[GatewaySpec, ...]
     blocks: dict[str, str]
     max_call_ms: int
     realm: str = "sim"
+    version: int = 7
 
     def gateway_at(self, address: Address) -> GatewaySpec | None:
         for gateway in self.gateways:
@@ -161,9 +162,20 @@ class Setting:
                 return gateway
         return None
 
+    def customer(self, plan: CallPlan) -> CustomerSpec | None:
+        """The customer of a call, as it is in this setting."""
+        name = plan.customer.id if plan.customer is not None else ""
+        return next((one for one in self.customers if one.id == name), None)
+
+    def expects(self, plan: CallPlan) -> str:
+        """As the plan does, but whoever is suspended must be refused for that."""
+        customer = self.customer(plan)
+        suspended = customer is not None and customer.status == "suspended" and plan.expect != "wrong password"
+        return "customer_suspended" if suspended else plan.expect
+
     def candidates(self, plan: CallPlan) -> list[tuple[GatewaySpec, Row]]:
         """The gateways a call must be tried at, in order: by buy price, or by priority and then price."""
-        customer = plan.customer
+        customer = self.customer(plan)
         shown = customer.shown(plan.caller) if customer is not None else None
         if customer is None or shown is None:
             return []

@@ -9,6 +9,7 @@ from functools import partial
 from random import Random
 from typing import Any, NamedTuple, Protocol
 
+from sipsvc.directory import Directory
 from sipsvc.effects import Effect, Flow, Now, Send, WriteCdr
 from tests.sim.network import MS, Address, Handle, Network
 from tests.sim.sipmsg import Msg
@@ -25,6 +26,7 @@ class EngineLike(Protocol):
     def send_failed(self, ref: str, now: Now) -> None: ...
     def restore(self, records: Iterable[dict[str, Any]], now: Now) -> None: ...
     def drain(self, now: Now) -> None: ...
+    def swap(self, directory: Directory, now: Now) -> None: ...
     def leftovers(self) -> dict[str, int]: ...
     @property
     def idle(self) -> bool: ...
@@ -58,10 +60,13 @@ class EngineHost:
     It can be killed between any two effects and come back with a monotonic clock of its own.
     """
 
-    def __init__(self, net: Network, engine: EngineLike, hosts: list[Address]) -> None:
+    def __init__(self, net: Network, engine: EngineLike, hosts: list[Address], directory: Directory) -> None:
         self.net = net
         self.engine = engine
         self.hosts = hosts
+        # What is in force: since when in the order of the engine's doings, and which version.
+        self.directory = directory
+        self.swaps: list[tuple[int, int]] = [(0, directory.version)]
         self.rng = Random(net.rng.random())
         self.log: list[Logged] = []
         self.wire: list[Wire] = []
@@ -171,6 +176,15 @@ class EngineHost:
     def _ring(self) -> None:
         self._alarm = self._alarm_at = None
         self.enter(lambda: self.engine.handle_timer(self.now))
+
+    def swap(self, directory: Directory) -> None:
+        """Another directory is in force from here on; a server that is down begins with it."""
+        self.directory = directory
+        self._order += 1
+        self.swaps.append((self._order, directory.version))
+        if self.up:
+            self.net.counts["swaps"] = self.net.counts.get("swaps", 0) + 1
+            self.enter(lambda: self.engine.swap(directory, self.now))
 
     # Death and return
 

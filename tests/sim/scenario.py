@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from random import Random
 
 import re2
 
 from sipsvc.directory import (
+    Block,
+    Builder,
     CallerIds,
     Customer,
     DialPlan,
     Directory,
     Gateway,
+    Item,
     Platform,
     PrefixTable,
     PriceList,
@@ -26,6 +30,7 @@ from sipsvc.engine import Engine
 from tests.sim.customers import LONGEST_SETUP_MS, CallerCall, CustomerAgent
 from tests.sim.drawing import STRANGER, WRONG_PASSWORD, draw_calls, draw_faults, draw_setting
 from tests.sim.gateways import GatewayAgent
+from tests.sim.live import draw_changes
 from tests.sim.network import MS, Address, Network
 from tests.sim.noise import Noise
 from tests.sim.plan import CallPlan, CustomerSpec, GatewaySpec, Row, Setting
@@ -42,10 +47,12 @@ NETS = {"acme": "10.1.0", "beta": "10.5.0", "gone": "10.3.0", "stranger": "10.66
 
 @dataclass
 class Run:
-    """Everything a run leaves behind for the invariants."""
+    """Everything a run leaves behind for the invariants. `setting` is the first, `settings` all by version."""
 
     seed: int
     setting: Setting
+    settings: dict[int, Setting]
+    directories: dict[int, Directory]
     plans: dict[str, CallPlan]
     world: World
     host: EngineHost
@@ -93,7 +100,7 @@ def _gateway(spec: GatewaySpec) -> Gateway:
         pattern = f"^{spec.rewrite[0]}"
         rewrites = (Rewrite(pattern, spec.rewrite[1], re2.compile(pattern)),)
     return Gateway(
-        spec.id, spec.id.upper(), spec.address[0], spec.address[1], "USD", _rows(spec.rows), spec.priority,
+        spec.id, spec.id.upper(), "demo", spec.address[0], spec.address[1], "USD", _rows(spec.rows), spec.priority,
         trusted=spec.trusted, remote_party_id=spec.rpid, p_asserted_identity=spec.pai,
         caller_prefix=spec.caller_prefix, caller_prefix_in=spec.caller_prefix_in, uri_prefix=spec.uri_prefix,
         uri_prefix_escaped=spec.escaped, rewrites=rewrites, hunt_codes=spec.hunt_codes,
@@ -101,38 +108,58 @@ def _gateway(spec: GatewaySpec) -> Gateway:
     )  # fmt: skip
 
 
-def directory_of(setting: Setting) -> Directory:
-    """The engine's picture of the run's setting."""
-    lists = {
-        f"list-{spec.id}": PriceList(
-            f"list-{spec.id}", f"list of {spec.id}", spec.currency, _rows(spec.rows), Decimal(spec.minimum),
+def _items(setting: Setting) -> dict[object, Item]:
+    """What the engine's picture of a setting is made of, by what each is made from."""
+    items: dict[object, Item] = {}
+    for spec in setting.customers:
+        rows = _rows(spec.rows)
+        items["list", spec.id, spec.rows] = PriceList(
+            f"list-{spec.id}", f"list of {spec.id}", "demo", spec.currency, rows, Decimal(spec.minimum),
             Decimal(spec.expensive_at), spec.strategy,
-        )
-        for spec in setting.customers
-    }  # fmt: skip
-    return Directory(
-        version=7,
-        platform=Platform(setting.realm, 20_000, Timing(max_call_ms=setting.max_call_ms)),
-        customers={spec.id: _customer(spec) for spec in setting.customers},
-        trunks=tuple(_trunk(spec, setting.realm) for spec in setting.customers),
-        gateways={spec.id: _gateway(spec) for spec in setting.gateways},
-        pricelists=lists,
-        blocks=setting.blocks,
-    )
+        )  # fmt: skip
+        items[spec] = _customer(spec)
+        items["trunk", spec.id] = _trunk(spec, setting.realm)
+    for gateway in setting.gateways:
+        items[gateway] = _gateway(gateway)
+    for prefix, reason in setting.blocks.items():
+        items["block", prefix] = Block(prefix, "", prefix, reason)
+    return items
 
 
-def make_engine(setting: Setting, seed: int, life: int = 0) -> Engine:
+def directories(settings: list[Setting]) -> dict[int, Directory]:
+    """The engine's picture of each setting by its version, each made from the one before by what differs."""
+    builder = Builder()
+    first = settings[0]
+    builder.place(Platform(first.realm, 20_000, Timing(max_call_ms=first.max_call_ms)))
+    found: dict[int, Directory] = {}
+    before: dict[object, Item] = {}
+    for setting in settings:
+        items = _items(setting)
+        for made_from, item in items.items():
+            if made_from not in before:
+                builder.place(item)
+        before = items
+        found[setting.version] = builder.commit(setting.version)
+    return found
+
+
+def make_engine(directory: Directory, seed: int, life: int = 0) -> Engine:
     random = Random(f"engine {seed} {life}")
-    return Engine(directory_of(setting), hosts=PROXIES, secret=b"s" * 32, random_bytes=random.randbytes)
+    return Engine(directory, hosts=PROXIES, secret=b"s" * 32, random_bytes=random.randbytes)
 
 
 def prepare(seed: int) -> Run:
     """Everything in place, nothing begun."""
     setting = draw_setting(seed)
     plans = {plan.call_id: plan for plan in draw_calls(seed, setting)}
+    changes = draw_changes(seed, setting)
+    settings = [setting, *(changed for _, changed in changes)]
+    books = directories(settings)
     net = Network(seed, draw_faults(seed))
     world = World(net)
-    host = EngineHost(net, make_engine(setting, seed), list(PROXIES))
+    host = EngineHost(net, make_engine(books[setting.version], seed), list(PROXIES), books[setting.version])
+    for at, changed in changes:
+        net.after(at, partial(host.swap, books[changed.version]))
     gateways = {spec.id: GatewayAgent(world, spec, plans, seed) for spec in setting.gateways if not spec.dead}
     agents: dict[str, CustomerAgent] = {}
     callers = {}
@@ -146,8 +173,10 @@ def prepare(seed: int) -> Run:
     # Cutting calls short and dying at once is no life any server leads.
     restart = draw_restart(seed) if setting.max_call_ms > SHORT_CALL_MS else None
     if restart is not None:
-        schedule(restart, host, lambda: make_engine(setting, seed, host.life), world)
-    return Run(seed, setting, plans, world, host, restart, callers, gateways, Noise(world, PROXIES, seed))
+        schedule(restart, host, lambda: make_engine(host.directory, seed, host.life), world)
+    by_version = {one.version: one for one in settings}
+    noise = Noise(world, PROXIES, seed)
+    return Run(seed, setting, by_version, books, plans, world, host, restart, callers, gateways, noise)
 
 
 def play(run: Run) -> Run:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from tests.sim.customers import CallerCall
 from tests.sim.gateways import GatewayCall
 from tests.sim.network import MS
-from tests.sim.plan import CallPlan, GatewaySpec, Row
+from tests.sim.plan import CallPlan, CustomerSpec, GatewaySpec, Row, Setting
 from tests.sim.rim import Logged, Wire
 from tests.sim.scenario import PROXIES, Run, is_known
 from tests.sim.sipmsg import Msg
@@ -50,6 +51,31 @@ class CallView:
         self.caller: CallerCall = run.callers[plan.call_id]
         self.caller_address = self.caller.agent.address
         self.known = is_known(plan)
+
+    def setting_at(self, order: int) -> Setting:
+        """What the call was decided on, as far as the log had it by then. A restart may decide it once more."""
+        starts = [one.record for one in self.records if one.record["kind"] == "start" and one.order < order]
+        return self.run.settings[starts[-1]["directory"]] if starts else self.run.setting
+
+    @cached_property
+    def start(self) -> dict[str, Any]:
+        """The start record: the last one, where a restart made the call begin once more."""
+        return next(one.record for one in reversed(self.records) if one.record["kind"] == "start")
+
+    @cached_property
+    def setting(self) -> Setting:
+        """What the call was decided on in the end."""
+        return self.setting_at(1 << 62)
+
+    @cached_property
+    def customer(self) -> CustomerSpec | None:
+        """Its customer as it was then."""
+        return self.setting.customer(self.plan)
+
+    @cached_property
+    def expect(self) -> str:
+        """What it must be refused for, by the setting it was decided on."""
+        return self.setting.expects(self.plan)
 
     def report(self, rule: str, text: str) -> None:
         self.run.world.report(rule, self.plan.call_id, text)
@@ -110,11 +136,12 @@ class CallView:
     def branches(self) -> list[Branch]:
         """The attempts in the order they were made; a gateway not meant for the call is reported on the way."""
         found: dict[str, Branch] = {}
-        rows = {gateway.id: row for gateway, row in self.run.setting.candidates(self.plan)}
         for wire in self.where(out=True, caller=False, method="INVITE", request=True):
             if wire.msg.to_tag or wire.msg.branch in found:
                 continue
-            gateway = self.run.setting.gateway_at(wire.peer)
+            setting = self.setting_at(wire.order)
+            rows = {gateway.id: row for gateway, row in setting.candidates(self.plan)}
+            gateway = setting.gateway_at(wire.peer)
             if gateway is None or gateway.id not in rows:
                 self.report("hunting-order", f"INVITE to {wire.peer}, which must not get this call")
                 continue
@@ -129,8 +156,11 @@ class CallView:
     def answer(self) -> tuple[Branch, Wire] | None:
         """The first 2xx of any branch, if it came before another final response went up (SIP-15)."""
         best: tuple[Branch, Wire] | None = None
+        died = self.run.host.died_at or 0
         for branch in self.branches:
             for wire in branch.replies:
+                if branch.at < died < wire.at:
+                    continue  # nobody is left who knows this branch
                 if 200 <= wire.msg.status < 300 and (best is None or wire.order < best[1].order):
                     best = branch, wire
         if best is None:

@@ -15,10 +15,10 @@ FROM_CALLER = {302: 500, 401: 500, 407: 500, 503: 500}
 
 def order_of_hunting(view: CallView) -> None:
     """The gateways tried are the candidates, cheapest (or first) first, each once (SIP-28)."""
-    expected = [gateway.id for gateway, _ in view.run.setting.candidates(view.plan)]
+    expected = [gateway.id for gateway, _ in view.setting.candidates(view.plan)]
     seen = [branch.gateway.id for branch in view.branches]
-    if seen and view.plan.expect:
-        view.report("refused-not-dialled", f"{view.plan.expect}, yet tried at {seen}")
+    if seen and view.expect:
+        view.report("refused-not-dialled", f"{view.expect}, yet tried at {seen}")
     elif seen != expected[: len(seen)]:
         view.report("hunting-order", f"tried {seen}, to be tried {expected}")
 
@@ -67,7 +67,7 @@ def best_response(view: CallView) -> None:
         allowed |= {408} if silent else set()
     if status not in allowed:
         view.report("best-response", f"caller got {status}, branches {finals}, allowed {sorted(allowed)}")
-    candidates = view.run.setting.candidates(view.plan)
+    candidates = view.setting.candidates(view.plan)
     if status >= 300 and not cancelled and not rang_out and len(view.branches) < len(candidates):
         last = view.branches[-1]
         if reason_to_hunt(view, last, view.final.at, order) and not any(final >= 600 for final in finals):
@@ -224,7 +224,7 @@ def bye_after_ack(view: CallView) -> None:
 def dress(view: CallView) -> None:
     """Each gateway sees exactly its prefix, its caller ID, its identity headers, and no credentials (TG-3..6)."""
     plan = view.plan
-    customer = plan.customer
+    customer = view.customer
     shown = customer.shown(plan.caller) if customer is not None else None
     if customer is None or shown is None:
         return

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from sipsvc.store.database import migrate, open_database
+from sipsvc.store.database import open_database
+from tests.databases import migrated_copy
 from tests.postgres import Postgres
 
 BUNDLE = """
@@ -72,10 +73,10 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return server.url(server.database())
 
 
-@pytest.fixture
-def engine(url: str) -> Iterator[Engine]:
-    migrate(url)
-    engine = open_database(url)
+@pytest.fixture(params=["sqlite", "postgresql"])
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    """On a migrated database of its own."""
+    engine = open_database(migrated_copy(request.param, request, tmp_path))
     yield engine
     engine.dispose()
 

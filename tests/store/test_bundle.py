@@ -162,7 +162,7 @@ CSV_FAULTS: list[tuple[str | bytes, str, str]] = [
     (PRICES + "0033,France,0.1\n", "prices.csv row 4 column prefix", "never begins with 0"),
     (PRICES + ",France,0.1\n", "prices.csv row 4 column prefix", "is empty"),
     (PRICES + "٣٣,France,0.1\n", "prices.csv row 4 column prefix", "digits only"),
-    (PRICES + "1" * 21 + ",France,0.1\n", "prices.csv row 4 column prefix", "longer than 20 digits"),
+    (PRICES + "1" * 19 + ",France,0.1\n", "prices.csv row 4 column prefix", "longer than 18 digits"),
     (PRICES + "33,Fra\x07nce,0.1\n", "prices.csv row 4 column name", "control character U+0007"),
     (PRICES + "33,France,\n", "prices.csv row 4 column rate", "is empty"),
     (PRICES + "33,France,-0.1\n", "prices.csv row 4 column rate", "must not be negative"),
@@ -222,9 +222,9 @@ def test_marks_ends_and_spaces_are_taken(write_bundle: Write, end: str) -> None:
 def test_defaults_of_rows(write_bundle: Write) -> None:
     toml = in_list("initial = 30\nincrement = 6")
     bundle = load_bundle(write_bundle(toml, prices=HEAD + "44,UK,1,,,1,\n"))
-    assert bundle.prices["retail"][0][4:] == (Decimal(0), 30, 1)
-    assert bundle.coverage["alpha"][0][4:] == (Decimal("0.001"), 30, 6)
-    assert bundle.coverage["alpha"][1][1:] == ("33", "UK from France", Decimal("0.005"), Decimal(0), 1, 1)
+    assert bundle.prices["retail"][0][4:7] == (Decimal(0), 30, 1)
+    assert bundle.coverage["alpha"][0][4:7] == (Decimal("0.001"), 30, 6)
+    assert bundle.coverage["alpha"][1][1:7] == ("33", "UK from France", Decimal("0.005"), Decimal(0), 1, 1)
     assert COVERAGE.count("\n") == len(bundle.coverage["alpha"]) + 1
 
 

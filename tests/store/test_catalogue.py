@@ -15,17 +15,21 @@ from sqlalchemy.orm import Session
 from sipsvc.errors import ConfigError
 from sipsvc.store import catalogue
 from sipsvc.store.bundle import Bundle, load_bundle
+from sipsvc.store.changes import utc_now
+from sipsvc.store.database import writing
 from sipsvc.store.models import PriceRow
 from sipsvc.store.snapshot import load_directory
+from sipsvc.store.types import to_ms
 
 from .conftest import BUNDLE
 
 Write = Callable[..., Path]
+SAME_PARTNER = BUNDLE.replace('name = "Partner"', 'id = "demo-telecom"\nname = "Partner"')
 DEMO = Path(__file__).parents[2] / "config" / "demo" / "demo.toml"
 
 
 def load(engine: Engine, bundle: Bundle) -> int:
-    with Session(engine) as session, session.begin():
+    with writing(engine) as session:
         return catalogue.replace(session, bundle)
 
 
@@ -53,7 +57,7 @@ def test_the_snapshot_is_the_bundle(engine: Engine) -> None:
         plan, callers = wanted.dial_plan.model_dump(), wanted.caller_ids.model_dump()
         assert dataclasses.asdict(customer.dial_plan) == plan | {"international": tuple(plan["international"])}
         assert dataclasses.asdict(customer.caller_ids) == callers | {"allowed": tuple(callers["allowed"])}
-    assert [(t.id, t.customer, t.source, t.port, t.username, t.ha1_md5) for t in directory.trunks] == [
+    assert [(t.id, t.customer, t.source, t.port, t.username, t.ha1_md5) for t in directory.trunks.values()] == [
         tuple(trunk) for trunk in bundle.trunks
     ]
     for sold in bundle.gateways:
@@ -69,7 +73,7 @@ def test_the_snapshot_is_the_bundle(engine: Engine) -> None:
         ]
         assert gateway.coverage.size == len(bundle.coverage[sold.id])
         for row in bundle.coverage[sold.id]:
-            found = gateway.coverage.find(row.prefix, row.origin)
+            found = gateway.coverage.find(row.prefix, row.origin, 0)
             assert found is not None
             assert (found.rate, found.fee, found.initial, found.increment, found.origin) == (
                 row.rate, row.fee, row.initial, row.increment, row.origin,
@@ -77,10 +81,10 @@ def test_the_snapshot_is_the_bundle(engine: Engine) -> None:
     retail = directory.pricelists["retail"]
     assert (retail.minimum, retail.expensive_at, retail.strategy) == (Decimal("0.01"), Decimal("0.50"), "cheapest")
     for row in bundle.prices["retail"]:
-        found = retail.rows.find(row.prefix, "")
+        found = retail.rows.find(row.prefix, "", 0)
         assert found is not None
         assert (found.name, str(found.rate)) == (row.name, f"{row.rate:.6f}")
-    assert directory.blocks == {"1900": "premium rate in North America"}
+    assert {b.prefix: b.reason for b in directory.blocks.values()} == {"1900": "premium rate in North America"}
     rewrite = directory.gateways["beta"].rewrites[0]
     assert rewrite.regex.sub(rewrite.replacement, "442079460000") == "00442079460000"
 
@@ -92,15 +96,22 @@ def test_no_threshold_is_none(engine: Engine, write_bundle: Write) -> None:
 
 def test_a_load_replaces_everything(engine: Engine, write_bundle: Write) -> None:
     load(engine, load_bundle(DEMO))
-    ids = {row.id for row in _prices(engine)}
-    assert load(engine, load_bundle(write_bundle())) == 2
+    before = {row.prefix: ((row.name, row.rate), row.id) for row in _prices(engine)}
+    assert load(engine, load_bundle(write_bundle(SAME_PARTNER))) == 2
     directory = load_directory(engine)
     assert directory.version == 2
     assert directory.platform.realm == "here"
     assert directory.gateways["alpha"].host == "198.51.100.1"
-    assert directory.pricelists["retail"].rows.size == 2
-    # A CDR names its price row; that number never means another price.
-    assert not ids & {row.id for row in _prices(engine)}
+    now, rows = to_ms(utc_now()), directory.pricelists["retail"].rows
+    found = [rows.find(number, "", now) for number in ("442079460000", "447700900000", "20223456789")]
+    assert [row.prefix if row else None for row in found] == ["44", "447", None]
+    # What is over stays to be read as of its time.
+    egypt = rows.find("20223456789", "", now - 60_000)
+    assert egypt is not None and egypt.valid_to <= now
+    # A CDR names its price row: a price that stays keeps its number, and no number ever means another price.
+    for row in _prices(engine):
+        says, number = before[row.prefix]
+        assert (number == row.id) == (says == (row.name, row.rate))
     with Session(engine) as session:
         assert catalogue.version(session) == 2
 
@@ -116,12 +127,12 @@ def test_a_load_that_breaks_changes_nothing(engine: Engine, write_bundle: Write,
     before = load_directory(engine)
 
     def break_off(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
-        if statement.startswith(f"INSERT INTO {table} "):
+        if statement.startswith((f"INSERT INTO {table} ", f"UPDATE {table} ")):
             raise KeyboardInterrupt
 
     event.listen(engine, "before_cursor_execute", break_off)
     with pytest.raises(KeyboardInterrupt):
-        load(engine, load_bundle(write_bundle()))
+        load(engine, load_bundle(write_bundle(SAME_PARTNER)))
     event.remove(engine, "before_cursor_execute", break_off)
     after = load_directory(engine)
     assert after.version == before.version == 1
@@ -142,10 +153,9 @@ def test_lists(engine: Engine) -> None:
         customers = catalogue.list_customers(session)
         gateways = catalogue.list_gateways(session)
         pricelists = catalogue.list_pricelists(session)
-    assert [(row.id, [trunk.id for trunk in row.trunks]) for row in customers] == [
-        ("acme", ["acme-pbx"]),
-        ("harbour", ["harbour-pbx"]),
-    ]
+        trunks = [[trunk.id for trunk in catalogue.list_trunks(session, row.id)] for row in customers]
+    assert [row.id for row in customers] == ["acme", "harbour"]
+    assert trunks == [["acme-pbx"], ["harbour-pbx"]]
     assert [(row.id, len(row.rewrites)) for row in gateways] == [("alpha", 0), ("beta", 1)]
     assert [(row.id, row.minimum) for row in pricelists] == [("retail", Decimal("0.01"))]
 
@@ -154,11 +164,11 @@ def test_prices_by_page(engine: Engine) -> None:
     bundle = load_bundle(DEMO)
     load(engine, bundle)
     seen: list[str] = []
-    after = 0
+    after = ("", "")
     with Session(engine) as session:
-        while page := catalogue.list_prices(session, "retail", after_id=after, limit=7):
+        while page := catalogue.list_prices(session, "retail", after=after, limit=7):
             seen += [row.prefix for row in page]
-            after = page[-1].id
+            after = (page[-1].prefix, page[-1].origin)
         assert seen == sorted(row.prefix for row in bundle.prices["retail"])
         british = catalogue.list_prices(session, "retail", "44")
         assert [row.prefix for row in british] == ["44", "447", "4470"]
@@ -171,8 +181,6 @@ def test_two_hundred_thousand_prices(engine: Engine, write_bundle: Write) -> Non
     load(engine, load_bundle(write_bundle(prices="\n".join(lines))))
     rows = load_directory(engine).pricelists["retail"].rows
     assert rows.size == 200_000
-    first, second = rows.find("100000999", ""), rows.find("100700999", "")
+    first, second = rows.find("100000999", "", 0), rows.find("100700999", "", 0)
     assert first is not None and second is not None
     assert (first.prefix, first.rate) == ("100000", Decimal("0.000100"))
-    assert first.name is second.name
-    assert first.fee is second.fee

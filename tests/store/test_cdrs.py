@@ -31,6 +31,7 @@ def priced(rate: str, billed: int, amount: str) -> Record:
 def start(cdr_id: str = "c1", at: int = T0, **more: Any) -> Record:
     return {
         "kind": "start", "cdr_id": cdr_id, "call_id": f"call-{cdr_id}", "customer": "acme", "customer_name": "Acme",
+        "partner": "demo",
         "trunk": "acme-pbx", "auth": "digest", "source": "127.0.0.1:5060", "dialled": "0044", "e164": "442079460000",
         "caller": "441", "caller_shown": "442", "invite_at": at, "directory": 3, "trace": [["price", "44"]],
         "live": {"channels": 1}, "ref": "r", "from_tag": "f", "cseq": 1,

@@ -8,6 +8,7 @@ import pytest
 
 from sipsvc.auth.acl import Acl
 from sipsvc.directory import Trunk
+from sipsvc.directory.model import Networks
 from sipsvc.effects import Flow
 from tests.unit.wire import CALLEE, CUSTOMER, GATES, STRANGER, US, Wire, directory, gateway, request
 
@@ -44,10 +45,14 @@ SOURCES: list[tuple[str, int, str]] = [
 ]
 
 
+def networks(trunks: list[Trunk]) -> Networks:
+    return directory(trunks=trunks).networks
+
+
 @pytest.mark.rule("SIP-20")
 def test_the_longest_network_wins_and_a_port_before_none() -> None:
     for trunks in (TRUNKS, TRUNKS[::-1]):
-        acl = Acl(trunks)
+        acl = Acl(networks(trunks))
         for _ in range(2):  # the second time from memory
             for host, port, trunk in SOURCES:
                 found = acl.find(host, port)
@@ -56,7 +61,7 @@ def test_the_longest_network_wins_and_a_port_before_none() -> None:
 
 @pytest.mark.rule("SIP-20", "SIP-3")
 def test_many_sources_are_not_all_remembered_and_still_told_apart() -> None:
-    acl = Acl(TRUNKS)
+    acl = Acl(networks(TRUNKS))
     for number in range(6_000):
         host = f"10.{number >> 8}.{number & 255}.1"
         assert acl.find(host, 5060) is None

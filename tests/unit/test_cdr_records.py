@@ -55,6 +55,7 @@ def test_the_records_of_an_answered_call() -> None:
         "call_id": "call-1",
         "customer": "acme",
         "customer_name": "Acme Ltd",
+        "partner": "partner",
         "trunk": "acme-ip",
         "auth": "ip",
         "source": f"{CUSTOMER.host}:{CUSTOMER.port}",

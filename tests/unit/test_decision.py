@@ -47,7 +47,7 @@ CASES: list[tuple[str, Callable[[], Decision], tuple[Any, ...]]] = [
     ("caller_not_allowed", lambda: of(BOOK, caller="15550000000"), ("caller", "15550000000", "", "not_allowed")),
     ("dest_blocked", lambda: of(BOOK, "+979123"), ("block", "979", "premium rate")),
     ("no_price", lambda: of(BOOK, "+61123456"), ("price", "retail", "")),
-    ("dest_expensive", lambda: of(BOOK, "882123"), ("expensive", "0.5", "0.50", "refused")),
+    ("dest_expensive", lambda: of(BOOK, "882123"), ("expensive", "0.500000", "0.50", "refused")),
     ("no_route", lambda: of(directory(gateway(enabled=False))), ("gateway", "gw1", "disabled")),
     ("no_route", lambda: of(directory(gateway(coverage=PrefixTable([])))), ("gateway", "gw1", "no_coverage")),
     ("no_route", lambda: of(directory(gateway(rewrites=(NEVER,)))), ("gateway", "gw1", "rewritten_to_nothing")),

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from sipsvc.directory import CallerIds
+from sipsvc.directory import Block, CallerIds
 from sipsvc.message import parse_uri
 from sipsvc.routing.policy import blocked, caller_id
 from tests.unit.wire import CALLEE, CUSTOMERS, GATES, US, Wire, answer, directory, gateway, request, talking
@@ -134,6 +134,15 @@ def test_what_the_gateway_says_of_itself_reaches_the_caller_only_if_it_is_truste
     assert said == {False: [], True: ["<sip:1@h>"]}
 
 
+BLOCKED = {
+    "": {prefix: Block(prefix, "", prefix, why) for prefix, why in
+         (("979", "platform"), ("9791", "worse"), ("1", "all of it"))},
+    "ours": {prefix: Block(prefix, "ours", prefix, why) for prefix, why in
+             (("44", "ours alone"), ("97977", "longer"), ("9791", "as well"))},
+    "theirs": {},
+}  # fmt: skip
+
+
 @pytest.mark.rule("SIP-26")
 @pytest.mark.parametrize(
     ("number", "prefix"),
@@ -143,12 +152,31 @@ def test_what_the_gateway_says_of_itself_reaches_the_caller_only_if_it_is_truste
         ("97923", "979"),
         ("978", ""),
         ("97", ""),
-        ("44979", ""),
+        ("49979", ""),
         ("", ""),
         ("1", "1"),
         ("12", "1"),
     ],
 )
 def test_the_longest_blocked_prefix(number: str, prefix: str) -> None:
-    blocks = {"979": "premium", "9791": "worse", "1": "all of it"}
-    assert blocked(blocks, number) == prefix
+    found = blocked(BLOCKED, "ours", number)
+    assert (found.prefix if found else "") == prefix
+
+
+@pytest.mark.rule("SIP-26")
+@pytest.mark.parametrize(
+    ("partner", "number", "why"),
+    [
+        ("ours", "9795", "platform"),
+        ("ours", "4470", "ours alone"),
+        ("theirs", "4470", ""),
+        ("ours", "97977", "longer"),
+        ("theirs", "97977", "platform"),
+        ("nobody", "979", "platform"),
+        # Both block it: the platform says why.
+        ("ours", "9791", "worse"),
+    ],
+)
+def test_a_partner_blocks_for_its_own_customers(partner: str, number: str, why: str) -> None:
+    found = blocked(BLOCKED, partner, number)
+    assert (found.reason if found else "") == why

@@ -13,6 +13,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 from sipsvc.directory import (
+    Block,
     CallerIds,
     Customer,
     Directory,
@@ -23,6 +24,7 @@ from sipsvc.directory import (
     PriceRow,
     Timing,
     Trunk,
+    assemble,
 )
 from sipsvc.effects import Flow, Now, Send
 from sipsvc.engine import Engine
@@ -51,7 +53,9 @@ def gateway(number: int = 1, rate: str = "0.01", **changes: Any) -> Gateway:
     """`gw1` at the first of GATES, cheaper than `gw2` and so on."""
     flow = GATES[number - 1]
     coverage = PrefixTable([row(prefix, str(Decimal(rate) * number)) for prefix in ("33", "44", "979", "882")])
-    plain = Gateway(f"gw{number}", f"Gateway {number}", flow.host, flow.port, "USD", coverage, priority=number)
+    plain = Gateway(
+        f"gw{number}", f"Gateway {number}", "partner", flow.host, flow.port, "USD", coverage, priority=number
+    )
     return replace(plain, **changes)
 
 
@@ -59,6 +63,7 @@ CUSTOMERS = Customer("acme", "Acme Ltd", "partner", "active", "retail", caller_i
 RETAIL = PriceList(
     "retail",
     "Retail",
+    "partner",
     "USD",
     PrefixTable([row("33", "0.06", initial=30, increment=6), row("44", "0.03"), row("979", "0.03"), row("882", "0.5")]),
     expensive_at=Decimal("0.50"),
@@ -79,15 +84,9 @@ def directory(
     """Acme, known by CUSTOMER's address, with three gateways unless told otherwise."""
     by_address = Trunk("acme-ip", "acme", source=f"{CUSTOMER.host}/32")
     chosen = gateways or tuple(gateway(number) for number in (1, 2, 3))
-    return Directory(
-        7,
-        Platform(timing=timing),
-        {customer.id: customer},
-        (by_address, *trunks),
-        {one.id: one for one in chosen},
-        {pricelist.id: pricelist},
-        {"979": "premium rate"} if blocks is None else blocks,
-    )
+    blocked = {"979": "premium rate"} if blocks is None else blocks
+    listed = [Block(f"block-{prefix}", "", prefix, reason) for prefix, reason in blocked.items()]
+    return assemble(7, Platform(timing=timing), [customer, pricelist, by_address, *trunks, *chosen, *listed])
 
 
 def datagram(start: str, *lines: str, body: bytes = b"") -> bytes:

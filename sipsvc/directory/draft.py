@@ -1,0 +1,196 @@
+"""A directory in the making: the tables by id, and with them the tables that are made from their items."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from ipaddress import ip_network
+from operator import attrgetter
+from typing import Any
+
+from sipsvc.directory.model import Block, Customer, Directory, Gateway, Platform, PriceList, Trunk
+from sipsvc.directory.prefix import PrefixTable
+from sipsvc.errors import SipsvcError
+
+Item = Customer | PriceList | Trunk | Gateway | Block
+EMPTY = Directory(0, Platform())
+TABLES: dict[type, str] = {
+    Customer: "customers", PriceList: "pricelists", Trunk: "trunks", Gateway: "gateways", Block: "blocks",
+}  # fmt: skip
+MADE = ("users", "networks", "gateways_of", "addresses", "blocked")
+
+
+class DirectoryError(SipsvcError):
+    """A change that makes no directory; the one before stays in force."""
+
+
+class Draft:
+    """A table is the old directory's own until it is first changed, then a copy: copying is quick, making is not."""
+
+    def __init__(self, base: Directory) -> None:
+        self.platform = None if base is EMPTY else base.platform
+        # Tables of rows on their way to the gateway or price list they are for.
+        self.rows: dict[tuple[str, str], PrefixTable] = {}
+        self._tables: dict[str, dict[Any, Any]] = {name: getattr(base, name) for name in (*TABLES.values(), *MADE)}
+        self._copied: set[tuple[str, Any]] = set()
+        # What did not fit when it came; what it lacks may have come behind it.
+        self._doubtful: dict[tuple[str, str], Customer | Trunk] = {}
+        self._dropped: dict[str, set[str]] = {name: set() for name in TABLES.values()}
+        # Whose gateways changed.
+        self._partners: set[str] = set()
+
+    def place(self, name: str, item: Item) -> None:
+        """Put an item in, in the place of the one with its id. Raises ValueError for a source that is no network."""
+        self._forget(self._tables[name].get(item.id))
+        self._own(name)[item.id] = item
+        self._dropped[name].discard(item.id)
+        if isinstance(item, Customer | Trunk):
+            self._doubtful.pop((name, item.id), None)
+            if self._misfit(item):
+                self._doubtful[name, item.id] = item
+        if isinstance(item, Trunk) and item.enabled:
+            if item.username:
+                users = self._own("users")
+                if (holder := users.get(item.username)) is not None:
+                    self._doubtful["trunks", holder.id] = holder
+                users[item.username] = item
+            if item.source:
+                length, address = _network(item.source)
+                there = self._inner("networks", length)
+                listed = [*there.get(address, ()), item]
+                there[address] = tuple(sorted(listed, key=lambda one: (one.port == 0, one.port, one.id)))
+        elif isinstance(item, Gateway):
+            addresses, where = self._own("addresses"), (item.host, item.port)
+            addresses[where] = tuple(sorted((*addresses.get(where, ()), item.id)))
+            self._partners.add(item.partner)
+        elif isinstance(item, Block):
+            self._inner("blocked", item.partner)[item.prefix] = item
+
+    def drop(self, name: str, id: str) -> None:
+        """Take an item out, if it is there."""
+        item = self._tables[name].get(id)
+        if item is not None:
+            self._forget(item)
+            del self._own(name)[id]
+            self._doubtful.pop((name, id), None)
+            self._dropped[name].add(id)
+
+    def rows_of(self, name: str, id: str) -> PrefixTable | None:
+        """The table a gateway or price list has as things stand."""
+        item = self._tables[name].get(id)
+        return self.rows.get((name, id)) or (None if item is None else rows_of(item))
+
+    def directory(self, version: int) -> Directory:
+        """Raises DirectoryError where items do not fit together."""
+        if self.platform is None:
+            raise DirectoryError("the platform's settings are not there")
+        for (name, owner), rows in self.rows.items():
+            item = self._tables[name].get(owner)
+            if item is None:
+                raise DirectoryError(f"rows for {name[:-1]} {owner}, which is not there")
+            self._own(name)[owner] = with_rows(item, rows)
+            if isinstance(item, Gateway):
+                self._partners.add(item.partner)
+        self._check()
+        if self._partners:
+            self._sort_gateways()
+        for name, key in self._copied:
+            if key is not None and not self._tables[name][key]:
+                del self._tables[name][key]
+        return Directory(version, self.platform, **self._tables)
+
+    def _check(self) -> None:
+        """What a call takes for granted: that a trunk's customer and a customer's price list are there."""
+        for item in self._doubtful.values():
+            reason = self._misfit(item)
+            if reason:
+                raise DirectoryError(reason)
+        for needed, name, key in (("pricelists", "customers", "pricelist"), ("customers", "trunks", "customer")):
+            gone = self._dropped[needed]
+            # A scan of all there are, but only where something went that others may lean on.
+            if gone and (missed := gone.intersection(map(attrgetter(key), self._tables[name].values()))):
+                raise DirectoryError(f"{needed[:-1]} {min(missed)} is gone, but not the {name} that need it")
+
+    def _misfit(self, item: Customer | Trunk) -> str:
+        """What is wrong with an item, "" for nothing."""
+        if isinstance(item, Customer):
+            fits = item.pricelist in self._tables["pricelists"]
+            return "" if fits else f"customer {item.id}: its price list {item.pricelist} is not there"
+        if item.customer not in self._tables["customers"]:
+            return f"trunk {item.id}: its customer {item.customer} is not there"
+        other = self._tables["users"].get(item.username) if item.enabled else None
+        if other is not None and other.id != item.id:
+            return f"trunk {item.id}: its username {item.username} is also that of trunk {other.id}"
+        return ""
+
+    def _sort_gateways(self) -> None:
+        mine: dict[str, list[Gateway]] = {partner: [] for partner in self._partners}
+        for gateway in self._tables["gateways"].values():
+            if gateway.partner in mine:
+                mine[gateway.partner].append(gateway)
+        by_partner = self._own("gateways_of")
+        for partner, gateways in mine.items():
+            by_partner.pop(partner, None)
+            if gateways:
+                by_partner[partner] = tuple(sorted(gateways, key=attrgetter("id")))
+
+    def _forget(self, item: Item | None) -> None:
+        """Take an item out of the tables that are made from its kind, unless another has taken its place."""
+        if isinstance(item, Trunk) and item.enabled:
+            _leave(self._own("users"), item.username, item)
+            if item.source:
+                length, address = _network(item.source)
+                _thin(self._inner("networks", length), address, lambda one: one.id == item.id)
+        elif isinstance(item, Gateway):
+            _thin(self._own("addresses"), (item.host, item.port), lambda one: one == item.id)
+            self._partners.add(item.partner)
+        elif isinstance(item, Block):
+            _leave(self._inner("blocked", item.partner), item.prefix, item)
+
+    def _own(self, name: str) -> dict[Any, Any]:
+        """A table that may be changed."""
+        if (name, None) not in self._copied:
+            self._copied.add((name, None))
+            self._tables[name] = dict(self._tables[name])
+        return self._tables[name]
+
+    def _inner(self, name: str, key: Any) -> dict[Any, Any]:
+        """A table inside a table that may be changed."""
+        outer = self._own(name)
+        if (name, key) not in self._copied:
+            self._copied.add((name, key))
+            outer[key] = dict(outer.get(key, ()))
+        inner: dict[Any, Any] = outer[key]
+        return inner
+
+
+def rows_of(item: Gateway | PriceList) -> PrefixTable:
+    """What a gateway costs, or what a price list sells at."""
+    return item.coverage if isinstance(item, Gateway) else item.rows
+
+
+def with_rows(item: Gateway | PriceList, rows: PrefixTable) -> Gateway | PriceList:
+    """The same with other rows."""
+    return replace(item, coverage=rows) if isinstance(item, Gateway) else replace(item, rows=rows)
+
+
+def _leave(table: dict[Any, Any], key: Any, item: Any) -> None:
+    """Delete `key` if it is `item`'s still."""
+    there = table.get(key)
+    if there is not None and there.id == item.id:
+        del table[key]
+
+
+def _thin(table: dict[Any, tuple[Any, ...]], key: Any, gone: Callable[[Any], bool]) -> None:
+    """Take one out of the tuple at `key`, and the key when none is left."""
+    left = tuple(one for one in table[key] if not gone(one))
+    if left:
+        table[key] = left
+    else:
+        del table[key]
+
+
+def _network(source: str) -> tuple[tuple[int, int], int]:
+    """Where a source network stands in the table of networks. Raises ValueError."""
+    network = ip_network(source)
+    return (network.version, network.prefixlen), int(network.network_address)
