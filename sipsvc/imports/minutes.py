@@ -5,7 +5,7 @@ The expected call is one of 60 seconds, increments and fees included (DOMAIN, ma
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from decimal import Decimal
 from itertools import chain
 from typing import NamedTuple
@@ -79,28 +79,31 @@ class Minutes:
         self._lengths = sorted({len(prefix) for prefix in self._there}, reverse=True)
         return self
 
-    def find(self, number: str, caller: str) -> Found | None:
-        """As the directory's tables do: a prefix whose rows are all for other callers ends the search."""
+    def at(self, number: str) -> Place | None:
+        """The longest prefix of `number`, with the amounts there by origin, longest first."""
         have = len(number)
         for length in self._lengths:
             there = self._there.get(number[:length]) if length <= have else None
-            if there is None:
-                continue
-            if isinstance(there, Decimal):
-                return Found(number[:length], "", there)
-            for origin, amount in there.items():
-                if caller.startswith(origin):
-                    return Found(number[:length], origin, amount)
-            return None
+            if there is not None:
+                return Place(number[:length], {"": there} if isinstance(there, Decimal) else there)
         return None
 
-    def destinations(self) -> Iterator[tuple[str, str]]:
-        """Every (prefix, origin)."""
-        for prefix, there in self._there.items():
-            if isinstance(there, Decimal):
-                yield prefix, ""
-            else:
-                yield from ((prefix, origin) for origin in there)
+    def prefixes(self) -> Iterable[str]:
+        return self._there.keys()
+
+
+class Place(NamedTuple):
+    """A prefix and the amounts of its rows by origin, longest first."""
+
+    prefix: str
+    amounts: Mapping[str, Decimal]
+
+    def find(self, caller: str) -> Found | None:
+        """As the directory does: a prefix whose rows are all for other callers ends the search."""
+        for origin, amount in self.amounts.items():
+            if caller.startswith(origin):
+                return Found(self.prefix, origin, amount)
+        return None
 
 
 class Loss(NamedTuple):
@@ -121,39 +124,47 @@ def losses(
 
     `sells` and `costs` are (before, after); of several gateways' costs the cheapest counts.
     `touched` are the destinations that changed on either side. A loss that was there before counts where its sell row
-    is in `told_again`. Every pair of rows that some number takes meets at the longer prefix of the two.
+    is in `told_again`. Two rows that some number takes meet at the longer prefix and the longer origin of the two.
     """
-    prefixes = {prefix for prefix, _ in touched}
-    lengths = sorted({len(prefix) for prefix in prefixes})
-    seen: set[tuple[str, str, str, str]] = set()
+    changed = {prefix for prefix, _ in touched}
+    lengths = sorted({len(prefix) for prefix in changed})
     meeting = (
-        key
+        prefix
         for table in (sells[1], *costs[1])
-        for key in table.destinations()
-        if key not in touched and any(key[0][:size] in prefixes for size in lengths)
+        for prefix in table.prefixes()
+        if prefix not in changed and any(prefix[:size] in changed for size in lengths)
     )
-    for number, caller in chain(touched, meeting):
-        loss = _loss(sells[1], costs[1], number, caller)
-        if loss is None:
-            continue
-        sell, cost = loss
-        pair = (sell.prefix, sell.origin, cost.prefix, cost.origin)
-        if pair in seen:
-            continue
-        if (sell.prefix, sell.origin) in told_again or _loss(sells[0], costs[0], number, caller) is None:
-            seen.add(pair)
-            yield loss
+    told: set[tuple[str, str, str, str]] = set()
+    for number in chain(changed, meeting):
+        before, after = _Market(sells[0], costs[0], number), _Market(sells[1], costs[1], number)
+        for caller in before.origins | after.origins:
+            loss = after.loss(caller)
+            if loss is None:
+                continue
+            sell, cost = loss
+            pair = (sell.prefix, sell.origin, cost.prefix, cost.origin)
+            if pair not in told and ((sell.prefix, sell.origin) in told_again or before.loss(caller) is None):
+                told.add(pair)
+                yield loss
 
 
-def _loss(sells: Minutes, costs: list[Minutes], number: str, caller: str) -> Loss | None:
-    sell = sells.find(number, caller)
-    if sell is None:
-        return None
-    found = [cost for cost in (table.find(number, caller) for table in costs) if cost is not None]
-    if not found:
-        return None
-    cheapest = min(found, key=lambda cost: cost.amount)
-    return Loss(sell, cheapest) if sell.amount < cheapest.amount else None
+class _Market:
+    """What a number is sold and bought for."""
+
+    def __init__(self, sells: Minutes, costs: list[Minutes], number: str) -> None:
+        self._sell = sells.at(number)
+        self._costs = [place for place in (table.at(number) for table in costs) if place is not None]
+        self.origins = {""}
+        for place in self._costs if self._sell is None else (self._sell, *self._costs):
+            self.origins |= place.amounts.keys()
+
+    def loss(self, caller: str) -> Loss | None:
+        sell = None if self._sell is None else self._sell.find(caller)
+        found = [cost for cost in (place.find(caller) for place in self._costs) if cost is not None]
+        if sell is None or not found:
+            return None
+        cheapest = min(found, key=lambda cost: cost.amount)
+        return Loss(sell, cheapest) if sell.amount < cheapest.amount else None
 
 
 def _priced(row: Row) -> PriceRow:

@@ -267,7 +267,7 @@ class PriceFile:
             self._fault("prefix", twice, "stands twice in this row", faults)
         if faults:
             for word in keys:
-                if seen[word] == number:
+                if seen.get(word) == number:
                     del seen[word]
         return taken
 

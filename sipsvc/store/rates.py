@@ -180,6 +180,7 @@ def undo(changes: Changes, owner: Owner, import_id: str) -> Undone:
     first, so that an earlier import can be undone after this one.
     """
     session, model, now = changes.session, model_of(owner), changes.at
+    moment = literal(now, type_=model.valid_from.type)
     ours = of_owner(owner)
     other = aliased(model)
     owner_column = "gateway" if isinstance(owner, Gateway) else "pricelist"
@@ -189,7 +190,7 @@ def undo(changes: Changes, owner: Owner, import_id: str) -> Undone:
         update(model)
         .where(ours, model.opened_by == import_id, model.valid_to.is_(None))
         .values(
-            valid_to=case((model.valid_from > now, model.valid_from), else_=now),
+            valid_to=case((model.valid_from > now, model.valid_from), else_=moment),
             changed=changes.directory,
             closed_by=import_id,
         )
@@ -212,12 +213,11 @@ def undo(changes: Changes, owner: Owner, import_id: str) -> Undone:
         .execution_options(synchronize_session=False)
     ).rowcount
     extra = ("source_row", "markup") if model is PriceRow else ()
-    names = [owner_column, *_COLUMNS, *extra, "opened_by"]
-    copied = [getattr(model, name) for name in names]
-    again = select(*copied, literal(now, type_=model.valid_from.type), literal(changes.directory)).where(
-        restored, model.valid_to <= now
-    )
-    copies = run(insert(model).from_select([*names, "valid_from", "changed"], again)).rowcount
+    kept = [*_COLUMNS, *extra, "opened_by"]
+    copied = [getattr(model, name) for name in (owner_column, *kept)]
+    again = select(*copied, moment, literal(changes.directory)).where(restored, model.valid_to <= now)
+    copy = insert(model).from_select([f"{owner_column}_id", *kept, "valid_from", "changed"], again)
+    copies = run(copy, execution_options={"preserve_rowcount": True}).rowcount
     session.expire_all()
     return Undone(ended, reopened + copies)
 
