@@ -213,7 +213,7 @@ def _replace_rows(changes: Changes, owner: Gateway | PriceList, rows: Sequence[R
     difference = rates.compare(changes.session, owner, rows, full=True)
     if difference.empty:
         return
-    first = rates.latest_start(changes.session, owner) is None
+    first = rates.horizon(changes.session, owner) is None
     rates.apply(changes, owner, difference, at=EPOCH if first else changes.at)
     said = f"bundle: {len(difference.new)} new, {len(difference.changed)} changed, {len(difference.gone)} gone"
     changes.rows_changed(owner, said)

@@ -199,9 +199,7 @@ def _work_tables() -> None:
         sa.PrimaryKeyConstraint("seq", name="pk_history"),
         sqlite_autoincrement=True,
     )
-    op.create_table(
-        "note", *_text("id"), *_said("note"), *_text("text"), sa.PrimaryKeyConstraint("id", name="pk_note")
-    )
+    op.create_table("note", *_text("id"), *_said("note"), *_text("text"), sa.PrimaryKeyConstraint("id", name="pk_note"))
     op.create_table(
         "idempotency",
         *_text("token", "key", "request", "headers", "body"),
