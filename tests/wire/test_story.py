@@ -80,7 +80,7 @@ class Client:
         while True:
             found: dict[str, Any] = self.get(f"/jobs/{job['id']}")
             if found["status"] not in ("queued", "running"):
-                assert (found["status"], found["percent"]) == ("done", 100), found
+                assert (found["status"], found["error"], found["percent"]) == ("done", "", 100)
                 return found
             assert time.monotonic() < end, found
             time.sleep(0.1)
