@@ -12,6 +12,8 @@ TALK ?= 1.5
 RATE ?= 100
 CALLS ?= 2000
 KILL ?=
+# make load-import PREFIXES=500000 RATE=100
+PREFIXES ?= 500000
 REPEAT ?= 3
 SECONDS ?= 20
 BENCH_DIR ?= ../shared/bench
@@ -22,7 +24,7 @@ SEEDS ?= 200
 FIRST_SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run call test check lint sim sim-mutants wire load bench import-big rules lock deps clean
+.PHONY: help run call test check lint sim sim-mutants wire load load-import bench import-big rules lock deps clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | \
@@ -60,6 +62,10 @@ sim-mutants: $(STAMP) ## plants bugs in the engine and shows that the simulation
 load: $(STAMP) ## many calls with SIPp against a server of its own; RATE=100 CALLS=2000, KILL=1 kills it half way
 	@scripts/deps $(PYTHON) sip-tester
 	@$(BIN)/sipsvc demo-load --rate $(RATE) --calls $(CALLS) $(if $(KILL),--kill)
+
+load-import: $(STAMP) ## imports a big price list while SIPp calls; RATE=100 PREFIXES=500000
+	@scripts/deps $(PYTHON) sip-tester
+	@$(BIN)/sipsvc demo-import --rate $(RATE) --prefixes $(PREFIXES)
 
 bench: $(STAMP) ## CPU per call beside Kamailio; BENCH_DIR is the harness's folder, RATE=100 REPEAT=3 SECONDS=20
 	@$(BIN)/python -m tests.bench.run --bench '$(BENCH_DIR)' --rate $(RATE) --repeat $(REPEAT) --seconds $(SECONDS)

@@ -1,4 +1,4 @@
-"""The command line: `sipsvc serve | check-config | load | import | explain | deliver | work | demo-…`."""
+"""The command line: `sipsvc serve | check-config | load | import | explain | deliver | work | feed | demo-…`."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def check_config(
 
 @app.command()
 def load(file: Annotated[Path, typer.Argument(help="bundle (TOML)")], config: Config = None) -> None:
-    """Replace the whole catalogue by a bundle; a running server takes it up at its next start."""
+    """Replace the whole catalogue by a bundle; a running server takes it up at once."""
     from sipsvc.firstrun import load as store
 
     version, passwords = store(load_settings(config), file)
@@ -145,6 +145,28 @@ def import_rows(
     raise typer.Exit(run(load_settings(config).data.url, asked, Console()))
 
 
+@app.command()
+def feed(config: Config = None) -> None:
+    """Send what changes in the catalogue to the SIP worker (`serve` runs this by itself)."""
+    from sipsvc.feed.process import main as run
+    from sipsvc.observe import configure
+
+    settings = load_settings(config)
+    configure(settings.log.level, settings.log.format)
+    run(settings, config)
+
+
+@app.command("compile-table", hidden=True)
+def compile_table(kind: str, owner: str, config: Config = None) -> None:
+    """Compile the rows of a gateway or price list into a file (`feed` runs this by itself)."""
+    from sipsvc.feed.compiler import main as run
+    from sipsvc.observe import configure
+
+    settings = load_settings(config)
+    configure(settings.log.level, settings.log.format)
+    run(settings, kind, owner)
+
+
 @app.command("demo-gateway")
 def demo_gateway(
     listen: Annotated[str, typer.Option(help="HOST:PORT")] = "127.0.0.1:5081",
@@ -180,6 +202,18 @@ def demo_load(
     from sipsvc.demo.load import run
 
     raise typer.Exit(run(rate, calls, kill=kill))
+
+
+@app.command("demo-import")
+def demo_import(
+    rate: Annotated[int, typer.Option(help="calls a second")] = 100,
+    prefixes: Annotated[int, typer.Option(help="rows of the import")] = 500_000,
+    seconds: Annotated[int, typer.Option(help="how long calls are made")] = 60,
+) -> None:
+    """Import a big price list while SIPp calls, and see that no call fails and none waits: a test aid."""
+    from sipsvc.demo.importing import run
+
+    raise typer.Exit(run(rate, prefixes, seconds))
 
 
 def _version(value: bool) -> None:

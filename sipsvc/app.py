@@ -41,6 +41,8 @@ class Worker:
         self._armed = 0
         self._retry: asyncio.TimerHandle | None = None
         self._reported: dict[str, int] = {}
+        # How much later than it was due a timer fired at worst, nanoseconds: in all, and since the last report.
+        self._late = self._late_lately = 0
 
     @property
     def live_calls(self) -> int:
@@ -59,6 +61,10 @@ class Worker:
             listener.start(loop, self._receiver(index), self._carry_out)
         self._carry_out()
         loop.call_later(REPORT_EVERY_S, self._report)
+
+    def swap(self, directory: Directory) -> None:
+        """Calls from now on are decided on `directory`."""
+        self._engine.swap(directory, now())
 
     async def drain(self, patience_s: float) -> bool:
         """Take no new calls and wait until those in set-up are through; False when `patience_s` ran out."""
@@ -81,6 +87,7 @@ class Worker:
             self._writer.close()
             self._writer = None
         self._report()
+        self._log.info("loop_was_late", most_ms=_ms(self._late))
 
     def _receiver(self, index: int) -> Any:
         engine, flows = self._engine, {}  # type: ignore[var-annotated]  # (host, port) -> Flow
@@ -151,6 +158,7 @@ class Worker:
 
     def _on_timer(self) -> None:
         self._timer = None
+        self._late_lately = max(self._late_lately, time.monotonic_ns() - self._armed)
         try:
             self._engine.handle_timer(now())
         except Exception as error:  # as in `receive`
@@ -171,15 +179,22 @@ class Worker:
         self._carry_out()
 
     def _report(self) -> None:
-        """What was dropped, refused or challenged without a CDR, once a minute and only if there was any."""
+        """What was dropped, refused or challenged without a CDR, and how late timers fired at worst: once a minute."""
         counters = self._engine.counters
         fresh = {code: count - self._reported.get(code, 0) for code, count in counters.items()}
         fresh = {code: count for code, count in fresh.items() if count}
         if fresh:
             self._log.info("turned_away", **fresh)
             self._reported = dict(counters)
+        if self._late_lately:
+            self._log.info("loop_late", most_ms=_ms(self._late_lately), live_calls=self._engine.live_calls)
+        self._late, self._late_lately = max(self._late, self._late_lately), 0
         if self._loop is not None and self._writer is not None:
             self._loop.call_later(REPORT_EVERY_S, self._report)
+
+
+def _ms(nanoseconds: int) -> float:
+    return round(nanoseconds / 1e6, 1)
 
 
 def _summary(record: dict[str, Any]) -> dict[str, Any]:

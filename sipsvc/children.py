@@ -1,15 +1,16 @@
-"""The processes beside the SIP worker: the deliverer of CDRs, who does jobs, and the management API."""
+"""The processes beside the SIP worker: the feed of its directory, the deliverer of CDRs, the API and its jobs."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import select
-import signal
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
+from sipsvc.feed.line import pair
 from sipsvc.observe import get_logger
 
 CHECK_EVERY_S = 0.5
@@ -19,10 +20,13 @@ GOODBYE_S = 20.0
 
 
 class Child:
-    """One process, started again with a growing pause when it dies."""
+    """One process, started again with a growing pause when it dies. `attach` gets our end of a line to it each time."""
 
-    def __init__(self, name: str, command: list[str], parent_fd: int) -> None:
+    def __init__(
+        self, name: str, command: list[str], parent_fd: int, attach: Callable[[socket.socket], None] | None = None
+    ) -> None:
         self.name = name
+        self._attach = attach
         self._command = command
         self._parent_fd = parent_fd
         self._process: subprocess.Popen[bytes] | None = None
@@ -42,13 +46,23 @@ class Child:
             )
             self._process = None
         if self._process is None and clock >= self._again_at:
-            self._process = subprocess.Popen(
-                self._command,
-                stdin=subprocess.DEVNULL,
-                pass_fds=[self._parent_fd],
-                env={**os.environ, "SIPSVC_PARENT_FD": str(self._parent_fd)},
-            )
+            self._start()
             self._started = clock
+
+    def _start(self) -> None:
+        handed = {"SIPSVC_PARENT_FD": self._parent_fd}
+        ours, theirs = pair() if self._attach is not None else (None, None)
+        if theirs is not None:
+            handed["SIPSVC_FEED_FD"] = theirs.fileno()
+        self._process = subprocess.Popen(
+            self._command,
+            stdin=subprocess.DEVNULL,
+            pass_fds=list(handed.values()),
+            env={**os.environ, **{name: str(number) for name, number in handed.items()}},
+        )
+        if self._attach is not None and ours is not None and theirs is not None:
+            theirs.close()
+            self._attach(ours)
 
     def wait(self, seconds: float) -> None:
         """Let it finish; what does not within `seconds` is ended."""
@@ -65,13 +79,31 @@ class Child:
 class Children:
     """They hold the read end of a pipe whose write end is ours: when we are gone, however, they see it."""
 
-    def __init__(self, config: str | None, *, api: bool) -> None:
+    def __init__(self, config: str | None) -> None:
         self._read, self._write = os.pipe()
-        options = ["--config", config] if config else []
-        names = ("deliver", "work")
-        self._children = [Child(name, [sys.executable, "-m", "sipsvc", name, *options], self._read) for name in names]
-        if api:
-            self._children.append(Child("api", [sys.executable, "-m", "portal_api", *options], self._read))
+        self._options = ["--config", config] if config else []
+        self._children: list[Child] = []
+
+    def feed(self, attach: Callable[[socket.socket], None]) -> None:
+        """Start the feed; `attach` gets our end of the line to it, now and whenever it is started again."""
+        self._add("feed", ["sipsvc", "feed"], attach)
+
+    def deliver(self) -> None:
+        """Start the deliverer."""
+        self._add("deliver", ["sipsvc", "deliver"])
+
+    def work(self) -> None:
+        """Start what does jobs."""
+        self._add("work", ["sipsvc", "work"])
+
+    def api(self) -> None:
+        """Start the management API."""
+        self._add("api", ["portal_api"])
+
+    def _add(self, name: str, words: list[str], attach: Callable[[socket.socket], None] | None = None) -> None:
+        command = [sys.executable, "-m", *words, *self._options]
+        self._children.append(Child(name, command, self._read, attach))
+        self._children[-1].check()
 
     async def supervise(self) -> None:
         """Until cancelled."""
@@ -87,27 +119,3 @@ class Children:
         for child in self._children:
             child.wait(max(0.1, deadline - time.monotonic()))
         os.close(self._read)
-
-
-class Stop:
-    """The parent's end (EOF on its pipe) or a signal, as something to sleep on."""
-
-    def __init__(self) -> None:
-        self._poll = select.poll()
-        self._read, self._write = os.pipe()
-        self._poll.register(self._read, select.POLLIN)
-        parent = os.environ.get("SIPSVC_PARENT_FD")
-        signal.signal(signal.SIGTERM, self._signalled)
-        if parent is None:
-            signal.signal(signal.SIGINT, self._signalled)
-        else:
-            # Ctrl-C reaches the whole group; the parent finishes its calls first and is followed by its EOF.
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-            self._poll.register(int(parent), select.POLLIN | select.POLLHUP)
-
-    def _signalled(self, *_: object) -> None:
-        os.write(self._write, b"x")
-
-    def wait(self, seconds: float) -> bool:
-        """Sleep; true as soon as it is time to stop."""
-        return bool(self._poll.poll(seconds * 1000))

@@ -1,4 +1,4 @@
-"""`sipsvc serve`: the SIP worker, with the deliverer and the API beside it, until Ctrl-C or SIGTERM."""
+"""`sipsvc serve`: the SIP worker, with feed, deliverer and API beside it, until Ctrl-C or SIGTERM."""
 
 from __future__ import annotations
 
@@ -7,40 +7,48 @@ import contextlib
 import gc
 import signal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import uvloop
-
-from sipsvc.app import Worker
 from sipsvc.children import Children
+from sipsvc.directory import Directory
 from sipsvc.errors import ConfigError
-from sipsvc.firstrun import Made, prepare
+from sipsvc.feed.images import tables_folder
+from sipsvc.feed.intake import Intake
 from sipsvc.observe import configure, get_logger
 from sipsvc.settings import Settings
-from sipsvc.store.snapshot import load_directory
+
+if TYPE_CHECKING:
+    from sipsvc.app import Worker
+    from sipsvc.firstrun import Made
 
 # A call may ring until Timer C; nobody who stops a server waits longer than that.
 DRAIN_S = 185.0
+# So many new items are worth keeping the collector from.
+MANY = 10_000
 
 
 def serve(settings: Settings, config: str | None, demo: Path | None) -> int:
     """The exit status. Raises ConfigError, LogLocked or LogFull before anything is served."""
     configure(settings.log.level, settings.log.format)
-    engine, secret, made = prepare(settings, demo)
-    directory = load_directory(engine)
-    engine.dispose()
-    # The tables live as long as the process: the collector need not walk them, nor run for every few calls.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
+    children = Children(config)
+    intake = Intake(tables_folder(settings))
+    # It has much to import, and so have we: both at once.
+    children.feed(intake.attach)
     try:
-        worker = Worker(settings, directory, secret)
-    except OSError as error:
-        listen = ", ".join(settings.sip.listen)
-        raise ConfigError([("sip.listen", listen, error.strerror or "cannot be listened on")]) from None
-    return uvloop.run(_run(settings, config, worker, made, demo is not None))
+        import uvloop
+
+        from sipsvc.firstrun import prepare
+
+        engine, secret, made = prepare(settings, demo)
+        engine.dispose()
+        return uvloop.run(_run(settings, secret, made, children, intake, demo is not None))
+    finally:
+        intake.stop()
+        children.finish()
+        get_logger("serve").info("stopped")
 
 
-async def _run(settings: Settings, config: str | None, worker: Worker, made: Made, demo: bool) -> int:
+async def _run(settings: Settings, secret: bytes, made: Made, children: Children, intake: Intake, demo: bool) -> int:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     hurry = asyncio.Event()
@@ -51,25 +59,79 @@ async def _run(settings: Settings, config: str | None, worker: Worker, made: Mad
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop_asked)
-    worker.start(loop)
-    children = Children(config, api=settings.api.enabled)
     supervision = asyncio.create_task(children.supervise())
-    print(_greeting(settings, made, demo), flush=True)
-    await stop.wait()
+    try:
+        worker = await _first_worker(loop, settings, secret, intake, stop)
+        if worker is None:
+            return 0
+        children.deliver()
+        children.work()
+        if settings.api.enabled:
+            children.api()
+        print(_greeting(settings, made, demo), flush=True)
+        await stop.wait()
+        clean = await _drained(worker, hurry)
+        worker.stop()
+        return 0 if clean else 1
+    finally:
+        supervision.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await supervision
+
+
+async def _first_worker(
+    loop: asyncio.AbstractEventLoop, settings: Settings, secret: bytes, intake: Intake, stop: asyncio.Event
+) -> Worker | None:
+    """A worker that serves the feed's first directory and takes over every later one; None when told to stop first.
+
+    Raises ConfigError for an address that cannot be listened on.
+    """
+    from sipsvc.app import Worker
+
+    worker: Worker | None = None
+    there = asyncio.Event()
+
+    def take(directory: Directory, items: int) -> None:
+        there.set()
+        if worker is not None:
+            worker.swap(directory)
+            if items > MANY:
+                gc.freeze()
+
+    intake.start(loop, take)
+    waits = [asyncio.create_task(event.wait()) for event in (there, stop)]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()
+    if not there.is_set():
+        return None
+    # The tables live long: the collector need not walk them, nor run for every few calls.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+    try:
+        worker = Worker(settings, intake.directory, secret)
+    except OSError as error:
+        listen = ", ".join(settings.sip.listen)
+        raise ConfigError([("sip.listen", listen, error.strerror or "cannot be listened on")]) from None
+    worker.start(loop)
+    return worker
+
+
+async def _drained(worker: Worker, hurry: asyncio.Event) -> bool:
+    """Whether every call in set-up finished in time, and before somebody was in a hurry."""
     log = get_logger("serve")
     log.info("draining", live_calls=worker.live_calls)
     draining = asyncio.create_task(worker.drain(DRAIN_S))
     hurried = asyncio.create_task(hurry.wait())
     await asyncio.wait({draining, hurried}, return_when=asyncio.FIRST_COMPLETED)
     clean = draining.done() and draining.result()
-    for task in (draining, hurried, supervision):
+    for task in (draining, hurried):
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
-    worker.stop()
-    await asyncio.to_thread(children.finish)
-    log.info("stopped", drained=clean, live_calls=worker.live_calls)
-    return 0 if clean else 1
+    log.info("drained", clean=clean, live_calls=worker.live_calls)
+    return clean
 
 
 def _greeting(settings: Settings, made: Made, demo: bool) -> str:

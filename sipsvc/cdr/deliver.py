@@ -26,10 +26,10 @@ from sipsvc.cdr.segments import (
     segment_numbers,
     segment_path,
 )
-from sipsvc.children import Stop
 from sipsvc.errors import SipsvcError
 from sipsvc.observe import get_logger
 from sipsvc.settings import Settings
+from sipsvc.stopping import Stop
 from sipsvc.store import cdrs
 from sipsvc.store.database import open_database
 

@@ -10,7 +10,9 @@ import sqlite3
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from sipsvc.demo.api import DemoError
@@ -131,11 +133,12 @@ def settle(server: Server, admitted: set[str]) -> tuple[Kept, bool]:
         time.sleep(0.5)
 
 
-def calls(server: Server, folder: Path, rate: int, count: int, kill: bool, gateway_port: int) -> tuple[Sipp, float]:
-    """Run SIPp to its end; gives it and the seconds the server was away."""
+def calls(
+    server: Server, folder: Path, rate: int, count: int, gateway_port: int, meanwhile: Callable[[], None]
+) -> Sipp:
+    """Run SIPp to its end, and `meanwhile` while it calls."""
     gateway = Sipp("load/uas.xml", folder, gateway_port)
     client: Sipp | None = None
-    away = 0.0
     try:
         client = Sipp(
             "load/uac.xml",
@@ -161,14 +164,9 @@ def calls(server: Server, folder: Path, rate: int, count: int, kill: bool, gatew
             "-trace_shortmsg",
             target=server.target,
         )
-        if kill:
-            time.sleep(max(1.0, count / rate / 2))
-            began = time.monotonic()
-            server.kill()
-            server.start()
-            away = time.monotonic() - began
+        meanwhile()
         client.wait(count / rate + GRACE_S)
-        return client, away
+        return client
     finally:
         for one in (client, gateway):
             if one is not None:
@@ -200,6 +198,18 @@ def report(server: Server, client: Sipp, count: int, kill: bool) -> bool:
     return good and failed == 0 and len(answered) == count
 
 
+def _nothing() -> None:
+    """Only calls."""
+
+
+def _kill(server: Server, after_s: float) -> None:
+    time.sleep(max(1.0, after_s))
+    began = time.monotonic()
+    server.kill()
+    server.start()
+    print(f"the server was killed and answered again after {time.monotonic() - began:.1f} s", flush=True)
+
+
 def run(rate: int = 100, count: int = 2000, *, kill: bool = False) -> int:
     """The exit code: 0 when every answered call has exactly one record, and without `kill` every call was answered."""
     if not (1 <= rate <= 5000 and 1 <= count <= 1_000_000):
@@ -217,9 +227,9 @@ def run(rate: int = 100, count: int = 2000, *, kill: bool = False) -> int:
             + (", killed half way" if kill else ""),
             flush=True,
         )
-        client, away = calls(server, folder, rate, count, kill, port)
-        if kill:
-            print(f"the server was killed and answered again after {away:.1f} s")
+        client = calls(
+            server, folder, rate, count, port, partial(_kill, server, count / rate / 2) if kill else _nothing
+        )
         good = report(server, client, count, kill)
     except DemoError as error:
         print(error)

@@ -49,9 +49,12 @@ def answers(address: tuple[str, int], seconds: float = 0.2) -> bool:
 
 
 class Server:
-    """`serve` as a child process. `bundle` is the path of a bundle, stored at the first start."""
+    """`serve` as a child process. `bundle` is the path of a bundle, stored at the first start; None begins empty.
 
-    def __init__(self, folder: Path, bundle: Path, *, api: bool = True) -> None:
+    `database` is a URL, "" SQLite in the server's folder.
+    """
+
+    def __init__(self, folder: Path, bundle: Path | None, *, api: bool = True, database: str = "") -> None:
         self.folder, self.bundle = folder, bundle
         self.data = folder / "data"
         self.sip = ("127.0.0.1", free_port())
@@ -62,7 +65,7 @@ class Server:
         self.config.write_text(
             f'[sip]\nlisten = ["udp:127.0.0.1:{self.sip[1]}"]\n'
             f'[api]\nenabled = {str(api).lower()}\nlisten = "127.0.0.1:{free_port(socket.SOCK_STREAM)}"\n'
-            f'[data]\ndir = "{self.data}"\n[log]\nlevel = "info"\nformat = "json"\n'
+            f'[data]\ndir = "{self.data}"\ndatabase = "{database}"\n[log]\nlevel = "info"\nformat = "json"\n'
         )
 
     @property
@@ -74,9 +77,10 @@ class Server:
 
     def start(self) -> None:
         """Start it and wait until it answers. Raises DemoError with the end of its log."""
+        demo = [] if self.bundle is None else ["--demo", str(self.bundle)]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                self.command("serve", "--config", str(self.config), "--demo", str(self.bundle)),
+                self.command("serve", "--config", str(self.config), *demo),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

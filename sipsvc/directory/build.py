@@ -56,7 +56,7 @@ class Builder:
                 item = item if rows is None else with_rows(item, rows)
             self.place(item)
         except (KeyError, TypeError, ValueError, ArithmeticError) as error:
-            self._refuse(f"{kind} {fields.get('id', '')}: {type(error).__name__} {error}")
+            self.refuse(f"{kind} {fields.get('id', '')}: {type(error).__name__} {error}")
 
     def place(self, item: Item | Platform) -> None:
         """One item as it is, a gateway or price list with its rows."""
@@ -74,18 +74,18 @@ class Builder:
         if name in TABLES.values():
             self._draft.drop(name, id)
         else:
-            self._refuse(f"{kind} {id}: is of no kind that can be dropped")
+            self.refuse(f"{kind} {id}: is of no kind that can be dropped")
 
     def table(self, kind: str, id: str, image: Image | None, overlay: Overlay) -> None:
         """The rows of a gateway or price list: those of `image`, None for the one it has, under `overlay`."""
         if kind not in ("gateway", "pricelist"):
-            self._refuse(f"{kind} {id}: has no rows")
+            self.refuse(f"{kind} {id}: has no rows")
         elif image is not None:
             self._draft.rows[f"{kind}s", id] = PrefixTable.opened(image, overlay)
         elif (before := self._draft.rows_of(f"{kind}s", id)) is not None:
             self._draft.rows[f"{kind}s", id] = before.changed(overlay)
         else:
-            self._refuse(f"{kind} {id}: has no table to be changed")
+            self.refuse(f"{kind} {id}: has no table to be changed")
 
     def commit(self, version: int) -> Directory:
         """The directory with all that came since the last commit. Raises DirectoryError, and it stays as it was."""
@@ -97,7 +97,8 @@ class Builder:
         self._draft = Draft(self.directory)
         return self.directory
 
-    def _refuse(self, reason: str) -> None:
+    def refuse(self, reason: str) -> None:
+        """Let the next commit fail for this, if for nothing before it."""
         self._fault = self._fault or DirectoryError(reason)
 
 

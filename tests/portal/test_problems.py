@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import socket
+from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,6 @@ import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from portal_api.paging import encode
 
 from sipsvc.settings import DataSettings, Settings
 from tests.portal.conftest import Portal
@@ -28,6 +29,13 @@ def problem(answer: httpx.Response, status: int) -> dict[str, Any]:
     assert all(set(fault) == {"field", "reason"} and fault["reason"] for fault in body["errors"])
     assert isinstance(body, dict)
     return body
+
+
+NUL = "\0"
+
+
+def cursor(*place: object) -> str:
+    return urlsafe_b64encode(json.dumps(place).encode()).decode().rstrip("=")
 
 
 @pytest.mark.parametrize(
@@ -53,36 +61,82 @@ def test_the_scheme_is_read_in_any_case(portal: Portal) -> None:
     assert portal.anyone.get("/api/v1/customers", headers={"Authorization": f"bearer {portal.token}"}).is_success
 
 
-@pytest.mark.parametrize("path", ["/nothing", "/api/v1/nothing", "/api/v2/customers", "/api/v1/customers/acme/more"])
+@pytest.mark.parametrize(
+    "path", ["/nothing", "/api/v1/nothing", "/api/v2/customers", "/api/v1/customers/acme/more", "/api/v1/customers/"]
+)
 def test_nowhere_is_a_problem(portal: Portal, path: str) -> None:
     assert path in problem(portal.client.get(path), 404)["detail"]
 
 
-@pytest.mark.parametrize(("method", "path"), [("POST", "customers"), ("DELETE", "cdrs/1"), ("GET", "explain")])
+@pytest.mark.parametrize(
+    ("method", "path"), [("PUT", "customers"), ("DELETE", "cdrs/1"), ("GET", "explain"), ("POST", "gateways/carrier-a")]
+)
 def test_a_method_that_does_not_exist_names_those_that_do(portal: Portal, method: str, path: str) -> None:
     answer = portal.client.request(method, f"/api/v1/{path}")
     problem(answer, 405)
-    assert answer.headers["allow"] in ("GET", "POST")
+    there = {"customers": "GET, POST", "cdrs/1": "GET", "explain": "POST", "gateways/carrier-a": "DELETE, GET, PATCH"}
+    assert answer.headers["allow"] == there[path]
+
+
+@pytest.mark.parametrize(
+    ("accept", "status", "kind"),
+    [
+        ("", 200, "application/json"),
+        ("*/*", 200, "application/json"),
+        ("application/json", 200, "application/json"),
+        ("text/*", 200, "text/csv; charset=utf-8"),
+        ("text/csv", 200, "text/csv; charset=utf-8"),
+        ("application/json;q=0.5, text/csv", 200, "text/csv; charset=utf-8"),
+        ("text/html, */*;q=0.1", 200, "application/json"),
+        ("application/json;q=0, */*", 200, "text/csv; charset=utf-8"),
+        ("text/html", 406, ""),
+        ("application/json;q=0, text/csv;q=0", 406, ""),
+        ("application/json;q=2", 400, ""),
+    ],
+)
+def test_an_answer_is_written_as_asked_for(portal: Portal, accept: str, status: int, kind: str) -> None:
+    answer = portal.client.get("/api/v1/customers", headers={"Accept": accept})
+    if status == 200:
+        assert (answer.status_code, answer.headers["content-type"]) == (200, kind)
+    else:
+        assert problem(answer, status)["errors"][0]["field"] == "Accept"
+    if accept == "text/csv":
+        problem(portal.client.get("/api/v1/customers/acme", headers={"Accept": accept}), 406)
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "nothing"])
+def test_a_body_that_is_not_json_is_415(portal: Portal, kind: str) -> None:
+    answer = portal.client.post("/api/v1/explain", content=b"{}", headers={"Content-Type": kind})
+    assert problem(answer, 415)["errors"][0]["field"] == "Content-Type"
 
 
 @pytest.mark.parametrize(
     ("path", "query", "status", "field"),
     [
         ("cdrs", "filter[colour][eq]=red", 400, "filter[colour][eq]"),
-        ("cdrs", "filter[customer][ne]=acme", 400, "filter[customer][ne]"),
+        ("cdrs", "filter[customer][lt]=acme", 400, "filter[customer][lt]"),
         ("cdrs", "filter[customer]=acme", 400, "filter[customer]"),
-        ("cdrs", "sort=-invite_at", 400, "sort"),
+        ("cdrs", "sort=-colour", 400, "sort"),
+        ("cdrs", "sort=invite_at,", 400, "sort"),
+        ("cdrs", "fields=cdr_id,colour", 400, "fields"),
+        ("cdrs", "sort=", 422, "sort"),
+        ("cdrs", "fields=", 422, "fields"),
         ("cdrs", "filter[colour][eq]=red&filter[status][eq]=x", 400, "filter[colour][eq]"),
         ("cdrs", "customer=acme", 400, "customer"),
-        ("customers", "filter[id][eq]=acme", 400, "filter[id][eq]"),
-        ("pricelists/retail/prices", "filter[prefix][eq]=44", 400, "filter[prefix][eq]"),
+        ("customers", "filter[id][gte]=acme", 400, "filter[id][gte]"),
+        ("term-pricelists/retail/prices", "filter[prefix][gte]=44", 400, "filter[prefix][gte]"),
         ("cdrs", "filter[customer][eq]=", 422, "filter[customer][eq]"),
         ("cdrs", "filter[customer][eq]=" + "a" * 257, 422, "filter[customer][eq]"),
         ("cdrs", "filter[status][eq]=many", 422, "filter[status][eq]"),
-        ("cdrs", "filter[status][eq]=99", 422, "filter[status][eq]"),
+        ("cdrs", "filter[status][eq]=99999999999", 422, "filter[status][eq]"),
+        ("cdrs", "filter[status][in]=200,x", 422, "filter[status][in]"),
+        ("cdrs", "filter[status][in]=" + ",".join(["1"] * 51), 422, "filter[status][in]"),
+        ("cdrs", "filter[sell_amount][gte]=1e3", 422, "filter[sell_amount][gte]"),
+        ("cdrs", "filter[sell_amount][gte]=NaN", 422, "filter[sell_amount][gte]"),
+        ("cdrs", "filter[sell_amount][gte]=0.0000001", 422, "filter[sell_amount][gte]"),
         ("cdrs", "filter[state][eq]=open", 422, "filter[state][eq]"),
         ("cdrs", "filter[recovered][eq]=yes", 422, "filter[recovered][eq]"),
-        ("cdrs", "filter[e164][starts]=44%25", 422, "filter[e164][starts]"),
+        ("cdrs", "filter[e164][starts]=44%00", 422, "filter[e164][starts]"),
         ("cdrs", "filter[e164][starts]=44%0a", 422, "filter[e164][starts]"),
         ("cdrs", "filter[invite_at][gte]=yesterday", 422, "filter[invite_at][gte]"),
         ("cdrs", "filter[invite_at][gte]=1790000000", 422, "filter[invite_at][gte]"),
@@ -94,12 +148,16 @@ def test_a_method_that_does_not_exist_names_those_that_do(portal: Portal, method
         ("customers", "page[size]=1.5", 422, "page[size]"),
         ("cdrs", "page[after]=%C3%A9", 400, "page[after]"),
         ("cdrs", "page[after]=abc", 400, "page[after]"),
-        ("cdrs", f"page[after]={encode('customers', 'acme')}", 400, "page[after]"),
-        ("cdrs", f"page[after]={encode('cdrs', -1, 'a')}", 400, "page[after]"),
-        ("cdrs", f"page[after]={encode('cdrs', 1 << 62, 'a')}", 400, "page[after]"),
-        ("cdrs", f"page[after]={encode('cdrs', 'a', 'a')}", 400, "page[after]"),
-        ("customers", f"page[after]={encode('gateways', 'acme')}", 400, "page[after]"),
-        ("pricelists/retail/prices", f"page[after]={encode('prices other', 1, 1)}", 400, "page[after]"),
+        ("cdrs", f"page[after]={cursor('customers', 'id', 'acme')}", 400, "page[after]"),
+        ("cdrs", f"page[after]={cursor('cdrs', '-invite_at,-cdr_id', -1, 'a')}", 400, "page[after]"),
+        ("cdrs", f"page[after]={cursor('cdrs', '-invite_at,-cdr_id', 1 << 62, 'a')}", 400, "page[after]"),
+        ("cdrs", f"page[after]={cursor('cdrs', '-invite_at,-cdr_id', 'a', 'a')}", 400, "page[after]"),
+        ("cdrs", f"page[after]={cursor('cdrs', '-invite_at,-cdr_id', 1, NUL)}", 400, "page[after]"),
+        ("cdrs", f"page[after]={cursor('cdrs', '-invite_at,-cdr_id', 1)}", 400, "page[after]"),
+        ("cdrs", f"sort=status&page[after]={cursor('cdrs', '-invite_at,-cdr_id', 1, 'a')}", 400, "page[after]"),
+        ("customers", f"page[after]={cursor('gateways', 'id', 'acme')}", 400, "page[after]"),
+        ("customers", "as_of=2026-01-01T00:00:00Z", 400, "as_of"),
+        ("customers/acme", "as_of=2026-01-01", 422, "as_of"),
         ("cdrs", "filter[customer][eq]=acme&filter[customer][eq]=bolt", 400, "filter[customer][eq]"),
     ],
 )
@@ -120,6 +178,10 @@ def test_a_bad_query_names_its_parameter(portal: Portal, path: str, query: str, 
         (b'{"customer":"acme","dialled":""}', "dialled"),
         (b'{"customer":"acme","dialled":"1","caller":null}', "caller"),
         (b'{"customer":"acme","dialled":"1","colour":"red"}', "colour"),
+        (b'{"customer":"acme","dialled":"1","\\ud800":"red"}', "body"),
+        (b'{"customer":"ac\\u0000me","dialled":"1"}', "customer"),
+        (b"[" * 30_000, "body"),
+        (b'{"dialled":' + b"1" * 5_000 + b"}", "body"),
         (b'{"customer":"nobody","dialled":"0044"}', "customer"),
         (b'{"customer":"acme","dialled":"' + b"1" * 257 + b'"}', "dialled"),
     ],

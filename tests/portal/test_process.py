@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import jsonschema_rs
 
 from tests.portal.conftest import Portal
 from tests.portal.process import free_port, prepared, serving
@@ -81,19 +82,19 @@ def resolve(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
     return schema
 
 
-def has_example(document: dict[str, Any], schema: dict[str, Any]) -> bool:
-    """Its own, or for a page its items' own."""
-    found = resolve(document, schema)
-    if found.get("examples"):
+def has_example(document: dict[str, Any], content: dict[str, Any]) -> bool:
+    """Beside the schema, or the schema's own, or for a page its items' own."""
+    if "example" in content or "examples" in content:
         return True
+    found = resolve(document, content["schema"])
     items = found.get("properties", {}).get("data", {}).get("items")
-    return items is not None and has_example(document, items)
+    return bool(found.get("examples")) or (items is not None and has_example(document, {"schema": items}))
 
 
 def test_every_operation_is_described_with_an_example_for_every_body(portal: Portal) -> None:
     document = portal.anyone.get("/openapi.json").json()
     operations = [(path, item) for path, methods in document["paths"].items() for item in methods.values()]
-    assert len(operations) == 10
+    assert len(operations) > 50
     for path, operation in operations:
         assert operation["summary"], path
         closed = path.startswith("/api/v1/")
@@ -102,5 +103,19 @@ def test_every_operation_is_described_with_an_example_for_every_body(portal: Por
         for body in [*bodies, *operation["responses"].values()]:
             for content in body.get("content", {}).values():
                 if closed:
-                    assert has_example(document, content["schema"]), (path, content)
+                    assert has_example(document, content), (path, content)
                 resolve(document, content["schema"])
+
+
+def test_every_example_of_a_body_is_one_the_schema_allows(portal: Portal) -> None:
+    document = portal.anyone.get("/openapi.json").json()
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            body = operation.get("requestBody")
+            if body is None:
+                continue
+            schema = body["content"]["application/json"]["schema"]
+            whole = schema | {"components": document["components"]}
+            for example in resolve(document, schema)["examples"]:
+                faults = [error.message for error in jsonschema_rs.validator_for(whole).iter_errors(example)]
+                assert not faults, (method, path, faults)

@@ -63,7 +63,7 @@ def _user(tenant: Tenant) -> dict[str, Any]:
 
 RESOURCES = (
     Sample("partner", lambda tenant: {"name": "Another"}, {"time_zone": "Europe/Berlin"}, delete=False),
-    Sample("customer", _customer, {"name": "Renamed"}, delete=False, references={"pricelist": "pricelist"}),
+    Sample("customer", _customer, {"phone": "+44 20 7946 0018"}, delete=False, references={"pricelist": "pricelist"}),
     Sample("user", _user, {"last_name": "Renamed"}, references={"customer": "customer"}),
     Sample(
         "trunk",

@@ -83,7 +83,7 @@ def draw_faults(seed: int) -> Faults:
 def draw_setting(seed: int) -> Setting:
     rng = Random(f"setting {seed}")
     gateways = tuple(_gateway(rng, number) for number in range(1, rng.randint(2, 4) + 1))
-    channels = rng.choice((0, 0, 6))
+    channels = rng.choice((0, 3, 6))
     acme = CustomerSpec(**{**ACME.__dict__, "max_channels": channels})
     return Setting((acme, BETA, GONE), gateways, BLOCKS, max_call_ms=rng.choice((60_000,) * 9 + (400,)))
 

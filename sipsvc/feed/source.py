@@ -1,0 +1,154 @@
+"""What the worker has, and what it is to be sent so that it has what the database has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.orm import Session
+
+from sipsvc.directory.image import Cells
+from sipsvc.feed.compiler import Compiler, compile_rows
+from sipsvc.feed.images import Images, Key, Name
+from sipsvc.feed.line import Message
+from sipsvc.observe import get_logger
+from sipsvc.store import snapshot
+from sipsvc.store.database import one_state
+
+# In one message: what the worker makes of it must take a few milliseconds only.
+ITEMS = 50
+OVERLAID_ROWS = 400
+# More changed prefixes than this are compiled anew, and more rows than that in a process of its own.
+MOST_OVERLAID = 2_000
+MOST_INLINE = 20_000
+log = get_logger("feed")
+
+
+class Sent(NamedTuple):
+    """The worker has an owner's rows: the image of version `image`, and over it what changed up to `upto`."""
+
+    image: int
+    upto: int
+
+
+class Source:
+    """Reads the catalogue in one state each time; what it gives is sent in order, and only then is it the worker's."""
+
+    def __init__(self, engine: Engine, images: Images, compiler: Compiler) -> None:
+        self._engine = engine
+        self._images = images
+        self._compiler = compiler
+        self.version = -1
+        self._platform: dict[str, Any] = {}
+        self._tables: dict[Key, Sent] = {}
+
+    @property
+    def used(self) -> dict[Key, int]:
+        """The images that the worker has."""
+        return {key: sent.image for key, sent in self._tables.items()}
+
+    def to_compile(self) -> list[Key]:
+        """Owners whose rows are many and changed too much to be sent as they are."""
+        with one_state(self._engine) as connection, Session(connection) as session:
+            return [
+                key
+                for key, version in snapshot.rows_versions(session).items()
+                if version and self._base(connection, key) is None and self._is_big(connection, key)
+            ]
+
+    def everything(self) -> Iterator[Message]:
+        """All there is, for a worker that has nothing of ours."""
+        self._tables.clear()
+        with one_state(self._engine) as connection, Session(connection) as session:
+            version = snapshot.state(session).version
+            yield {"begin": True}
+            self._platform = snapshot.platform(session)
+            yield {"put": "platform", "items": [self._platform]}
+            for kind in snapshot.KINDS:
+                yield from _puts(kind, snapshot.items(session, kind))
+            yield from self._rows(connection, snapshot.rows_versions(session), version)
+            self.version = version
+
+    def changes(self) -> Iterator[Message]:
+        """What is different from what was sent last."""
+        with one_state(self._engine) as connection, Session(connection) as session:
+            version = snapshot.state(session).version
+            yield {"begin": False}
+            platform = snapshot.platform(session)
+            if platform != self._platform:
+                self._platform = platform
+                yield {"put": "platform", "items": [platform]}
+            for kind, ids in snapshot.changed(session, self.version).items():
+                there: set[str] = set()
+                for message in _puts(kind, snapshot.items(session, kind, ids)):
+                    there.update(item["id"] for item in message["items"])
+                    yield message
+                gone = sorted(ids - there)
+                for owner in gone:
+                    self._tables.pop((kind, owner), None)
+                yield from ({"drop": kind, "ids": batch} for batch in _batches(gone, ITEMS))
+            yield from self._rows(connection, snapshot.rows_versions(session), version)
+            self.version = version
+
+    def _rows(self, connection: Connection, versions: dict[Key, int], version: int) -> Iterator[Message]:
+        """The rows that changed. Those that must be compiled elsewhere first are left as the worker has them."""
+        for key, changed in versions.items():
+            sent = self._tables.get(key)
+            if not changed or (sent is not None and sent.upto >= changed):
+                continue
+            base = self._base(connection, key)
+            if base is None:
+                if self._is_big(connection, key):
+                    self._compiler.want(key)
+                    continue
+                try:
+                    base = compile_rows(connection, self._images, key)
+                except ValueError as error:
+                    log.error("table_not_compiled", kind=key[0], id=key[1], reason=str(error))
+                    continue
+            anew = sent is None or sent.image != base.version
+            since = base.version if sent is None or anew else sent.upto
+            yield from self._overlay(connection, base, since, anew=anew)
+            self._tables[key] = Sent(base.version, version)
+
+    def _base(self, connection: Connection, key: Key) -> Name | None:
+        """An image that little has changed since: the worker's own, else the newest there is."""
+        sent = self._tables.get(key)
+        names = [Name(*key, sent.image)] if sent is not None else []
+        newest = self._images.newest(key)
+        for name in [*names, *([newest] if newest is not None else [])]:
+            changed = snapshot.changed_prefixes(connection, *key, name.version, MOST_OVERLAID + 1)
+            if len(changed) <= MOST_OVERLAID:
+                return name
+        return None
+
+    def _is_big(self, connection: Connection, key: Key) -> bool:
+        return snapshot.count_rows(connection, *key) > MOST_INLINE
+
+    def _overlay(self, connection: Connection, base: Name, since: int, *, anew: bool) -> Iterator[Message]:
+        """The image, where the worker has another, and the prefixes changed after version `since`."""
+        kind, owner = base.key
+        prefixes = snapshot.changed_prefixes(connection, kind, owner, since, MOST_OVERLAID)
+        image = str(base) if anew else None
+        overlay: dict[str, list[Cells]] = {}
+        rows = 0
+        for prefix, group in snapshot.groups(connection, kind, owner, prefixes):
+            overlay[prefix] = group
+            rows += 1 + len(group)
+            if rows >= OVERLAID_ROWS:
+                yield {"table": kind, "id": owner, "image": image, "overlay": overlay}
+                image, overlay, rows = None, {}, 0
+        if overlay or image is not None:
+            yield {"table": kind, "id": owner, "image": image, "overlay": overlay}
+
+
+def _puts(kind: str, items: Iterable[dict[str, Any]]) -> Iterator[Message]:
+    return ({"put": kind, "items": batch} for batch in _batches(items, ITEMS))
+
+
+def _batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    left = iter(items)
+    while batch := list(islice(left, size)):
+        yield batch
