@@ -38,7 +38,7 @@ class Listing(Generic[M]):
     """One list. `columns` may be filtered by, and sorted by where the kind of column allows it.
 
     `key` is a unique column, last in every order; `order` what is sorted by when nobody says. `hidden` are fields
-    that customers do not see: not shown to them, nor filtered or sorted by.
+    that customers do not see: not shown to them, nor filtered or sorted by. `more` are parameters of its own.
     """
 
     name: str
@@ -48,6 +48,7 @@ class Listing(Generic[M]):
     key: tuple[str, Column]
     order: str
     hidden: frozenset[str] = field(default_factory=frozenset)
+    more: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
 
     @cached_property
     def query(self) -> Any:
@@ -72,6 +73,7 @@ class Listing(Generic[M]):
                 ),
             ),
         }
+        parameters |= self.more
         for name, column in self._filterable.items():
             for operator in column.operators:
                 schema = schema_of(column, operator)

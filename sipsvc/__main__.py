@@ -1,4 +1,4 @@
-"""The command line: `sipsvc serve | check-config | load | import | explain | deliver | work | feed | demo-…`."""
+"""The command line: `sipsvc serve | check-config | load | import | explain | deliver | feed | work | demo-…`."""
 
 from __future__ import annotations
 
@@ -109,6 +109,28 @@ def deliver(config: Config = None) -> None:
 
 
 @app.command()
+def feed(config: Config = None) -> None:
+    """Send what changes in the catalogue to the SIP worker (`serve` runs this by itself)."""
+    from sipsvc.feed.process import main as run
+    from sipsvc.observe import configure
+
+    settings = load_settings(config)
+    configure(settings.log.level, settings.log.format)
+    run(settings, config)
+
+
+@app.command("compile-table", hidden=True)
+def compile_table(kind: str, owner: str, config: Config = None) -> None:
+    """Compile the rows of a gateway or price list into a file (`feed` runs this by itself)."""
+    from sipsvc.feed.compiler import main as run
+    from sipsvc.observe import configure
+
+    settings = load_settings(config)
+    configure(settings.log.level, settings.log.format)
+    run(settings, kind, owner)
+
+
+@app.command()
 def work(config: Config = None) -> None:
     """Do the jobs the API asks for: validate, populate, apply, undo (`serve` runs this by itself)."""
     from sipsvc.imports.runner import main as run
@@ -143,28 +165,6 @@ def import_rows(
     kind = "gateway" if gateway else "pricelist" if pricelist else None
     asked = Asked(target_id, file, kind, mode, at, yes, dry_run, accept_rejected, rejected)
     raise typer.Exit(run(load_settings(config).data.url, asked, Console()))
-
-
-@app.command()
-def feed(config: Config = None) -> None:
-    """Send what changes in the catalogue to the SIP worker (`serve` runs this by itself)."""
-    from sipsvc.feed.process import main as run
-    from sipsvc.observe import configure
-
-    settings = load_settings(config)
-    configure(settings.log.level, settings.log.format)
-    run(settings, config)
-
-
-@app.command("compile-table", hidden=True)
-def compile_table(kind: str, owner: str, config: Config = None) -> None:
-    """Compile the rows of a gateway or price list into a file (`feed` runs this by itself)."""
-    from sipsvc.feed.compiler import main as run
-    from sipsvc.observe import configure
-
-    settings = load_settings(config)
-    configure(settings.log.level, settings.log.format)
-    run(settings, kind, owner)
 
 
 @app.command("demo-gateway")

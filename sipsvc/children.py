@@ -1,4 +1,4 @@
-"""The processes beside the SIP worker: the feed of its directory, the deliverer of CDRs, the API and its jobs."""
+"""The processes beside the SIP worker: the feed of its directory, the deliverer of CDRs, who does jobs, the API."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class Children:
         self._add("deliver", ["sipsvc", "deliver"])
 
     def work(self) -> None:
-        """Start what does jobs."""
+        """Start who does the API's jobs."""
         self._add("work", ["sipsvc", "work"])
 
     def api(self) -> None:

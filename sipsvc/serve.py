@@ -65,8 +65,8 @@ async def _run(settings: Settings, secret: bytes, made: Made, children: Children
         if worker is None:
             return 0
         children.deliver()
-        children.work()
         if settings.api.enabled:
+            children.work()
             children.api()
         print(_greeting(settings, made, demo), flush=True)
         await stop.wait()

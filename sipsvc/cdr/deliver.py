@@ -28,8 +28,8 @@ from sipsvc.cdr.segments import (
 )
 from sipsvc.errors import SipsvcError
 from sipsvc.observe import get_logger
+from sipsvc.parent import Stop
 from sipsvc.settings import Settings
-from sipsvc.stopping import Stop
 from sipsvc.store import cdrs
 from sipsvc.store.database import open_database
 

@@ -13,8 +13,8 @@ from sipsvc.imports import steps
 from sipsvc.imports.jobs import Claim, Interrupted, JobStep, Lost, claim, finish
 from sipsvc.imports.populate import populate
 from sipsvc.observe import get_logger
+from sipsvc.parent import Stop
 from sipsvc.settings import Settings
-from sipsvc.stopping import Stop
 from sipsvc.store.changes import Changes
 from sipsvc.store.database import open_database, writing
 from sipsvc.store.models import Import

@@ -171,13 +171,13 @@ def test_from_an_empty_server_to_a_dearer_call_and_back(server: Server, tmp_path
         "POST", "/coverage-imports", 202, params={"gateway": gateway["id"], "filename": "alpha.csv"},
         content=COVERAGE.encode(), headers={"Content-Type": "text/csv"},
     )  # fmt: skip
-    assert imported(north, started, "/coverage-imports")["preview"]["new"] == 4
+    assert imported(north, started, "/coverage-imports")["preview"]["counts"]["new"] == 4
     pricelist = north.post(
         "/term-pricelists", {"name": "Retail", "initial": 1, "increment": 1, "minimum": "0.001", "expensive_at": "0.50"}
     )
     lists = f"/term-pricelists/{pricelist['id']}"
     started = north.post(f"{lists}/populate", {"gateways": [gateway["id"]], "markup": "5"}, 202)
-    assert imported(north, started, "/pricelist-imports")["preview"]["new"] == 4
+    assert imported(north, started, "/pricelist-imports")["preview"]["counts"]["new"] == 4
     asked = CUSTOMER | {"pricelist": pricelist["id"]}
     review = north.ask("POST", "/customers", 200, json=asked, params={"dry_run": "true"})
     assert north.get("/customers")["data"] == []
@@ -204,7 +204,7 @@ def test_from_an_empty_server_to_a_dearer_call_and_back(server: Server, tmp_path
 
     # The price goes up; the next call is decided by it.
     price = f"{lists}/prices/4420"
-    north.ask("PUT", price, 200, json={"rate": "0.05"}, headers={"If-Match": north.etag(price)})
+    north.ask("PATCH", price, 200, json={"rate": "0.05"}, headers={"If-Match": north.etag(price)})
     time.sleep(LIVE_S)
     second = cdr_of(north, call(server, tmp_path / "second", port))
     assert (second["sell"]["rate"], second["sell"]["amount"]) == ("0.050000", "0.001667")

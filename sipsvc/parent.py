@@ -1,4 +1,4 @@
-"""How a child process learns that it is to end: by its parent's pipe, or by a signal."""
+"""What a child process knows of its parent: that it is gone, or wants an end."""
 
 from __future__ import annotations
 
