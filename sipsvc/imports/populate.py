@@ -163,8 +163,11 @@ def _coverage(engine: Engine, gateway: Gateway, asked: Options) -> Iterator[Row]
         statement = statement.where(or_(*(model.prefix.startswith(one, autoescape=True) for one in asked.prefixes)))
     if asked.name_contains:
         statement = statement.where(model.name.icontains(asked.name_contains, autoescape=True))
-    with engine.connect() as connection:
-        for cells in connection.execute(statement, execution_options={"yield_per": BATCH}):
+    with (
+        engine.connect() as connection,
+        connection.execute(statement, execution_options={"yield_per": BATCH}) as found,
+    ):
+        for cells in found:
             yield Row(*cells)
 
 

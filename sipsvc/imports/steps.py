@@ -146,6 +146,8 @@ def record(
     with step.changes(result) as changes:
         item = found(changes.session, import_id)
         keep(changes, item, examined, values or {})
+        if populated:
+            files.store(changes.session, item.id, files.UPLOAD, files.pack(content))
         result |= {"status": item.status, "rows": item.rows, "rejected": item.rejected}
         result["counts"] = examined.preview["counts"]
 

@@ -86,12 +86,13 @@ class Model:
 
     def undo(self, now: datetime) -> None:
         done = self.applied.pop()
-        for word, (found, _) in done.did.items():
+        for word, (found, made) in done.did.items():
             if word in done.lost:
                 continue
             if done.begin > now:
                 # It never came into force: as if it had never been said.
-                self.log = [entry for entry in self.log if entry[:2] != (done.begin, word)]
+                said = len(self.log) - 1 - self.log[::-1].index((done.begin, word, made))
+                del self.log[said]
             else:
                 self.put(now, word, found)
 
