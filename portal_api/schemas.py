@@ -57,7 +57,6 @@ Value = Annotated[
     AfterValidator(clean),
     Field(min_length=1, max_length=MAX_VALUE, json_schema_extra={"pattern": f"^{NO_CONTROLS}*$"}),
 ]
-Digits = Annotated[str, Field(pattern=r"^[0-9]+$", max_length=MAX_VALUE)]
 
 
 class View(BaseModel):
@@ -80,15 +79,6 @@ class Page(BaseModel, Generic[Item]):
 
     data: list[Item]
     next: str | None
-
-
-class ListQuery(BaseModel):
-    """What every list takes; a parameter that is not in the list is refused."""
-
-    model_config = ConfigDict(extra="forbid", populate_by_name=False)
-
-    size: int = Field(100, alias="page[size]", ge=1, le=500, description="How many at most.")
-    after: Value | None = Field(None, alias="page[after]", description="`next` of the page before.")
 
 
 OWNER = Annotated[
