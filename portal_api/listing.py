@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,12 +9,12 @@ from typing import Annotated, Any, Generic, TypeVar
 
 import orjson
 from fastapi import Query, Request
-from fastapi.responses import Response, StreamingResponse
+from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field, create_model
 from sqlalchemy import ColumnElement, Engine, Select, and_, func, literal, or_, select
 from sqlalchemy.orm import Session
 
-from portal_api import csvout
+from portal_api import csvout, cursors
 from portal_api.columns import SAID, Column, condition, schema_of, values_of
 from portal_api.negotiation import CSV
 from portal_api.principal import Principal
@@ -136,9 +135,7 @@ class Listing(Generic[M]):
         shown = self._shown(_given(query, "fields"), shut)
         if request.state.media == CSV:
             statement = select(self.model).where(*wanted).order_by(*self._ordering(keys))
-            lines = csvout.lines(shown, _rows(request.app.state.engine, statement, self.view, shown))
-            disposition = {"Content-Disposition": f'attachment; filename="{self.name}.csv"'}
-            return StreamingResponse(lines, media_type=f"{CSV}; charset=utf-8", headers=disposition)
+            return csvout.response(self.name, shown, _rows(request.app.state.engine, statement, self.view, shown))
         after = _given(query, "after")
         if after is not None:
             wanted = (*wanted, self._behind(keys, after))
@@ -156,7 +153,7 @@ class Listing(Generic[M]):
 
     @property
     def _sortable(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys([self.key[0], *self.columns]))
+        return tuple(name for name, column in self._filterable.items() if column.sortable)
 
     def _words(self, before: str, names: Sequence[str]) -> str:
         one = before + "(" + "|".join(names) + ")"
@@ -240,17 +237,16 @@ class Listing(Generic[M]):
             column = self._column(name)
             value = getattr(row, name)
             place.append(column.freeze(column.blank if value is None else value))
-        return urlsafe_b64encode(orjson.dumps([self.name, _said(keys), *place])).decode().rstrip("=")
+        return cursors.encode(self.name, _said(keys), *place)
 
     def _read_cursor(self, keys: list[Key], cursor: str) -> list[Any]:
+        order, *place = cursors.decode(cursor, self.name, 1 + len(keys))
+        if order != _said(keys):
+            raise cursors.refused()
         try:
-            data = orjson.loads(urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4)))
-            if type(data) is not list or data[:2] != [self.name, _said(keys)] or len(data) != 2 + len(keys):
-                raise ValueError
-            return [self._column(name).thaw(value) for (name, _), value in zip(keys, data[2:], strict=True)]
+            return [self._column(name).thaw(value) for (name, _), value in zip(keys, place, strict=True)]
         except ValueError:
-            reason = "is not a cursor of this list in this order"
-            raise Problem(400, "The page cannot be found.", [("page[after]", reason)]) from None
+            raise cursors.refused() from None
 
 
 def _said(keys: list[Key]) -> str:

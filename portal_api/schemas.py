@@ -81,6 +81,15 @@ class Page(BaseModel, Generic[Item]):
     next: str | None
 
 
+class ListQuery(BaseModel):
+    """What a list takes that is made of sums, not rows; a parameter that is not in the list is refused."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=False)
+
+    size: int = Field(100, alias="page[size]", ge=1, le=500, description="How many at most.")
+    after: Value | None = Field(None, alias="page[after]", description="`next` of the page before.")
+
+
 OWNER = Annotated[
     Value | None,
     Field(
