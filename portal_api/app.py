@@ -21,11 +21,13 @@ from portal_api import (
     pricelists,
     prices,
     problems,
+    statistics,
     tokens,
     trunks,
+    usage,
     users,
 )
-from portal_api.context import Database, DirectoryCache, single_values
+from portal_api.context import Database, single_values
 from portal_api.negotiation import negotiate
 from portal_api.resource import PREFIX
 from portal_api.security import Guard, Limit, bearer
@@ -34,13 +36,14 @@ from sipsvc.store import catalogue
 
 ROUTERS = (
     partners.router, customers.router, users.router, trunks.router, gateways.router, pricelists.router,
-    *prices.routers, *imports.routers, jobs.router, blocks.router, tokens.router, cdrs.router, explain.router,
+    *prices.routers, *imports.routers, jobs.router, blocks.router, tokens.router, cdrs.router, usage.router,
+    statistics.router, explain.router,
 )  # fmt: skip
 """Every feature's operations. They are not nested, so that their routes can be read."""
 
 
-def create_app(engine: Engine) -> FastAPI:
-    """The API on one database; it holds no other state than a cache."""
+def create_app(engine: Engine, host: str) -> FastAPI:
+    """The API on one database; it holds no other state. `host` is what identities of our calls are at."""
     app = FastAPI(
         title="sipsvc",
         version=__version__,
@@ -50,7 +53,7 @@ def create_app(engine: Engine) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.engine = engine
-    app.state.directories = DirectoryCache(engine)
+    app.state.host = host
     app.state.methods = _methods
     problems.install(app)
     api = APIRouter(

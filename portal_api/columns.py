@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -35,6 +35,11 @@ class Column:
     freeze: Callable[[Any], Scalar]
     thaw: Callable[[Any], Any]
     sortable: bool = True
+
+
+def unsorted(column: Column) -> Column:
+    """To be filtered by only: a list of millions cannot be put in any order somebody asks for."""
+    return replace(column, sortable=False)
 
 
 def _integer(value: str) -> int:
@@ -188,5 +193,5 @@ SAID: Mapping[str, str] = {
 
 __all__ = [
     "AMOUNT", "FLAG", "ID", "INSTANT", "INTEGER", "ROW", "SAID", "TEXT", "Column", "choice", "condition",
-    "schema_of", "values_of",
+    "schema_of", "unsorted", "values_of",
 ]  # fmt: skip

@@ -10,7 +10,9 @@ from decimal import Decimal
 from typing import Any
 
 import orjson
+from fastapi.responses import StreamingResponse
 
+from portal_api.negotiation import CSV
 from sipsvc.rating import text
 from sipsvc.store.types import instant
 
@@ -28,6 +30,12 @@ def lines(columns: list[str], rows: Iterable[Mapping[str, Any]]) -> Iterator[byt
         if number % BATCH == 0:
             yield _taken(buffer)
     yield _taken(buffer)
+
+
+def response(name: str, columns: list[str], rows: Iterable[Mapping[str, Any]]) -> StreamingResponse:
+    """A file of that name, sent as its rows come."""
+    disposition = {"Content-Disposition": f'attachment; filename="{name}.csv"'}
+    return StreamingResponse(lines(columns, rows), media_type=f"{CSV}; charset=utf-8", headers=disposition)
 
 
 def cell(value: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,22 +9,24 @@ from typing import Annotated, Any, Generic, TypeVar
 
 import orjson
 from fastapi import Query, Request
-from fastapi.responses import Response, StreamingResponse
+from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field, create_model
 from sqlalchemy import ColumnElement, Engine, Select, and_, func, literal, or_, select
 from sqlalchemy.orm import Session
 
-from portal_api import csvout
+from portal_api import csvout, cursors
 from portal_api.columns import SAID, Column, condition, schema_of, values_of
 from portal_api.negotiation import CSV
 from portal_api.principal import Principal
 from portal_api.problems import UNUSABLE_FIELDS, UNUSABLE_PARAMETERS, Problem
-from portal_api.schemas import MAX_VALUE, Page, View
+from portal_api.schemas import Page, View
 from sipsvc.store.database import one_state
 from sipsvc.store.models import Base
 from sipsvc.store.scope import visible
 
 BATCH = 500
+# Of a cursor, a sort and a choice of fields.
+LONGEST = 1024
 
 M = TypeVar("M", bound=Base)
 Condition = ColumnElement[bool]
@@ -55,7 +56,15 @@ class Listing(Generic[M]):
         """The annotation of an endpoint's `query`: a parameter that is not in the list is refused."""
         parameters: dict[str, Any] = {
             "size": (int, Field(100, alias="page[size]", ge=1, le=500, description="How many at most.")),
-            "after": (str | None, Field(None, alias="page[after]", description="`next` of the page before.")),
+            "after": (
+                str | None,
+                Field(
+                    None,
+                    alias="page[after]",
+                    description="`next` of the page before.",
+                    json_schema_extra={"pattern": f"^[A-Za-z0-9_-]{{1,{LONGEST}}}$"},
+                ),
+            ),
             "sort": (
                 str | None,
                 Field(
@@ -126,9 +135,7 @@ class Listing(Generic[M]):
         shown = self._shown(_given(query, "fields"), shut)
         if request.state.media == CSV:
             statement = select(self.model).where(*wanted).order_by(*self._ordering(keys))
-            lines = csvout.lines(shown, _rows(request.app.state.engine, statement, self.view, shown))
-            disposition = {"Content-Disposition": f'attachment; filename="{self.name}.csv"'}
-            return StreamingResponse(lines, media_type=f"{CSV}; charset=utf-8", headers=disposition)
+            return csvout.response(self.name, shown, _rows(request.app.state.engine, statement, self.view, shown))
         after = _given(query, "after")
         if after is not None:
             wanted = (*wanted, self._behind(keys, after))
@@ -146,7 +153,7 @@ class Listing(Generic[M]):
 
     @property
     def _sortable(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys([self.key[0], *self.columns]))
+        return tuple(name for name, column in self._filterable.items() if column.sortable)
 
     def _words(self, before: str, names: Sequence[str]) -> str:
         one = before + "(" + "|".join(names) + ")"
@@ -230,17 +237,16 @@ class Listing(Generic[M]):
             column = self._column(name)
             value = getattr(row, name)
             place.append(column.freeze(column.blank if value is None else value))
-        return urlsafe_b64encode(orjson.dumps([self.name, _said(keys), *place])).decode().rstrip("=")
+        return cursors.encode(self.name, _said(keys), *place)
 
     def _read_cursor(self, keys: list[Key], cursor: str) -> list[Any]:
+        order, *place = cursors.decode(cursor, self.name, 1 + len(keys))
+        if order != _said(keys):
+            raise cursors.refused()
         try:
-            data = orjson.loads(urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4)))
-            if type(data) is not list or data[:2] != [self.name, _said(keys)] or len(data) != 2 + len(keys):
-                raise ValueError
-            return [self._column(name).thaw(value) for (name, _), value in zip(keys, data[2:], strict=True)]
+            return [self._column(name).thaw(value) for (name, _), value in zip(keys, place, strict=True)]
         except ValueError:
-            reason = "is not a cursor of this list in this order"
-            raise Problem(400, "The page cannot be found.", [("page[after]", reason)]) from None
+            raise cursors.refused() from None
 
 
 def _said(keys: list[Key]) -> str:
@@ -249,8 +255,9 @@ def _said(keys: list[Key]) -> str:
 
 def _given(query: BaseModel, name: str) -> str | None:
     value = getattr(query, name)
-    if value is not None and (not value or len(value) > MAX_VALUE * 4):
-        raise Problem(422, UNUSABLE_FIELDS, [(name, f"must have 1 to {MAX_VALUE * 4} characters")])
+    if value is not None and not 0 < len(value) <= LONGEST:
+        said = type(query).model_fields[name].alias or name
+        raise Problem(422, UNUSABLE_FIELDS, [(said, f"must have 1 to {LONGEST} characters")])
     return None if value is None else str(value)
 
 

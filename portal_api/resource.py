@@ -62,6 +62,8 @@ def _reading(spec: Spec[Any], router: APIRouter) -> None:
         session: Database, who: Caller, id: str, if_none_match: IfNoneMatch = None, as_of: AsOf = None
     ) -> Response:
         if as_of is not None:
+            # What was then has no tag, but what is no tag at all is told all the same.
+            conditional.unchanged(if_none_match, 0)
             return Answer(200, trail.as_of(spec, session, who, id, as_of)).response()
         row = spec.needed(session, id, who)
         if conditional.unchanged(if_none_match, row.version):

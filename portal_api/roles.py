@@ -37,7 +37,7 @@ _TABLE: Mapping[str, tuple[str, str, str, str, str, str, str, str]] = {
     "cdr":         ("cdrs",             "r",    "r",    "r",    "r",     "r",    "r",   "r"),
     "usage":       ("usage",            "r",    "r",    "r",    "r",     "r",    "",    "r"),
     "statistics":  ("statistics",       "r",    "r",    "r",    "r",     "",     "",    ""),
-    "explain":     ("explain",          "r",    "r",    "r",    "r",     "",     "",    ""),
+    "explain":     ("explain",          "r",    "r",    "r",    "r",     "r",    "r",   ""),
 }  # fmt: skip
 KINDS = tuple(_TABLE)
 PATHS: Mapping[str, str] = {kind: row[0] for kind, row in _TABLE.items()}

@@ -168,14 +168,14 @@ def owned(write: Write, body: Section, platforms: bool) -> Values:
         if wanted is not None:
             customer = find(write.session, Customer, wanted, who)
             if customer is None:
-                raise _unknown("customer", "customer")
+                raise unknown("customer", "customer")
             if values.get("partner") not in (None, customer.partner):
                 raise Problem(422, UNUSABLE_FIELDS, [("partner", "is not the customer's partner")])
             return values | {"customer": customer.id, "partner": customer.partner}
     if "partner" in values:
         partner = values["partner"] if values["partner"] is not None else who.partner
         if partner is not None and find(write.session, Partner, partner, who) is None:
-            raise _unknown("partner", "partner")
+            raise unknown("partner", "partner")
         if partner is None and not platforms:
             raise Problem(422, UNUSABLE_FIELDS, [("partner", "is missing: whose shall it be?")])
         values["partner"] = partner
@@ -190,8 +190,9 @@ def check_references(spec: Spec[Any], write: Write, values: Values, partner: str
             continue
         found = find(write.session, reference.model, wanted, write.who.who)
         if found is None or getattr(found, "partner", None) != partner:
-            raise _unknown(name, reference.word)
+            raise unknown(name, reference.word)
 
 
-def _unknown(name: str, word: str) -> Problem:
+def unknown(name: str, word: str) -> Problem:
+    """What is said of a field that names a row which is not there, or another's."""
     return Problem(422, UNUSABLE_FIELDS, [(name, f"there is no such {word}")])

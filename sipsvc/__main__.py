@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -74,27 +75,32 @@ def load(file: Annotated[Path, typer.Argument(help="bundle (TOML)")], config: Co
 def explain(
     customer: Annotated[str, typer.Argument(help="customer id")],
     dialled: Annotated[str, typer.Argument(help="number as it would be dialled")],
-    caller: Annotated[str, typer.Option(help="number the caller shows")] = "",
+    caller: Annotated[str, typer.Option(help="number the caller shows, or a whole From")] = "",
+    at: Annotated[
+        str | None, typer.Option(help="by the prices of then, such as 2030-01-31T00:00:00Z; else now")
+    ] = None,
     config: Config = None,
     json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
-    """How a call would be decided now, and why; nothing is dialled."""
+    """How a call would be decided, and why; nothing is dialled."""
+    from sqlalchemy.orm import Session
+
     from sipsvc.effects import Now
     from sipsvc.routing.explain import explain as ask
-    from sipsvc.store.database import open_database
-    from sipsvc.store.snapshot import load_directory
+    from sipsvc.routing.explain import printed
+    from sipsvc.routing.question import Question, number_of
+    from sipsvc.store.database import one_state, open_database
+    from sipsvc.store.snapshot import for_call
 
     settings = load_settings(config)
-    directory = load_directory(open_database(settings.data.url))
-    moment = Now(time.monotonic_ns(), time.time_ns() // 1_000_000)
-    answer = ask(directory, customer=customer, dialled=dialled, caller=caller, now=moment)
-    if json:
-        print(orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode())
-        return
-    print("\n".join(answer["trace_text"]))
-    for attempt in answer["attempts"]:
-        print(f"\n{attempt['name']}: INVITE {attempt['request_uri']}")
-        print("\n".join([f"From: {attempt['from'] or 'as it came'}", *attempt["headers"]]))
+    moment = Now(time.monotonic_ns(), time.time_ns() // 1_000_000 if at is None else _utc_ms("--at", at))
+    question = Question(customer, dialled, caller)
+    engine = open_database(settings.data.url)
+    with one_state(engine) as connection, Session(connection) as session:
+        directory = for_call(session, customer, number_of(question))
+    engine.dispose()
+    answer = ask(directory, question, host=settings.sip.uri_host(), now=moment)
+    print(orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode() if json else "\n".join(printed(answer)))
 
 
 @app.command()
@@ -214,6 +220,20 @@ def demo_import(
     from sipsvc.demo.importing import run
 
     raise typer.Exit(run(rate, prefixes, seconds))
+
+
+def _utc_ms(option: str, value: str) -> int:
+    """An RFC 3339 instant in milliseconds. Raises ConfigError that names the option."""
+    from sipsvc.store.types import to_ms
+
+    reason = "must be an instant with its zone, such as 2030-01-31T00:00:00Z"
+    try:
+        found = to_ms(datetime.fromisoformat(value))
+    except ValueError:
+        raise ConfigError([(option, value, reason)]) from None
+    if found < 0:
+        raise ConfigError([(option, value, "is before 1970")])
+    return found
 
 
 def _version(value: bool) -> None:

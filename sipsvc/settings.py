@@ -125,6 +125,11 @@ class SipSettings(_Section):
             return self.listeners()
         return [host_port(self.advertise, port) for _, port in self.listeners()]
 
+    def uri_host(self) -> str:
+        """The first listener's name as a URI writes it: what the identities of its calls are at."""
+        host, _ = self.advertised()[0]
+        return f"[{host}]" if ":" in host else host
+
 
 class ApiSettings(_Section):
     """The management API."""

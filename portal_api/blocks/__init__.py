@@ -1,5 +1,5 @@
 """Prefixes that may not be called (SIP-26)."""
 
-from portal_api.blocks.resource import router
+from portal_api.blocks.resource import SPEC, router
 
-__all__ = ["router"]
+__all__ = ["SPEC", "router"]

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from portal_api.cdrs.schemas import CdrView
-from portal_api.columns import AMOUNT, FLAG, ID, INSTANT, INTEGER, TEXT, choice
+from portal_api.columns import AMOUNT, FLAG, ID, INSTANT, INTEGER, TEXT, choice, unsorted
 from portal_api.context import Caller, Database, may, typed
 from portal_api.listing import Listing
 from portal_api.negotiation import CSV, CSV_TOO, JSON, offers
@@ -26,19 +26,28 @@ LISTING = Listing(
     model=Cdr,
     view=CdrView,
     columns={
-        "customer": ID,
-        "partner": ID,
-        "gateway": ID,
-        "call_id": ID,
-        "state": choice("answered", "ended"),
-        "code": ID,
-        "status": INTEGER,
-        "recovered": FLAG,
-        "e164": TEXT,
-        "caller": TEXT,
         "invite_at": INSTANT,
-        "duration_ms": INTEGER,
-        "sell_amount": AMOUNT,
+        **{
+            name: unsorted(column)
+            for name, column in {
+                "partner": ID,
+                "customer": ID,
+                "trunk": ID,
+                "gateway": ID,
+                "call_id": ID,
+                "state": choice("answered", "ended"),
+                "code": ID,
+                "status": INTEGER,
+                "answered": FLAG,
+                "recovered": FLAG,
+                "e164": TEXT,
+                "caller": TEXT,
+                "sell_prefix": TEXT,
+                "sell_name": TEXT,
+                "duration_ms": INTEGER,
+                "sell_amount": AMOUNT,
+            }.items()
+        },
     },
     key=("cdr_id", ID),
     order="-invite_at",

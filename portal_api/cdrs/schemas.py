@@ -11,6 +11,7 @@ from portal_api.schemas import Instant, Money, View
 PRICED_EXAMPLE: dict[str, JsonValue] = {
     "row": 17,
     "prefix": "4420",
+    "name": "United Kingdom, London",
     "rate": "0.012500",
     "fee": "0.000000",
     "initial": 60,
@@ -23,7 +24,11 @@ PRICED_EXAMPLE: dict[str, JsonValue] = {
 
 
 class CdrView(View):
-    """One call (law 8). `sell` and `buy` hold the price rows as they stood; amounts are null until the end."""
+    """One call (law 8). `sell` and `buy` hold the price rows as they stood; amounts are null until the end.
+
+    `sell_prefix` and `sell_name` are the destination as it was sold. `counted_at` says which day and month the call is
+    counted in; null while it is up.
+    """
 
     model_config = ConfigDict(
         from_attributes=True,
@@ -33,6 +38,7 @@ class CdrView(View):
                     "cdr_id": "0198f3c2-7a10-7c44-8f0e-5b1d2a9c6e01",
                     "state": "ended",
                     "call_id": "a84b4c76e66710@192.0.2.10",
+                    "partner": "0198f3c2-7a10-7c44-8f0e-5b1d2a9c6e02",
                     "customer": "acme",
                     "customer_name": "Acme Ltd",
                     "trunk": "acme-office",
@@ -57,6 +63,10 @@ class CdrView(View):
                     "gateway_name": "Carrier A",
                     "sent_to": "442079460123",
                     "directory": 3,
+                    "answered": True,
+                    "counted_at": "2026-11-22T23:23:09.002Z",
+                    "sell_prefix": "4420",
+                    "sell_name": "United Kingdom, London",
                     "billed_s": 120,
                     "sell_amount": "0.025000",
                     "sell_currency": "USD",
@@ -86,6 +96,7 @@ class CdrView(View):
     cdr_id: str
     state: str
     call_id: str
+    partner: str
     customer: str
     customer_name: str
     trunk: str
@@ -110,6 +121,10 @@ class CdrView(View):
     gateway_name: str
     sent_to: str
     directory: int
+    answered: bool
+    counted_at: Instant | None
+    sell_prefix: str
+    sell_name: str
     billed_s: int | None
     sell_amount: Money | None
     sell_currency: str

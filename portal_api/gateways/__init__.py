@@ -1,5 +1,5 @@
 """The carriers' gateways and what each asks for."""
 
-from portal_api.gateways.resource import router
+from portal_api.gateways.resource import SPEC, router
 
-__all__ = ["router"]
+__all__ = ["SPEC", "router"]

@@ -24,10 +24,11 @@ class Attempt(TypedDict):
 
 
 class Priced(TypedDict):
-    """A charge and the row it comes from, as they stood when the call was decided."""
+    """A charge and the row it comes from, as they stood when the call was decided. `name` is the destination's."""
 
     row: int
     prefix: str
+    name: str
     rate: str
     fee: str
     initial: int

@@ -1,6 +1,6 @@
 """The immutable picture of customers, gateways and prices that calls are decided on (law 3)."""
 
-from sipsvc.directory.build import Builder, assemble
+from sipsvc.directory.build import Builder, assemble, customer_of
 from sipsvc.directory.draft import DirectoryError, Item
 from sipsvc.directory.image import FOREVER, Image, PriceRow
 from sipsvc.directory.model import (
@@ -38,4 +38,5 @@ __all__ = [
     "Timing",
     "Trunk",
     "assemble",
+    "customer_of",
 ]

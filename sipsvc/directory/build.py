@@ -115,7 +115,8 @@ def _platform(fields: Mapping[str, Any]) -> Platform:
     return Platform(**{**fields, "timing": Timing(**fields["timing"])})
 
 
-def _customer(fields: Mapping[str, Any]) -> Customer:
+def customer_of(fields: Mapping[str, Any]) -> Customer:
+    """A customer of plain values, as `Builder.put` takes them."""
     plan, ids = fields["dial_plan"], fields["caller_ids"]
     dial_plan = DialPlan(**{**plan, "international": tuple(plan["international"])})
     return Customer(
@@ -137,7 +138,7 @@ def _gateway(fields: Mapping[str, Any]) -> Gateway:
 
 _MAKERS: dict[str, Callable[[Mapping[str, Any]], Item | Platform]] = {
     "platform": _platform,
-    "customer": _customer,
+    "customer": customer_of,
     "pricelist": _pricelist,
     "trunk": lambda fields: Trunk(**fields),
     "gateway": _gateway,

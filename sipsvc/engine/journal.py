@@ -200,6 +200,7 @@ def _priced(price: Price, duration_ms: int | None) -> Priced:
     return {
         "row": row.id,
         "prefix": row.prefix,
+        "name": row.name,
         "rate": text(row.rate),
         "fee": text(row.fee),
         "initial": row.initial,
@@ -219,7 +220,7 @@ def _row(record: dict[str, Any]) -> PriceRow:
     return PriceRow(
         record["row"],
         record["prefix"],
-        "",
+        record.get("name", ""),  # version 0.1 wrote none
         half_up(Decimal(record["rate"])),
         half_up(Decimal(record["fee"])),
         record["initial"],

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
-from sipsvc.directory import Directory, PriceRow
+from sipsvc.directory import Directory
 from sipsvc.effects import Now
-from sipsvc.errors import SipError, SipsvcError
-from sipsvc.message import NameAddr, escape_user
-from sipsvc.rating import text
-from sipsvc.routing.decision import Attempt, CallFacts, Decision, Live, decide
+from sipsvc.rating import ZERO, Price, charge, text
+from sipsvc.routing.decision import Attempt, Decision, Live, decide
+from sipsvc.routing.question import ExplainError, Question, asked, readable
 from sipsvc.routing.refusals import REFUSALS
 
-
-class ExplainError(SipsvcError, ValueError):
-    """A question that cannot be answered; `field` is what is wrong with it."""
-
-    def __init__(self, field: str, reason: str) -> None:
-        super().__init__(f"{field}: {reason}")
-        self.field = field
-        self.reason = reason
-
+# What a call is expected to last where its cost and margin are told (DOMAIN, margin guard).
+EXPECTED_MS = 60_000
+IDENTITIES = {"p_asserted_identity": "P-Asserted-Identity: ", "remote_party_id": "Remote-Party-ID: "}
 
 _VERDICTS = {"kept": "its to show", "not_allowed": "not its to show"}
 _WORDS = {
@@ -57,57 +52,123 @@ def _sentence(code: str, values: list[Any]) -> str:
     return _WORDS[code].format(*values)
 
 
-def render(decision: Decision) -> dict[str, Any]:
-    """JSON-ready; money as text."""
+def explain(directory: Directory, question: Question, *, host: str, now: Now) -> dict[str, Any]:
+    """How a call would be decided at `now`, by the very function that decides calls; as JSON values.
+
+    `host` is our name on the listener it would come by. Raises ExplainError.
+    """
+    if question.customer not in directory.customers:
+        raise ExplainError("customer", f"there is no customer {question.customer!r}")
+    # Any of its trunks: the decision is the same, but for the trunk's name in the trace.
+    trunks = (trunk for trunk in directory.trunks.values() if trunk.customer == question.customer and trunk.enabled)
+    trunk = min((trunk.id for trunk in trunks), default="")
+    facts, from_value = asked(question, trunk, host)
+    decision = decide(directory, facts, Live(question.channels), now)
+    return render(decision, from_value) | {
+        "privacy": question.privacy or None,
+        "directory": directory.version,
+        "live": {"channels": question.channels},
+        "at": _instant(now.utc),
+    }
+
+
+def render(decision: Decision, from_value: str) -> dict[str, Any]:
+    """JSON-ready; money as text. `from_value` is the From the call came with."""
     refusal = REFUSALS.get(decision.code)
+    sell = _sell(decision)
     return {
         "outcome": "refused" if decision.code else "route",
         "code": decision.code,
         "status": refusal.status if refusal else None,
-        "reason": refusal.text if refusal else None,
+        "reason": refusal.reason if refusal else None,
+        "text": refusal.text if refusal else None,
         "customer": decision.customer.id,
         "e164": decision.e164,
         "caller": decision.caller,
-        "sell": _price(decision.sell, decision.pricelist.currency) if decision.sell and decision.pricelist else None,
-        "attempts": [_attempt(attempt) for attempt in decision.attempts],
+        "sell": None if sell is None else _price(sell),
+        "attempts": [_attempt(attempt, sell, from_value) for attempt in decision.attempts],
         "trace": [list(entry) for entry in decision.trace],
         "trace_text": trace_text(decision.trace),
     }
 
 
-def _attempt(attempt: Attempt) -> dict[str, Any]:
+def printed(answer: dict[str, Any]) -> Iterator[str]:
+    """What `explain` answered, line by line for a terminal."""
+    if answer["outcome"] == "route":
+        yield f"{answer['customer']} may call {answer['e164']}, showing {answer['caller']}"
+    else:
+        yield f"{answer['customer']} is refused: {answer['status']} {answer['reason']} ({answer['code']})"
+        yield f"  {answer['text']}"
+    if answer["sell"]:
+        yield f"  sold at {_said(answer['sell'])}"
+    for number, attempt in enumerate(answer["attempts"], start=1):
+        yield ""
+        yield f"{number}. {attempt['name']} ({attempt['gateway']})"
+        for name in ("request_line", "from", *IDENTITIES):
+            if attempt[name]:
+                yield f"   {attempt[name]}"
+        margin = "no margin: other currency" if attempt["margin"] is None else f"margin {attempt['margin']}"
+        yield f"   bought at {_said(attempt['buy'])}, {margin}"
+    yield ""
+    yield f"decided on catalogue {answer['directory']}, {answer['live']['channels']} channels in use, {answer['at']}:"
+    yield from (f"  {line}" for line in answer["trace_text"])
+
+
+def _said(price: dict[str, Any]) -> str:
+    fee = f" and {price['fee']} a call" if price["fee"] != text(ZERO) else ""
+    steps = f"{price['initial']}/{price['increment']} s"
+    minute = f"the first minute {price['first_minute']}"
+    return f"{price['rate']} {price['currency']}/min{fee}, {steps} ({price['prefix']} {price['name']}), {minute}"
+
+
+def _sell(decision: Decision) -> Price | None:
+    if decision.sell is None or decision.pricelist is None:
+        return None
+    return Price(decision.sell, decision.pricelist.currency, decision.pricelist.minimum)
+
+
+def _attempt(attempt: Attempt, sell: Price | None, from_value: str) -> dict[str, Any]:
+    gateway, dress = attempt.gateway, attempt.dress
+    buy = Price(attempt.buy, gateway.currency, ZERO)
+    margin = None
+    if sell is not None and sell.currency == buy.currency:
+        margin = text(_cost(sell) - _cost(buy))
+    identity = {
+        name: next((readable(line) for line in dress.identity if line.startswith(header)), None)
+        for name, header in IDENTITIES.items()
+    }
     return {
-        "gateway": attempt.gateway.id,
-        "name": attempt.gateway.name,
-        "request_uri": attempt.dress.request_uri,
-        "from": attempt.dress.from_value or None,
-        "headers": list(attempt.dress.identity),
-        "buy": _price(attempt.buy, attempt.gateway.currency),
+        "gateway": gateway.id,
+        "name": gateway.name,
+        "request_line": f"INVITE {readable(dress.request_uri)} SIP/2.0",
+        "from": f"From: {readable(dress.from_value or from_value)}",
+        **identity,
+        "buy": _price(buy),
+        "margin": margin,
     }
 
 
-def _price(row: PriceRow, currency: str) -> dict[str, Any]:
+def _price(price: Price) -> dict[str, Any]:
+    row = price.row
     return {
+        "row": row.id,
         "prefix": row.prefix,
+        "origin": row.origin,
         "name": row.name,
         "rate": text(row.rate),
         "fee": text(row.fee),
         "initial": row.initial,
         "increment": row.increment,
-        "currency": currency,
+        "minimum": text(price.minimum),
+        "currency": price.currency,
+        "first_minute": text(_cost(price)),
     }
 
 
-def explain(directory: Directory, *, customer: str, dialled: str, caller: str, now: Now) -> dict[str, Any]:
-    """How a call would be decided, by the very function that decides calls. Raises ExplainError."""
-    if customer not in directory.customers:
-        raise ExplainError("customer", f"no customer {customer!r}")
-    if not dialled:
-        raise ExplainError("dialled", "a number is needed")
-    from_ = NameAddr("", f"sip:{escape_user(caller)}@explain.invalid", ";tag=explain")
-    trunk = next((trunk.id for trunk in directory.trunks.values() if trunk.customer == customer), "")
-    facts = CallFacts(customer, trunk, escape_user(dialled), from_, "", "", "explain.invalid")
-    try:
-        return render(decide(directory, facts, Live(), now))
-    except SipError as error:
-        raise ExplainError("caller", error.reason) from error
+def _cost(price: Price) -> Decimal:
+    return charge(EXPECTED_MS, price.row, price.minimum).amount
+
+
+def _instant(utc_ms: int) -> str:
+    at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=utc_ms)
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -7,17 +7,16 @@ come twice, or older ones after newer ones.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, literal, select, tuple_
+from sqlalchemy import select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from sipsvc.store.models import Cdr, DeliveryPosition
-from sipsvc.store.types import SafeText, UtcMs, from_ms, to_ms
+from sipsvc.store.models import Cdr, Customer, DeliveryPosition
+from sipsvc.store.types import from_ms, to_ms
 
 ANSWERED = "answered"
 ENDED = "ended"
@@ -30,22 +29,6 @@ _START_TEXT = (
     "caller_shown",
 )  # fmt: skip
 _LATER_TEXT = ("reason", "code", "hangup_by", "gateway", "gateway_name", "sent_to")
-
-
-@dataclass(frozen=True, slots=True)
-class CdrFilter:
-    """Which calls; None is any. `invite_from` is inclusive, `invite_to` exclusive, both aware."""
-
-    customer: str | None = None
-    gateway: str | None = None
-    call_id: str | None = None
-    state: str | None = None
-    code: str | None = None
-    status: int | None = None
-    e164_prefix: str | None = None
-    invite_from: datetime | None = None
-    invite_to: datetime | None = None
-    recovered: bool | None = None
 
 
 def merge(start: Record | None, answer: Record | None, end: Record | None) -> Row:
@@ -84,12 +67,20 @@ def merge(start: Record | None, answer: Record | None, end: Record | None) -> Ro
         "buy_amount": Decimal(buy["amount"]) if ended and buy else None,
         "buy_currency": buy["currency"] if buy else "",
         "margin": Decimal(known["margin"]) if known.get("margin") is not None else None,
+        "sell_prefix": sell["prefix"] if sell else "",
+        # Records of version 0.1 hold no name.
+        "sell_name": sell.get("name", "") if sell else "",
     }
+    row["answered"] = row["answer_at"] is not None
+    row["counted_at"] = (row["answer_at"] or row["invite_at"]) if ended else None
     return row
 
 
 def upsert(session: Session, rows: Sequence[Row]) -> None:
-    """Store rows of `merge`. One that ended is never changed again; one that is open is replaced."""
+    """Store rows of `merge`. One that ended is never changed again; one that is open is replaced.
+
+    A row without a partner (its record is of version 0.1, or lost) is its customer's partner's.
+    """
     final: dict[str, Row] = {}
     for row in rows:
         there = final.get(row["cdr_id"])
@@ -99,7 +90,14 @@ def upsert(session: Session, rows: Sequence[Row]) -> None:
     if not final:
         return
     statement = upsert_statement(session.get_bind().dialect.name)
-    session.connection().execute(statement, list(final.values()))
+    run = session.connection().execute
+    run(statement, list(final.values()))
+    orphans = [row["cdr_id"] for row in final.values() if not row["partner"]]
+    if orphans:
+        # Behind the insert: a transaction of SQLite that read first may be refused when it writes.
+        partner = select(Customer.partner).where(Customer.id == Cdr.customer).scalar_subquery()
+        found = select(Customer.id).where(Customer.id == Cdr.customer).exists()
+        run(update(Cdr).where(Cdr.cdr_id.in_(orphans), Cdr.partner == "", found).values(partner=partner))
 
 
 def upsert_statement(dialect: str) -> sqlite.Insert | postgresql.Insert:
@@ -149,40 +147,6 @@ def set_position(session: Session, segment: str, offset: int) -> None:
 def get(session: Session, cdr_id: str) -> Cdr | None:
     """One call."""
     return session.get(Cdr, cdr_id)
-
-
-def page(session: Session, *, filters: CdrFilter, after: tuple[int, str] | None, limit: int) -> list[Cdr]:
-    """Up to `limit` calls, newest first by (invite_at, cdr_id), that come after the `cursor` of another."""
-    statement = select(Cdr).where(*_conditions(filters)).order_by(Cdr.invite_at.desc(), Cdr.cdr_id.desc()).limit(limit)
-    if after is not None:
-        bound = tuple_(literal(from_ms(after[0]), UtcMs()), literal(after[1], SafeText()))
-        statement = statement.where(tuple_(Cdr.invite_at, Cdr.cdr_id) < bound)
-    return list(session.scalars(statement))
-
-
-def cursor(cdr: Cdr) -> tuple[int, str]:
-    """What `page` takes as `after` to go on behind `cdr`: (invite milliseconds, cdr_id)."""
-    return to_ms(cdr.invite_at), cdr.cdr_id
-
-
-def count(session: Session, filters: CdrFilter) -> int:
-    """How many calls there are."""
-    return session.execute(select(func.count()).select_from(Cdr).where(*_conditions(filters))).scalar_one()
-
-
-def _conditions(filters: CdrFilter) -> list[ColumnElement[bool]]:
-    conditions: list[ColumnElement[bool]] = []
-    for name in ("customer", "gateway", "call_id", "state", "code", "status", "recovered"):
-        wanted = getattr(filters, name)
-        if wanted is not None:
-            conditions.append(getattr(Cdr, name) == wanted)
-    if filters.e164_prefix is not None:
-        conditions.append(Cdr.e164.startswith(filters.e164_prefix, autoescape=True))
-    if filters.invite_from is not None:
-        conditions.append(Cdr.invite_at >= filters.invite_from)
-    if filters.invite_to is not None:
-        conditions.append(Cdr.invite_at < filters.invite_to)
-    return conditions
 
 
 def _start_of(cdr: Cdr | None) -> Record | None:

@@ -11,6 +11,7 @@ def priced(rate: str, billed: int = 0, amount: str = "0.000000") -> dict[str, An
     return {
         "row": 17,
         "prefix": "44",
+        "name": "United Kingdom",
         "rate": rate,
         "fee": "0.000000",
         "initial": 1,

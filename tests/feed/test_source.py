@@ -315,7 +315,7 @@ def test_changes_reach_a_worker_and_a_feed_that_comes_back_goes_on(running: Runn
 def test_what_does_not_fit_is_refused_and_the_next_change_mends_it(running: Running) -> None:
     good = running.until(lambda book: book.version > 0)
     with running.engine.begin() as connection:
-        connection.execute(text("UPDATE customer SET dial_plan = '{\"colour\": \"red\"}'"))
+        connection.execute(text('UPDATE customer SET dial_plan = \'{"colour": "red"}\''))
         connection.execute(text("UPDATE catalogue SET version = version + 1"))
     with writing(running.engine) as session:
         suspend(Changes(session, LOCAL))

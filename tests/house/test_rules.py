@@ -12,6 +12,8 @@ from tests.house.rules import Mark, Rule
 
 FAMILIES = {
     "SIP": range(1, 39),
+    "EX": range(1, 3),
+    "ST": range(1, 2),
     "IP": range(1, 22),
     "LG": range(1, 3),
     "UI": range(1, 4),

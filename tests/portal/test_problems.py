@@ -154,7 +154,7 @@ def test_a_body_that_is_not_json_is_415(portal: Portal, kind: str) -> None:
         ("cdrs", f"page[after]={cursor('cdrs', '-invite_at,-cdr_id', 'a', 'a')}", 400, "page[after]"),
         ("cdrs", f"page[after]={cursor('cdrs', '-invite_at,-cdr_id', 1, NUL)}", 400, "page[after]"),
         ("cdrs", f"page[after]={cursor('cdrs', '-invite_at,-cdr_id', 1)}", 400, "page[after]"),
-        ("cdrs", f"sort=status&page[after]={cursor('cdrs', '-invite_at,-cdr_id', 1, 'a')}", 400, "page[after]"),
+        ("cdrs", f"sort=invite_at&page[after]={cursor('cdrs', '-invite_at,-cdr_id', 1, 'a')}", 400, "page[after]"),
         ("customers", f"page[after]={cursor('gateways', 'id', 'acme')}", 400, "page[after]"),
         ("customers", "as_of=2026-01-01T00:00:00Z", 400, "as_of"),
         ("customers/acme", "as_of=2026-01-01", 422, "as_of"),

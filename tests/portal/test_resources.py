@@ -101,6 +101,7 @@ def test_a_call_is_shown_as_it_was(portal: Portal) -> None:
         "progress_at",
         "answer_at",
         "end_at",
+        "counted_at",
     }
     assert (cdr["sell_amount"], cdr["buy_amount"], cdr["margin"]) == ("0.020000", "0.010000", "0.010000")
     assert (cdr["billed_s"], cdr["duration_ms"]) == (60, 60_000)

@@ -37,9 +37,7 @@ def test_the_table_of_roles_says_what_was_agreed() -> None:
         assert roles.rights(role) <= roles.rights("partner_admin")
         assert ("partner", "create") not in roles.rights(role)
     assert all(action == "read" for _, action in roles.rights("partner_readonly"))
-    for role, kind in product(
-        roles.CUSTOMER_ROLES, ("gateway", "pricelist", "import", "explain", "statistics", "token")
-    ):
+    for role, kind in product(roles.CUSTOMER_ROLES, ("gateway", "pricelist", "import", "statistics", "token")):
         assert (kind, "read") not in roles.rights(role)
     assert roles.rights("service") == {("cdr", "read"), ("usage", "read")}
 

@@ -28,7 +28,7 @@ def ask(client: httpx.Client, name: str, operation: Operation, tenant: Tenant, *
     headers = ANY if method in ("PATCH", "PUT", "DELETE", "POST") else {}
     if path.endswith(("/rejected", "/changes")):
         headers = {"Accept": "text/csv"}
-    return client.request(method, path, json=body, headers=headers, params=query)
+    return client.request(method, path, json=body, headers=headers, params=query | dict(operation.query))
 
 
 def changed(world: World, operation: Operation, tenant: Tenant) -> Any:

@@ -23,7 +23,8 @@ _numbers = count(1000)
 
 @dataclass(frozen=True)
 class Operation:
-    """`kind` is what `{id}` names. `body` is one that would succeed for the tenant. `many` says that rows are listed.
+    """`kind` is what `{id}` names. `body` is one that would succeed for the tenant. `many` says that rows are listed,
+    by their ids; `query` is what the operation cannot do without.
 
     `references` are fields of the body that name rows, with their kind. `upload` is the query parameter that says
     whose price file the body is. `own` is what the owner gets where it is no success.
@@ -36,6 +37,7 @@ class Operation:
     many: bool = False
     upload: str = ""
     own: int = 200
+    query: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,8 @@ OTHERS: Mapping[str, Operation] = {
     ),
     "GET /cdrs": Operation("cdr", "read", many=True),
     "GET /cdrs/{id}": Operation("cdr", "read"),
+    "GET /usage": Operation("usage", "read", query={"month": "2026-09"}),
+    "GET /statistics/daily": Operation("statistics", "read", query={"from": "2026-09-21", "to": "2026-09-21"}),
     "POST /explain": Operation(
         "explain",
         "read",

@@ -1,0 +1,101 @@
+"""A call that is not made, as somebody types it: what it would say of itself on the wire."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+from sipsvc.directory import Customer
+from sipsvc.errors import SipError, SipsvcError
+from sipsvc.message import escape_user, parse_name_addr, parse_uri
+from sipsvc.routing.decision import CallFacts
+from sipsvc.routing.number import e164
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_URI = re.compile(r"(sips?|tel):", re.IGNORECASE)
+
+
+class ExplainError(SipsvcError, ValueError):
+    """A question that cannot be answered; `field` is what is wrong with it."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}")
+        self.field = field
+        self.reason = reason
+
+
+class Question(NamedTuple):
+    """`dialled` is a number as it would be dialled, or a whole Request-URI; `caller` a number or a whole From.
+
+    `preferred` and `privacy` are the values of P-Preferred-Identity and Privacy, "" for none. `channels` is how many
+    calls of the customer are to be taken as in progress.
+    """
+
+    customer: str
+    dialled: str
+    caller: str = ""
+    preferred: str = ""
+    privacy: str = ""
+    channels: int = 0
+
+
+class Asked(NamedTuple):
+    """A question as the wire would have it: `from_value` is the From header's value."""
+
+    facts: CallFacts
+    from_value: str
+
+
+def number_of(question: Question) -> Callable[[Customer], str]:
+    """What makes the E.164 number of a customer's dial plan, "" for none. Raises ExplainError as `asked` does."""
+    dialled = _dialled(question)
+    return lambda customer: e164(dialled, customer.dial_plan)
+
+
+def asked(question: Question, trunk: str, host: str) -> Asked:
+    """`host` is our name, as a URI writes it, on the listener the call would come by.
+
+    Raises ExplainError that names the field.
+    """
+    caller = _wire("caller", question.caller.strip())
+    whole = "<" in caller or _URI.match(caller) is not None
+    at = f"{escape_user(question.caller.strip())}@" if caller else ""
+    value = caller if whole else f"<sip:{at}{host}>"
+    try:
+        from_ = parse_name_addr(value, "From")
+        parse_uri(from_.uri)
+    except SipError as error:
+        raise ExplainError("caller", f"is neither a number nor a From: {error.reason}") from error
+    preferred, privacy = _wire("preferred", question.preferred), _wire("privacy", question.privacy)
+    facts = CallFacts(question.customer, trunk, _dialled(question), from_, preferred, privacy, host)
+    return Asked(facts, value)
+
+
+def readable(value: str) -> str:
+    """What `_wire` made of text, as text."""
+    return value if value.isascii() else value.encode("latin-1", "replace").decode("utf-8", "replace")
+
+
+def _dialled(question: Question) -> str:
+    text = _wire("dialled", question.dialled.strip())
+    if not text:
+        raise ExplainError("dialled", "a number is needed")
+    if not _URI.match(text):
+        return escape_user(question.dialled.strip())
+    try:
+        uri = parse_uri(text)
+    except SipError as error:
+        raise ExplainError("dialled", f"is neither a number nor a URI: {error.reason}") from error
+    return uri.user + uri.params if uri.scheme == "tel" else uri.user
+
+
+def _wire(field: str, value: str) -> str:
+    """A message is read as Latin-1, whatever its bytes are."""
+    found = _CONTROL.search(value)
+    if found is not None:
+        raise ExplainError(field, f"holds the control character U+{ord(found[0]):04X}")
+    try:
+        return value.encode().decode("latin-1")
+    except UnicodeEncodeError:
+        raise ExplainError(field, "holds what is no character") from None
