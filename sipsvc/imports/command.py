@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 
 from sipsvc.errors import ConfigError
 from sipsvc.imports import files, preview, steps
-from sipsvc.store.changes import LOCAL, Changes
+from sipsvc.store.changes import LOCAL, Changes, utc_now
 from sipsvc.store.database import migrate, open_database, writing
 from sipsvc.store.models import Gateway, PriceList
 from sipsvc.store.pricefile import Unreadable
@@ -37,6 +37,7 @@ MEANINGS = {
     "newly_expensive": "reach the list's threshold for expensive calls",
     "below_cost": "would be sold below what they cost",
 }
+KINDS = {"gateway": "gateway", "pricelist": "price list", None: "gateway or price list"}
 FAULTS_SHOWN = 5
 
 
@@ -120,6 +121,8 @@ def _instant(at: str | None) -> datetime | None:
         raise ConfigError([("--at", at, "is not an instant such as 2030-01-31T00:00:00Z")]) from None
     if begin.tzinfo is None:
         raise ConfigError([("--at", at, "names no time zone; write Z for UTC")])
+    if begin < utc_now():
+        raise ConfigError([("--at", at, "is in the past")])
     return begin
 
 
@@ -127,7 +130,7 @@ def _target(session: Session, target_id: str, kind: str | None) -> Owner:
     models = [steps.TARGETS[kind]] if kind else list(steps.TARGETS.values())
     found = [owner for owner in (session.get(model, target_id) for model in models) if owner is not None]
     if not found:
-        raise ConfigError([("TARGET_ID", target_id, f"there is no such {kind or 'gateway or pricelist'}")])
+        raise ConfigError([("TARGET_ID", target_id, f"there is no such {KINDS[kind]}")])
     if len(found) > 1:
         raise ConfigError([("TARGET_ID", target_id, "is a gateway and a price list: say --gateway or --pricelist")])
     owner = found[0]

@@ -41,7 +41,7 @@ STEPS = st.lists(
         st.tuples(st.just("end"), KEYS, DELAYS),
     ),
     min_size=2,
-    max_size=9,
+    max_size=8,
 )
 
 
@@ -115,7 +115,7 @@ def values(price: int) -> dict[str, Any]:
 
 
 @pytest.mark.rule("TG-7", "TP-7")
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(sequence=STEPS, sold=st.booleans())
 def test_prices_are_what_was_done_to_them(engine: Engine, sequence: list[tuple[Any, ...]], sold: bool) -> None:
     owner_id = f"owner-{next(NUMBERS)}"
