@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -15,9 +16,11 @@ from sqlalchemy.orm import Session
 from sipsvc.errors import ConfigError
 from sipsvc.store import catalogue
 from sipsvc.store.bundle import Bundle, load_bundle
-from sipsvc.store.changes import utc_now
+from sipsvc.store.changes import LOCAL, Changes, utc_now
 from sipsvc.store.database import writing
-from sipsvc.store.models import PriceRow
+from sipsvc.store.models import PriceList, PriceRow
+from sipsvc.store.prices import set_price, values_of, versions
+from sipsvc.store.rates import TooEarly
 from sipsvc.store.snapshot import load_directory
 from sipsvc.store.types import to_ms
 
@@ -155,3 +158,17 @@ def test_two_hundred_thousand_prices(engine: Engine, write_bundle: Write) -> Non
     first, second = rows.find("100000999", "", 0), rows.find("100700999", "", 0)
     assert first is not None and second is not None
     assert (first.prefix, first.rate) == ("100000", Decimal("0.000100"))
+
+
+def test_a_load_does_not_pass_over_prices_that_begin_later(engine: Engine, write_bundle: Write) -> None:
+    """It says so: what it ended now would begin after its end."""
+    load(engine, load_bundle(write_bundle()))
+    tomorrow = utc_now() + timedelta(days=1)
+    with writing(engine) as session:
+        changes = Changes(session, LOCAL)
+        owner = session.get_one(PriceList, "retail")
+        set_price(changes, owner, "44", "", values_of(versions(session, owner, "44", "")[0]) | {"name": "GB"}, tomorrow)
+    before = _prices(engine)
+    with pytest.raises(TooEarly, match="begin or end at"):
+        load(engine, load_bundle(write_bundle(prices="prefix,name,rate\n33,France,0.01\n")))
+    assert [(row.id, row.valid_to) for row in _prices(engine)] == [(row.id, row.valid_to) for row in before]
