@@ -142,7 +142,7 @@ def test_keys_are_a_tokens_own_and_end_after_a_day(world: World) -> None:
         remove(world, f"/gateways/{key}")
 
 
-@pytest.mark.parametrize("key", ["", "two words", "k" * 256, "k\x7f"])
+@pytest.mark.parametrize("key", ["", "two words", "k" * 256])
 def test_a_key_that_is_none_is_named(world: World, key: str) -> None:
     body = {"name": "Beta", "host": "198.51.100.60"}
     refused = world.partner_admin().post("/gateways", json=body, headers={"Idempotency-Key": key})
