@@ -17,12 +17,14 @@ PREFIXES ?= 500000
 REPEAT ?= 3
 SECONDS ?= 20
 BENCH_DIR ?= ../shared/bench
+# make import-big PREFIXES=500000
+PREFIXES ?= 500000
 # make sim SEEDS=1000
 SEEDS ?= 200
 FIRST_SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run call test check lint sim sim-mutants wire load load-import bench rules lock deps clean
+.PHONY: help run call test check lint sim sim-mutants wire load load-import bench import-big rules lock deps clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | \
@@ -67,6 +69,9 @@ load-import: $(STAMP) ## imports a big price list while SIPp calls; RATE=100 PRE
 
 bench: $(STAMP) ## CPU per call beside Kamailio; BENCH_DIR is the harness's folder, RATE=100 REPEAT=3 SECONDS=20
 	@$(BIN)/python -m tests.bench.run --bench '$(BENCH_DIR)' --rate $(RATE) --repeat $(REPEAT) --seconds $(SECONDS)
+
+import-big: $(STAMP) ## `sipsvc import` of 500,000 prefixes twice on both databases, with time and peak memory; PREFIXES=500000
+	@$(BIN)/python -m tests.imports.big --prefixes $(PREFIXES)
 
 rules: $(STAMP) ## every rule with the tests that show it; fails on a gap
 	@$(BIN)/python -m tests.house.rules

@@ -14,9 +14,12 @@ from portal_api import (
     docs,
     explain,
     gateways,
+    imports,
+    jobs,
     openapi,
     partners,
     pricelists,
+    prices,
     problems,
     statistics,
     tokens,
@@ -31,7 +34,12 @@ from portal_api.security import Guard, Limit, bearer
 from sipsvc import __version__
 from sipsvc.store import catalogue
 
-FEATURES = (partners, customers, users, trunks, gateways, pricelists, blocks, tokens, cdrs, usage, statistics, explain)
+ROUTERS = (
+    partners.router, customers.router, users.router, trunks.router, gateways.router, pricelists.router,
+    *prices.routers, *imports.routers, jobs.router, blocks.router, tokens.router, cdrs.router, usage.router,
+    statistics.router, explain.router,
+)  # fmt: skip
+"""Every feature's operations. They are not nested, so that their routes can be read."""
 
 
 def create_app(engine: Engine, host: str) -> FastAPI:
@@ -53,8 +61,8 @@ def create_app(engine: Engine, host: str) -> FastAPI:
         dependencies=[bearer, Depends(negotiate), Depends(single_values)],
         responses=problems.documented(400, 401, 403, 406, 413, 415, 422, 503),
     )
-    for feature in FEATURES:
-        api.include_router(feature.router)
+    for router in ROUTERS:
+        api.include_router(router)
     app.include_router(api)
     app.include_router(docs.router)
     app.add_api_route("/healthz", _health, summary="Whether the API and its database work", tags=["health"])
@@ -65,7 +73,7 @@ def create_app(engine: Engine, host: str) -> FastAPI:
 
 def _methods(path: str) -> list[str]:
     """What can be done at a path."""
-    routes = (route for feature in FEATURES for route in feature.router.routes if isinstance(route, APIRoute))
+    routes = (route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute))
     fitting = (route for route in routes if compile_path(PREFIX + route.path)[0].match(path))
     return sorted({method for route in fitting for method in route.methods or ()})
 
@@ -74,8 +82,8 @@ def _limits() -> list[Limit]:
     """Operations that take more than the usual body."""
     return [
         Limit(frozenset(route.methods or ()), compile_path(PREFIX + route.path)[0], most)
-        for feature in FEATURES
-        for route in feature.router.routes
+        for router in ROUTERS
+        for route in router.routes
         if isinstance(route, APIRoute) and (most := getattr(route.endpoint, "most", None)) is not None
     ]
 

@@ -19,12 +19,14 @@ from portal_api.columns import SAID, Column, condition, schema_of, values_of
 from portal_api.negotiation import CSV
 from portal_api.principal import Principal
 from portal_api.problems import UNUSABLE_FIELDS, UNUSABLE_PARAMETERS, Problem
-from portal_api.schemas import MAX_VALUE, Page, View
+from portal_api.schemas import Page, View
 from sipsvc.store.database import one_state
 from sipsvc.store.models import Base
 from sipsvc.store.scope import visible
 
 BATCH = 500
+# Of a cursor, a sort and a choice of fields.
+LONGEST = 1024
 
 M = TypeVar("M", bound=Base)
 Condition = ColumnElement[bool]
@@ -37,7 +39,7 @@ class Listing(Generic[M]):
     """One list. `columns` may be filtered by, and sorted by where the kind of column allows it.
 
     `key` is a unique column, last in every order; `order` what is sorted by when nobody says. `hidden` are fields
-    that customers do not see: not shown to them, nor filtered or sorted by.
+    that customers do not see: not shown to them, nor filtered or sorted by. `more` are parameters of its own.
     """
 
     name: str
@@ -47,13 +49,22 @@ class Listing(Generic[M]):
     key: tuple[str, Column]
     order: str
     hidden: frozenset[str] = field(default_factory=frozenset)
+    more: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
 
     @cached_property
     def query(self) -> Any:
         """The annotation of an endpoint's `query`: a parameter that is not in the list is refused."""
         parameters: dict[str, Any] = {
             "size": (int, Field(100, alias="page[size]", ge=1, le=500, description="How many at most.")),
-            "after": (str | None, Field(None, alias="page[after]", description="`next` of the page before.")),
+            "after": (
+                str | None,
+                Field(
+                    None,
+                    alias="page[after]",
+                    description="`next` of the page before.",
+                    json_schema_extra={"pattern": f"^[A-Za-z0-9_-]{{1,{LONGEST}}}$"},
+                ),
+            ),
             "sort": (
                 str | None,
                 Field(
@@ -71,6 +82,7 @@ class Listing(Generic[M]):
                 ),
             ),
         }
+        parameters |= self.more
         for name, column in self._filterable.items():
             for operator in column.operators:
                 schema = schema_of(column, operator)
@@ -243,8 +255,9 @@ def _said(keys: list[Key]) -> str:
 
 def _given(query: BaseModel, name: str) -> str | None:
     value = getattr(query, name)
-    if value is not None and (not value or len(value) > MAX_VALUE * 4):
-        raise Problem(422, UNUSABLE_FIELDS, [(name, f"must have 1 to {MAX_VALUE * 4} characters")])
+    if value is not None and not 0 < len(value) <= LONGEST:
+        said = type(query).model_fields[name].alias or name
+        raise Problem(422, UNUSABLE_FIELDS, [(said, f"must have 1 to {LONGEST} characters")])
     return None if value is None else str(value)
 
 

@@ -12,7 +12,7 @@ Add a resource, step by step (`portal_api/gateways/` is the pattern to follow):
 4. **Spec.** `SPEC = Spec(kind=…, …)` with a `Listing`; `router = router_of(SPEC)`, and operations of its own below it.
    Read with `Database` and `Caller`, change with `Changing` (PATCH, DELETE) or `Posting` (POST), whose `run` is the
    transaction; put `dependencies=[may(kind, action)]` on the route, and look rows up with `store.scope.find`.
-5. **App.** Add the feature to `FEATURES` in `portal_api/app.py`, and its operations to the table of
+5. **App.** Add the feature's router to `ROUTERS` in `portal_api/app.py`, and its operations to the table of
    `tests/portal/walk.py`: the tenancy test fails on an operation that it does not know.
 
 A list that is no resource (prices, calls) has a `Listing` of its own and calls `answer`; an upload is marked
@@ -56,12 +56,14 @@ def router_of(spec: Spec[Any]) -> APIRouter:
 def _reading(spec: Spec[Any], router: APIRouter) -> None:
     @offers(JSON, CSV)
     def list_all(request: Request, session: Database, who: Caller, query: Any) -> Response:
-        return spec.listing.answer(request, session, who, query)
+        return spec.listing.answer(request, session, who, query, spec.within)
 
     def get_one(
         session: Database, who: Caller, id: str, if_none_match: IfNoneMatch = None, as_of: AsOf = None
     ) -> Response:
         if as_of is not None:
+            # What was then has no tag, but what is no tag at all is told all the same.
+            conditional.unchanged(if_none_match, 0)
             return Answer(200, trail.as_of(spec, session, who, id, as_of)).response()
         row = spec.needed(session, id, who)
         if conditional.unchanged(if_none_match, row.version):

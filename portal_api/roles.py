@@ -32,6 +32,7 @@ _TABLE: Mapping[str, tuple[str, str, str, str, str, str, str, str]] = {
     "block":       ("blocks",           "rcud", "r",    "r",    "r",     "",     "",    ""),
     "token":       ("tokens",           "rcd",  "r",    "r",    "r",     "",     "",    ""),
     "import":      ("coverage-imports", "rcud", "rcud", "r",    "r",     "",     "",    ""),
+    "pricelist_import": ("pricelist-imports", "rcud", "rcud", "r", "r",  "",     "",    ""),
     "job":         ("jobs",             "rcud", "rcud", "r",    "r",     "",     "",    ""),
     "cdr":         ("cdrs",             "r",    "r",    "r",    "r",     "r",    "r",   "r"),
     "usage":       ("usage",            "r",    "r",    "r",    "r",     "r",    "",    "r"),

@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 from sipsvc.rating import text
-from sipsvc.store.sections import Section, clean
+from sipsvc.store.sections import NO_CONTROLS, Section, clean
 from sipsvc.store.types import instant
 
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.IGNORECASE | re.ASCII)
@@ -52,8 +52,11 @@ InstantIn = Annotated[
     BeforeValidator(instant_of),
     WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-11-22T00:00:00Z"]}),
 ]
-Value = Annotated[str, AfterValidator(clean), Field(min_length=1, max_length=MAX_VALUE)]
-Digits = Annotated[str, Field(pattern=r"^[0-9]+$", max_length=MAX_VALUE)]
+Value = Annotated[
+    str,
+    AfterValidator(clean),
+    Field(min_length=1, max_length=MAX_VALUE, json_schema_extra={"pattern": f"^{NO_CONTROLS}*$"}),
+]
 
 
 class View(BaseModel):
@@ -79,7 +82,7 @@ class Page(BaseModel, Generic[Item]):
 
 
 class ListQuery(BaseModel):
-    """What every list takes; a parameter that is not in the list is refused."""
+    """What a list takes that is made of sums, not rows; a parameter that is not in the list is refused."""
 
     model_config = ConfigDict(extra="forbid", populate_by_name=False)
 

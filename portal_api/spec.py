@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from sqlalchemy import ColumnElement, true
 
 from portal_api import roles
 from portal_api.listing import Listing
 from portal_api.problems import UNUSABLE_FIELDS, Problem, faults_of
 from portal_api.schemas import ResourceView
 from portal_api.writes import Answer, Write
+from sipsvc.store.changes import KINDS
 from sipsvc.store.models import Customer, OfPartner, Partner, Resource
 from sipsvc.store.scope import find
 from sipsvc.store.sections import Section
@@ -50,7 +52,7 @@ class Spec(Generic[R]):
     `settable` holds what PATCH and revert may set, and is what a merged resource is checked by. `create` is the body of
     a POST: `partner` and `customer` in it say whose. `check` sees all values before they are stored, with the row that
     is there (None when it is made), and returns them as they are stored. `fixed` are fields that are set once, and why.
-    An operation whose schema is None does not exist.
+    An operation whose schema is None does not exist. `within` narrows the model where it serves two resources.
     """
 
     kind: str
@@ -69,6 +71,12 @@ class Spec(Generic[R]):
     state: Callable[[R], Values] | None = None
     make: Callable[[Spec[R], Write, Section], Answer] | None = None
     remove: Callable[[Write, R], None] | None = None
+    within: ColumnElement[bool] = field(default_factory=true)
+
+    @property
+    def told(self) -> str:
+        """What history calls it."""
+        return KINDS[self.model]
 
     @property
     def path(self) -> str:
@@ -83,10 +91,14 @@ class Spec(Generic[R]):
 
     def needed(self, session: Any, key: str, who: Any) -> R:
         """The row, if the caller may see it. Raises Problem 404."""
-        row = find(session, self.model, key, who.who)
+        row = self.seen(session, key, who)
         if row is None:
             raise self.missing(key)
         return row
+
+    def seen(self, session: Any, key: str, who: Any) -> R | None:
+        """The row, None where the caller may not see it."""
+        return find(session, self.model, key, who.who, self.within)
 
     def values_of(self, row: R) -> Values:
         """What is settable as it stands."""

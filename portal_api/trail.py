@@ -23,7 +23,7 @@ from portal_api.spec import Spec, change
 from portal_api.writes import Answer, Posting, Write, shown
 from sipsvc.store import changes
 from sipsvc.store.models import History, Note
-from sipsvc.store.scope import find, visible
+from sipsvc.store.scope import visible
 from sipsvc.store.sections import Name, Section
 
 NOTE_LENGTH = 4096
@@ -124,12 +124,12 @@ def add(spec: Spec[Any], router: APIRouter) -> None:
     @offers(JSON, CSV)
     def list_history(request: Request, session: Database, who: Caller, id: str, query: Any) -> Response:
         _known(spec, session, who, id)
-        return HISTORY.answer(request, session, who, query, History.kind == spec.kind, History.resource_id == id)
+        return HISTORY.answer(request, session, who, query, History.kind == spec.told, History.resource_id == id)
 
     @offers(JSON, CSV)
     def list_notes(request: Request, session: Database, who: Caller, id: str, query: Any) -> Response:
         _known(spec, session, who, id)
-        return NOTES.answer(request, session, who, query, Note.kind == spec.kind, Note.resource_id == id)
+        return NOTES.answer(request, session, who, query, Note.kind == spec.told, Note.resource_id == id)
 
     def add_note(writer: Posting, id: str, body: NoteIn) -> Response:
         def action(write: Write) -> Answer:
@@ -187,21 +187,21 @@ def _reverting(spec: Spec[Any], router: APIRouter) -> None:
 
 
 def _revert(spec: Spec[Any], write: Write, row: Any, version: int) -> Any:
-    """Secrets, and fields that are set once, stay as they are."""
+    """Fields that are set once stay as they are, and so do secrets, which cannot be set as history has them."""
     if version > row.version:
         raise Problem(422, UNUSABLE_FIELDS, [("version", f"there is none above {row.version}")])
-    told = changes.entries(write.session, spec.kind, row.id)
+    told = changes.entries(write.session, spec.told, row.id)
     then = changes.state_at(told, changes.fields(row), version=version)
     if then is None:
         raise Problem(422, UNUSABLE_FIELDS, [("version", "there is no such version")])
-    given = {name: value for name, value in then.items() if name not in spec.fixed and name not in changes.SECRET}
+    given = {name: value for name, value in then.items() if name not in spec.fixed}
     return change(spec, write, row, given, "revert")
 
 
 def as_of(spec: Spec[Any], session: Session, who: Principal, key: str, at: datetime) -> dict[str, Any]:
     """The resource as it was, also when it is gone. Raises Problem 404 where it did not exist then."""
     row = _known(spec, session, who, key)
-    told = changes.entries(session, spec.kind, key)
+    told = changes.entries(session, spec.told, key)
     state = changes.state_at(told, None if row is None else changes.fields(row), at=at)
     if state is None or (row is not None and row.created_at > at):
         raise Problem(404, f"There was no {spec.word} {key!r} then.")
@@ -218,9 +218,9 @@ def as_of(spec: Spec[Any], session: Session, who: Principal, key: str, at: datet
 
 def _known(spec: Spec[Any], session: Session, who: Principal, key: str) -> Any:
     """The row, or None where it is gone but its history may be seen. Raises Problem 404."""
-    row = find(session, spec.model, key, who.who)
+    row = spec.seen(session, key, who)
     if row is None:
-        told = (History.kind == spec.kind, History.resource_id == key, visible(History, who.who))
+        told = (History.kind == spec.told, History.resource_id == key, visible(History, who.who))
         if "\0" in key or session.execute(select(History.seq).where(*told).limit(1)).first() is None:
             raise spec.missing(key)
     return row
@@ -232,7 +232,7 @@ def _noted(spec: Spec[Any], write: Write, key: str, text: str) -> dict[str, Any]
     actor = write.who.actor
     note = Note(
         id=changes.new_id(),
-        kind=spec.kind,
+        kind=spec.told,
         resource_id=row.id,
         partner=partner,
         customer=customer,

@@ -37,8 +37,9 @@ IdempotencyKey = Annotated[
         alias="Idempotency-Key",
         min_length=1,
         max_length=255,
+        pattern="^[!-~]+$",
         description="The same key and request within 24 hours get the first answer again, and nothing is done twice.",
-        json_schema_extra={"pattern": "^[!-~]+$", "examples": ["0198f3c2-7a10-7c44-8f0e-5b1d2a9c6e01"]},
+        json_schema_extra={"examples": ["0198f3c2-7a10-7c44-8f0e-5b1d2a9c6e01"]},
     ),
 ]
 

@@ -1,4 +1,4 @@
-"""The command line: `sipsvc serve | check-config | load | explain | deliver | feed | demo-…`."""
+"""The command line: `sipsvc serve | check-config | load | import | explain | deliver | feed | work | demo-…`."""
 
 from __future__ import annotations
 
@@ -134,6 +134,43 @@ def compile_table(kind: str, owner: str, config: Config = None) -> None:
     settings = load_settings(config)
     configure(settings.log.level, settings.log.format)
     run(settings, kind, owner)
+
+
+@app.command()
+def work(config: Config = None) -> None:
+    """Do the jobs the API asks for: validate, populate, apply, undo (`serve` runs this by itself)."""
+    from sipsvc.imports.runner import main as run
+    from sipsvc.observe import configure
+
+    settings = load_settings(config)
+    configure(settings.log.level, settings.log.format)
+    run(settings)
+
+
+@app.command("import")
+def import_rows(
+    target_id: Annotated[str, typer.Argument(help="id of a gateway or a price list")],
+    file: Annotated[Path, typer.Argument(help="CSV file")],
+    gateway: Annotated[bool, typer.Option("--gateway", help="the id is a gateway's: the file is its coverage")] = False,
+    pricelist: Annotated[bool, typer.Option("--pricelist", help="the id is a price list's")] = False,
+    mode: Annotated[str, typer.Option(help="`full`: what is not in the file ends; `partial`: it stays")] = "full",
+    at: Annotated[str | None, typer.Option(help="when it is to begin, such as 2030-01-31T00:00:00Z; else now")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="show what would change, and store nothing")] = False,
+    accept_rejected: Annotated[bool, typer.Option("--accept-rejected", help="apply without the rejected rows")] = False,
+    rejected: Annotated[Path | None, typer.Option(help="write the rejected rows here, to be corrected")] = None,
+    config: Config = None,
+) -> None:
+    """Put a price file into force, after showing what it changes; a running server takes it up at once."""
+    from rich.console import Console
+
+    from sipsvc.imports.command import Asked, run
+
+    if gateway and pricelist:
+        raise ConfigError([("--gateway", True, "and --pricelist exclude each other")])
+    kind = "gateway" if gateway else "pricelist" if pricelist else None
+    asked = Asked(target_id, file, kind, mode, at, yes, dry_run, accept_rejected, rejected)
+    raise typer.Exit(run(load_settings(config).data.url, asked, Console()))
 
 
 @app.command("demo-gateway")

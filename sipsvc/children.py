@@ -1,4 +1,4 @@
-"""The processes beside the SIP worker: the feed of its directory, the deliverer of CDRs and the management API."""
+"""The processes beside the SIP worker: the feed of its directory, the deliverer of CDRs, who does jobs, the API."""
 
 from __future__ import annotations
 
@@ -91,6 +91,10 @@ class Children:
     def deliver(self) -> None:
         """Start the deliverer."""
         self._add("deliver", ["sipsvc", "deliver"])
+
+    def work(self) -> None:
+        """Start who does the API's jobs."""
+        self._add("work", ["sipsvc", "work"])
 
     def api(self) -> None:
         """Start the management API."""

@@ -66,6 +66,7 @@ async def _run(settings: Settings, secret: bytes, made: Made, children: Children
             return 0
         children.deliver()
         if settings.api.enabled:
+            children.work()
             children.api()
         print(_greeting(settings, made, demo), flush=True)
         await stop.wait()

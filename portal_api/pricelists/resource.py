@@ -1,23 +1,21 @@
-"""The price list resource, and its rows as a list of their own."""
+"""The price list resource, and how its rows are made of what gateways charge (TP-7)."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from fastapi import Request
 from fastapi.responses import Response
 
-from portal_api.columns import AMOUNT, ID, INSTANT, ROW, TEXT, choice
-from portal_api.context import Caller, Database, may, typed
+from portal_api.columns import AMOUNT, ID, INSTANT, TEXT, choice
+from portal_api.context import may
+from portal_api.imports.resource import start_populating
+from portal_api.imports.schemas import ImportStarted, PopulateIn
 from portal_api.listing import Listing
-from portal_api.negotiation import CSV, CSV_TOO, JSON, offers
-from portal_api.pricelists.schemas import PriceListCreate, PriceListPatch, PriceListView, PriceView
+from portal_api.pricelists.schemas import PriceListCreate, PriceListPatch, PriceListView
 from portal_api.problems import Problem, documented
 from portal_api.resource import router_of
 from portal_api.spec import Spec
-from portal_api.writes import Write
+from portal_api.writes import Posting, Write
 from sipsvc.store.catalogue import is_used, remove_pricelist
-from sipsvc.store.models import PriceList, PriceRow
+from sipsvc.store.models import PriceList
 from sipsvc.store.sections import PriceListFields
 
 
@@ -54,29 +52,21 @@ SPEC = Spec(
         order="id",
     ),
 )
-PRICES = Listing(
-    name="prices",
-    model=PriceRow,
-    view=PriceView,
-    columns={"prefix": TEXT, "origin": TEXT, "name": TEXT, "rate": AMOUNT, "valid_from": INSTANT},
-    key=("id", ROW),
-    order="prefix,origin",
-)
 router = router_of(SPEC)
 
 
-@offers(JSON, CSV)
-def _list_prices(request: Request, session: Database, who: Caller, id: str, query: Any) -> Response:
-    SPEC.needed(session, id, who)
-    # Those that are in force, or will be, for good.
-    return PRICES.answer(request, session, who, query, PriceRow.pricelist == id, PriceRow.valid_to.is_(None))
+def _populate(writer: Posting, id: str, body: PopulateIn) -> Response:
+    """The rows are made and compared by a job; nothing is in force before the import is applied."""
+    return writer.run(lambda write: start_populating(write, SPEC.needed(write.session, id, write.who), body))
 
 
 router.add_api_route(
-    "/{id}/prices",
-    typed(_list_prices, query=PRICES.query),
-    summary="The rows of one price list",
-    response_model=PRICES.page,
-    responses={200: CSV_TOO, **documented(404)},
-    dependencies=[may("pricelist", "read")],
+    "/{id}/populate",
+    _populate,
+    methods=["POST"],
+    status_code=202,
+    summary="Make its rows of what gateways charge: an import, to be looked at and applied",
+    response_model=ImportStarted,
+    responses={200: {"model": ImportStarted, "description": "What a dry run says."}, **documented(404, 409)},
+    dependencies=[may("pricelist", "update")],
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from portal_api.schemas import OWNER, Instant, Money, ResourceView, View, examples, patch_of
+from portal_api.schemas import OWNER, Money, ResourceView, examples, patch_of
 from sipsvc.store.sections import PriceListFields, Section
 
 SET: dict[str, Any] = {
@@ -58,36 +58,3 @@ class PriceListCreate(PriceListFields):
 
 
 PriceListPatch = patch_of(PriceListFields, "PriceListPatch", {"minimum": "0.02", "max_profit": None})
-
-
-class PriceView(View):
-    """One price per minute, from `valid_from` until before `valid_to` (null: for good).
-
-    `origin` is the caller's prefix it is for, "" for any caller.
-    """
-
-    model_config = View.model_config | examples(
-        {
-            "id": 17,
-            "prefix": "4420",
-            "origin": "",
-            "name": "United Kingdom, London",
-            "rate": "0.012500",
-            "fee": "0.000000",
-            "initial": 60,
-            "increment": 60,
-            "valid_from": "2026-11-22T23:23:05.120Z",
-            "valid_to": None,
-        }
-    )
-
-    id: int
-    prefix: str
-    origin: str
-    name: str
-    rate: Money
-    fee: Money
-    initial: int
-    increment: int
-    valid_from: Instant
-    valid_to: Instant | None

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
-import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -30,6 +28,7 @@ from sipsvc.cdr.segments import (
 )
 from sipsvc.errors import SipsvcError
 from sipsvc.observe import get_logger
+from sipsvc.parent import Stop
 from sipsvc.settings import Settings
 from sipsvc.store import cdrs
 from sipsvc.store.database import open_database
@@ -264,30 +263,6 @@ def _sync(path: Path) -> None:
 
 
 # -- the process --
-
-
-class Stop:
-    """The parent's end (EOF on its pipe) or a signal, as something to sleep on."""
-
-    def __init__(self) -> None:
-        self._poll = select.poll()
-        self._read, self._write = os.pipe()
-        self._poll.register(self._read, select.POLLIN)
-        parent = os.environ.get("SIPSVC_PARENT_FD")
-        signal.signal(signal.SIGTERM, self._signalled)
-        if parent is None:
-            signal.signal(signal.SIGINT, self._signalled)
-        else:
-            # Ctrl-C reaches the whole group; the parent finishes its calls first and is followed by its EOF.
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-            self._poll.register(int(parent), select.POLLIN | select.POLLHUP)
-
-    def _signalled(self, *_: object) -> None:
-        os.write(self._write, b"x")
-
-    def wait(self, seconds: float) -> bool:
-        """Sleep; true as soon as it is time to stop."""
-        return bool(self._poll.poll(seconds * 1000))
 
 
 def cdr_folder(settings: Settings) -> Path:

@@ -46,8 +46,8 @@ KINDS: dict[type[Base], str] = {
 }
 """What history calls each resource. A price, which is no row of its own but a series of them, is a `price`."""
 SECRET = frozenset({"ha1_md5", "sha256"})
-# What every change changes, or what another entry tells.
-UNTOLD = frozenset({"id", "version", "created_at", "updated_at", "rows_version"})
+# What every change changes, what another entry tells, and what an import keeps in its files.
+UNTOLD = frozenset({"id", "version", "created_at", "updated_at", "rows_version", "preview"})
 
 
 class Actor(NamedTuple):
@@ -71,12 +71,15 @@ class Changes:
     def __init__(self, session: Session, actor: Actor, at: datetime | None = None) -> None:
         self.session = session
         self.actor = actor
-        self.at = at or utc_now()
-        bump = update(Catalogue).values(version=Catalogue.version + 1, changed_at=self.at).returning(Catalogue.version)
+        bump = update(Catalogue).values(version=Catalogue.version + 1).returning(Catalogue.version)
         version = session.execute(bump).scalar_one_or_none()
+        # Read when nobody else can commit any more, so that a later change never has an earlier instant.
+        self.at = at or utc_now()
         if version is None:
             version = 1
             session.execute(insert(Catalogue).values(id=1, version=version, changed_at=self.at))
+        else:
+            session.execute(update(Catalogue).values(changed_at=self.at))
         self.directory: int = version
 
     def create(self, row: Resource) -> None:

@@ -36,10 +36,11 @@ def open_database(url: str) -> Engine:
         if parsed.get_backend_name() == "postgresql":
             if parsed.drivername == "postgresql":
                 parsed = parsed.set(drivername="postgresql+psycopg")
-            return create_engine(parsed, pool_pre_ping=True)
+            return create_engine(parsed, pool_pre_ping=True, hide_parameters=True)
         if parsed.database and parsed.database != ":memory:":
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-        engine = create_engine(parsed)
+        # What is written may be a secret, and errors are logged.
+        engine = create_engine(parsed, hide_parameters=True)
     except ImportError as error:
         raise _refused(parsed, f"its driver is not installed: {error.name}") from None
     except NoSuchModuleError:

@@ -5,10 +5,11 @@ Only rows that differ are written, so the price of a destination that stays the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from decimal import Decimal
 from itertools import islice
+from operator import itemgetter
 from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import (
@@ -17,27 +18,25 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
-    column,
     exists,
     func,
     insert,
     literal,
     or_,
     select,
-    table,
     type_coerce,
     update,
 )
 from sqlalchemy.orm import Session, aliased
 
+from sipsvc.errors import SipsvcError
 from sipsvc.store.changes import Changes
 from sipsvc.store.models import CoverageRow, Gateway, PriceList, PriceRow
-from sipsvc.store.pricefile import Row
-from sipsvc.store.types import from_scaled, to_ms, to_scaled
+from sipsvc.store.pricefile import Row, key
+from sipsvc.store.types import from_scaled, instant, to_ms, to_scaled
 
 BATCH = 10_000
 Owner = Gateway | PriceList
-Key = tuple[str, str]
 T = TypeVar("T")
 Model = type[CoverageRow] | type[PriceRow]
 
@@ -62,6 +61,24 @@ class Difference(NamedTuple):
     @property
     def empty(self) -> bool:
         return not (self.new or self.changed or self.gone)
+
+
+class TooEarly(SipsvcError):
+    """Rows already begin or end at `horizon`, later than what was to be put into force."""
+
+    def __init__(self, horizon: datetime, at: datetime) -> None:
+        super().__init__(
+            f"prices that begin or end at {instant(horizon)} are there already; "
+            f"nothing can be put into force before that, at {instant(at)}"
+        )
+        self.horizon = horizon
+
+
+class Undone(NamedTuple):
+    """How many rows an undo ended, and how many are in force again."""
+
+    ended: int
+    restored: int
 
 
 def model_of(owner: Owner) -> Model:
@@ -92,14 +109,21 @@ def current(session: Session, owner: Owner) -> Iterator[Current]:
         yield Current(number, Row(prefix, origin, name, amounts[rate], amounts[fee], initial, increment, country, kind))
 
 
-def compare(session: Session, owner: Owner, wanted: Iterable[Row], *, full: bool) -> Difference:
-    """How `wanted`, each (prefix, origin) once, differs from what is there; `full` ends what is not in it."""
-    left: dict[Key, Row] = {(row.prefix, row.origin): row for row in wanted}
+def compare(
+    session: Session, owner: Owner, wanted: Iterable[Row], *, full: bool, see: Callable[[Row], None] | None = None
+) -> Difference:
+    """How `wanted`, each (prefix, origin) once, differs from what is there; `full` ends what is not in it.
+
+    `see` is shown every row that is there.
+    """
+    left: dict[str, Row] = {key(row.prefix, row.origin): row for row in wanted}
     changed: list[tuple[Current, Row]] = []
     gone: list[Current] = []
     same = 0
     for there in current(session, owner):
-        row = left.pop((there.row.prefix, there.row.origin), None)
+        if see is not None:
+            see(there.row)
+        row = left.pop(key(there.row.prefix, there.row.origin), None)
         if row is None:
             if full:
                 gone.append(there)
@@ -110,19 +134,32 @@ def compare(session: Session, owner: Owner, wanted: Iterable[Row], *, full: bool
     return Difference(list(left.values()), changed, gone, same)
 
 
-def latest_start(session: Session, owner: Owner) -> datetime | None:
-    """When the newest row begins, None where there never was one. What is applied may not begin before it."""
+def horizon(session: Session, owner: Owner) -> datetime | None:
+    """The latest instant at which a row begins or ends, None where there never was one.
+
+    What is put into force may not begin before it: a row that ends later, with none after it, would overlap.
+    """
     model = model_of(owner)
-    never = model.valid_to.is_not(None) & (model.valid_to <= model.valid_from)
-    found: datetime | None = session.execute(select(func.max(model.valid_from)).where(of_owner(owner), ~never)).scalar()
-    return found
+    latest = select(func.max(model.valid_from), func.max(model.valid_to)).where(of_owner(owner), ever(model))
+    return max((found for found in session.execute(latest).one() if found is not None), default=None)
+
+
+def ever(model: Model) -> ColumnElement[bool]:
+    """The condition that a row is, was or will be in force: it was not taken back before its time."""
+    return or_(model.valid_to.is_(None), model.valid_to > model.valid_from)
 
 
 def apply(
     changes: Changes, owner: Owner, difference: Difference, *, at: datetime, import_id: str | None = None
 ) -> None:
-    """Put a difference into force at `at`; the caller has compared within this transaction and commits."""
+    """Put a difference into force at `at`; the caller has compared within this transaction and commits.
+
+    Raises TooEarly, and nothing is written then.
+    """
     session, model = changes.session, model_of(owner)
+    latest = horizon(session, owner)
+    if latest is not None and latest > at:
+        raise TooEarly(latest, at)
     ended = [there.id for there, _ in difference.changed] + [there.id for there in difference.gone]
     close = (
         update(model)
@@ -131,81 +168,93 @@ def apply(
     )
     for batch in _batches(ended):
         session.connection().execute(close, [{"row": number} for number in batch])
-    begun = sorted([*difference.new, *(row for _, row in difference.changed)])
+    begun = sorted([*difference.new, *(row for _, row in difference.changed)], key=itemgetter(0, 1))
     _insert(changes, owner, begun, to_ms(at), import_id)
     session.expire_all()
 
 
-def undo(changes: Changes, owner: Owner, import_id: str) -> None:
+def undo(changes: Changes, owner: Owner, import_id: str) -> Undone:
     """Take back what an import did: from now on its rows are over, and what they replaced is in force again.
 
-    A price that was set otherwise since stays as it was set.
+    A price that was set otherwise since stays as it was set. What is in force again counts as opened by who opened it
+    first, so that an earlier import can be undone after this one.
     """
     session, model, now = changes.session, model_of(owner), changes.at
+    moment = literal(now, type_=model.valid_from.type)
     ours = of_owner(owner)
     other = aliased(model)
     owner_column = "gateway" if isinstance(owner, Gateway) else "pricelist"
-    taken = exists(
-        select(literal(1)).where(
-            getattr(other, owner_column) == owner.id,
-            other.prefix == model.prefix,
-            other.origin == model.origin,
-            other.valid_to.is_(None),
-        )
-    )
-    replaced = and_(ours, model.closed_by == import_id, or_(model.opened_by.is_(None), model.opened_by != import_id))
+    beside = and_(getattr(other, owner_column) == owner.id, other.prefix == model.prefix, other.origin == model.origin)
     run = session.connection().execute
-    run(
+    ended = run(
         update(model)
         .where(ours, model.opened_by == import_id, model.valid_to.is_(None))
         .values(
-            valid_to=case((model.valid_from > now, model.valid_from), else_=now),
+            valid_to=case((model.valid_from > now, model.valid_from), else_=moment),
             changed=changes.directory,
             closed_by=import_id,
         )
+    ).rowcount
+    by_import = and_(beside, other.opened_by == import_id)
+    ended_now = and_(by_import, other.closed_by == import_id, other.changed == changes.directory)
+    later = and_(beside, other.valid_from >= model.valid_to, or_(other.valid_to.is_(None), other.valid_to > now))
+    restored = and_(
+        ours,
+        model.closed_by == import_id,
+        or_(model.opened_by.is_(None), model.opened_by != import_id),
+        # The import's own row was in force until now, or the import had none for this destination.
+        or_(_exists(ended_now), ~_exists(by_import)),
+        ~_exists(and_(later, other.id != model.id, ever(other))),
     )
-    run(
+    reopened = run(
         update(model)
-        .where(replaced, model.valid_to > now, ~taken)
+        .where(restored, model.valid_to > now)
         .values(valid_to=None, closed_by=None, changed=changes.directory)
-    )
+        .execution_options(synchronize_session=False)
+    ).rowcount
     extra = ("source_row", "markup") if model is PriceRow else ()
-    copied = [getattr(model, name) for name in (owner_column, *_COLUMNS, *extra)]
-    again = select(
-        *copied, literal(now, type_=model.valid_from.type), literal(changes.directory), literal(import_id)
-    ).where(replaced, model.valid_to <= now, ~taken)
-    names = [owner_column, *_COLUMNS, *extra, "valid_from", "changed", "opened_by"]
-    run(insert(model).from_select(names, again))
+    kept = [*_COLUMNS, *extra, "opened_by"]
+    copied = [getattr(model, name) for name in (owner_column, *kept)]
+    again = select(*copied, moment, literal(changes.directory)).where(restored, model.valid_to <= now)
+    copy = insert(model).from_select([f"{owner_column}_id", *kept, "valid_from", "changed"], again)
+    copies = run(copy, execution_options={"preserve_rowcount": True}).rowcount
     session.expire_all()
+    return Undone(ended, reopened + copies)
+
+
+def _exists(condition: ColumnElement[bool]) -> ColumnElement[bool]:
+    return exists(select(literal(1)).where(condition))
 
 
 def _insert(changes: Changes, owner: Owner, rows: list[Row], at: int, import_id: str | None) -> None:
-    """The table is named without types, which would cost more than all the rest."""
-    model = model_of(owner)
+    """Past SQLAlchemy, whose parameters would cost more than all the rest; PostgreSQL takes a COPY."""
+    table = model_of(owner).__tablename__
     owner_column = "gateway_id" if isinstance(owner, Gateway) else "pricelist_id"
-    extra = ("source_row", "markup") if model is PriceRow else ()
+    extra = () if isinstance(owner, Gateway) else ("source_row", "markup")
     names = (owner_column, *_COLUMNS, *extra, "valid_from", "changed", "opened_by")
-    statement = insert(table(model.__tablename__, *(column(name) for name in names)))
-    amounts: dict[Decimal, int] = {}
+    amounts: dict[Decimal | None, int | None] = {None: None}
 
-    def scaled(amount: Decimal) -> int:
-        found = amounts.get(amount)
-        if found is None:
-            found = amounts[amount] = to_scaled(amount)
-        return found
+    def scaled(amount: Decimal | None) -> int | None:
+        if amount is not None and amount not in amounts:
+            amounts[amount] = to_scaled(amount)
+        return amounts[amount]
 
+    def cells(row: Row) -> tuple[Any, ...]:
+        prefix, origin, name, rate, fee, initial, increment, country, kind, source_row, markup = row
+        own = (prefix, origin, name, scaled(rate), scaled(fee), initial, increment, country, kind)
+        made_of = (source_row, scaled(markup)) if extra else ()
+        return (owner.id, *own, *made_of, at, changes.directory, import_id)
+
+    connection = changes.session.connection()
+    if connection.dialect.name == "postgresql":
+        driver: Any = connection.connection.driver_connection
+        with driver.cursor() as cursor, cursor.copy(f"COPY {table} ({', '.join(names)}) FROM STDIN") as copy:
+            for row in rows:
+                copy.write_row(cells(row))
+        return
+    statement = f"INSERT INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
     for batch in _batches(rows):
-        values: list[dict[str, Any]] = []
-        for row in batch:
-            cells = row._asdict()
-            cells["rate"], cells["fee"] = scaled(row.rate), scaled(row.fee)
-            if extra:
-                cells["markup"] = None if row.markup is None else scaled(row.markup)
-            else:
-                del cells["source_row"], cells["markup"]
-            common = {owner_column: owner.id, "valid_from": at, "changed": changes.directory, "opened_by": import_id}
-            values.append(cells | common)
-        changes.session.connection().execute(statement, values)
+        connection.exec_driver_sql(statement, [cells(row) for row in batch])
 
 
 def _batches(items: list[T]) -> Iterator[list[T]]:

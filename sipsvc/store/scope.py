@@ -52,12 +52,12 @@ def visible(model: type[Base], who: Who) -> Condition:
     return true() if who.partner is None else rule(model, who)
 
 
-def find(session: Session, model: type[M], key: str, who: Who) -> M | None:
-    """The row with that id (a CDR's `cdr_id`), if there is one that `who` may see."""
+def find(session: Session, model: type[M], key: str, who: Who, *conditions: Condition) -> M | None:
+    """The row with that id (a CDR's `cdr_id`), if there is one that `who` may see and that meets `conditions`."""
     if "\0" in key:  # PostgreSQL has no such text
         return None
     column = Cdr.cdr_id if model is Cdr else getattr(model, "id")  # noqa: B009
-    return session.scalars(select(model).where(column == key, visible(model, who))).one_or_none()
+    return session.scalars(select(model).where(column == key, visible(model, who), *conditions)).one_or_none()
 
 
 def _partners(_model: Any, who: Who) -> Condition:

@@ -21,11 +21,14 @@ NOWHERE = "01990000-0000-7000-8000-000000000000"
 def ask(client: httpx.Client, name: str, operation: Operation, tenant: Tenant, **query: str) -> httpx.Response:
     """Run an operation on the tenant's row, changing nothing."""
     method, path = name.split()
-    path = path.replace("{id}", tenant.ids.get(operation.kind, ""))
+    path = path.replace("{id}", tenant.ids.get(operation.kind, "")).replace("{prefix}", "44")
     body = operation.body(tenant) if operation.body is not None else None
     if method != "GET" and operation.kind != "explain":
         query["dry_run"] = "true"
-    return client.request(method, path, json=body, headers=ANY, params=query | dict(operation.query))
+    headers = ANY if method in ("PATCH", "PUT", "DELETE", "POST") else {}
+    if path.endswith(("/rejected", "/changes")):
+        headers = {"Accept": "text/csv"}
+    return client.request(method, path, json=body, headers=headers, params=query | dict(operation.query))
 
 
 def changed(world: World, operation: Operation, tenant: Tenant) -> Any:
@@ -52,7 +55,9 @@ def test_another_partners_row_is_not_there(world: World, name: str) -> None:
     tenant = world.tenant("north", "first")
     before = changed(world, operation, tenant)
     own = ask(world.partner_admin("north"), name, operation, tenant)
-    if name != "DELETE /term-pricelists/{id}":
+    if operation.own != 200:
+        assert own.status_code == operation.own, own.text
+    elif name != "DELETE /term-pricelists/{id}":
         assert own.is_success or (own.status_code, operation.kind) == (422, "explain"), own.text
     refused = ask(world.partner_admin("south"), name, operation, tenant)
     assert refused.status_code == 404, refused.text
@@ -131,7 +136,40 @@ def test_a_patch_cannot_name_anothers_row_either(world: World) -> None:
     assert answers[0].json() == answers[1].json()
 
 
-CREATES = sorted(name for name, known in KNOWN.items() if known.action == "create" and known.kind != "partner")
+CREATES = sorted(
+    name for name, known in KNOWN.items() if known.action == "create" and known.kind != "partner" and not known.upload
+)
+UPLOADS = sorted(name for name, known in KNOWN.items() if known.upload)
+
+
+@pytest.mark.rule("IP-2", "TG-7")
+@pytest.mark.parametrize("name", UPLOADS)
+def test_no_price_file_is_uploaded_for_another(world: World, name: str) -> None:
+    operation, north, south = KNOWN[name], world.tenant("north"), world.tenant("south")
+
+    def upload(owner: str) -> httpx.Response:
+        query = {operation.upload: owner, "dry_run": "true"}
+        headers = {"Content-Type": "text/csv"}
+        return world.partner_admin("south").post(name.split()[1], params=query, content=b"x", headers=headers)
+
+    foreign, missing = upload(north.ids[operation.upload]), upload(NOWHERE)
+    assert foreign.status_code == 422
+    assert [fault["field"] for fault in foreign.json()["errors"]] == [operation.upload]
+    assert foreign.json() == missing.json()
+    assert upload(south.ids[operation.upload]).status_code == 200
+
+
+@pytest.mark.rule("IP-2", "TP-7")
+def test_no_price_is_made_of_anothers_coverage(world: World) -> None:
+    north, south = world.tenant("north"), world.tenant("south")
+    path = f"/term-pricelists/{south.ids['pricelist']}/populate"
+    foreign, missing = (
+        world.partner_admin("south").post(path, json={"gateways": [gateway], "markup": "2"})
+        for gateway in (north.ids["gateway"], NOWHERE)
+    )
+    assert foreign.status_code == 422
+    assert foreign.json() == missing.json()
+    assert [fault["field"] for fault in foreign.json()["errors"]] == ["gateways[0]"]
 
 
 @pytest.mark.rule("IP-2")

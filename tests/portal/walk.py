@@ -13,7 +13,7 @@ from typing import Any
 from fastapi.routing import APIRoute
 
 from portal_api import roles
-from portal_api.app import FEATURES
+from portal_api.app import ROUTERS
 from portal_api.roles import Action
 from tests.portal.world import Tenant, sign_up
 
@@ -26,7 +26,8 @@ class Operation:
     """`kind` is what `{id}` names. `body` is one that would succeed for the tenant. `many` says that rows are listed,
     by their ids; `query` is what the operation cannot do without.
 
-    `references` are fields of the body that name rows, with their kind.
+    `references` are fields of the body that name rows, with their kind. `upload` is the query parameter that says
+    whose price file the body is. `own` is what the owner gets where it is no success.
     """
 
     kind: str
@@ -34,6 +35,8 @@ class Operation:
     body: Body | None = None
     references: Mapping[str, str] = field(default_factory=dict)
     many: bool = False
+    upload: str = ""
+    own: int = 200
     query: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -64,6 +67,9 @@ def _user(tenant: Tenant) -> dict[str, Any]:
 
 
 RESOURCES = (
+    Sample("import", None, None, delete=False),
+    Sample("pricelist_import", None, None, delete=False),
+    Sample("job", None, None, delete=False),
     Sample("partner", lambda tenant: {"name": "Another"}, {"time_zone": "Europe/Berlin"}, delete=False),
     Sample("customer", _customer, {"phone": "+44 20 7946 0018"}, delete=False, references={"pricelist": "pricelist"}),
     Sample("user", _user, {"last_name": "Renamed"}, references={"customer": "customer"}),
@@ -83,8 +89,40 @@ RESOURCES = (
         references={"customer": "customer"},
     ),
 )
+
+
+def _prices(path: str, kind: str) -> dict[str, Operation]:
+    """The prices of one kind of owner."""
+    return {
+        f"GET {path}": Operation(kind, "read"),
+        f"GET {path}/{{prefix}}": Operation(kind, "read"),
+        f"PUT {path}/{{prefix}}": Operation(kind, "update", lambda tenant: {"name": "UK", "rate": "0.02"}),
+        f"PATCH {path}/{{prefix}}": Operation(kind, "update", lambda tenant: {"rate": "0.03"}),
+        f"DELETE {path}/{{prefix}}": Operation(kind, "update"),
+        f"POST {path}/{{prefix}}/revert": Operation(kind, "update", lambda tenant: {"version": 1}),
+        f"GET {path}/{{prefix}}/history": Operation(kind, "read"),
+    }
+
+
+def _importing(path: str, kind: str, owner: str) -> dict[str, Operation]:
+    """What is done with an import besides reading it; the tenants' have a rejected row and were not applied."""
+    return {
+        f"POST {path}": Operation(kind, "create", upload=owner),
+        f"POST {path}/{{id}}/apply": Operation(kind, "update", lambda tenant: {"accept_rejected": True}),
+        f"POST {path}/{{id}}/undo": Operation(kind, "update", own=409),
+        f"GET {path}/{{id}}/rejected": Operation(kind, "read"),
+        f"GET {path}/{{id}}/changes": Operation(kind, "read"),
+    }
+
+
 OTHERS: Mapping[str, Operation] = {
-    "GET /term-pricelists/{id}/prices": Operation("pricelist", "read"),
+    **_prices("/term-pricelists/{id}/prices", "pricelist"),
+    **_prices("/gateways/{id}/coverage", "gateway"),
+    **_importing("/coverage-imports", "import", "gateway"),
+    **_importing("/pricelist-imports", "pricelist_import", "pricelist"),
+    "POST /term-pricelists/{id}/populate": Operation(
+        "pricelist", "update", lambda tenant: {"gateways": [tenant.ids["gateway"]], "markup": "1.5"}
+    ),
     "GET /cdrs": Operation("cdr", "read", many=True),
     "GET /cdrs/{id}": Operation("cdr", "read"),
     "GET /usage": Operation("usage", "read", query={"month": "2026-09"}),
@@ -123,8 +161,8 @@ def routes() -> list[str]:
     """Every operation there is, as the application routes it."""
     return sorted(
         f"{method} {route.path}"
-        for feature in FEATURES
-        for route in feature.router.routes
+        for router in ROUTERS
+        for route in router.routes
         if isinstance(route, APIRoute)
         for method in route.methods or ()
     )

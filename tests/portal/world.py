@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 
 from portal_api import roles
+from sipsvc.imports.runner import work_once
 from sipsvc.settings import Settings
 from sipsvc.store import cdrs
 from sipsvc.store.database import open_database, writing
@@ -122,6 +123,14 @@ def populate(world: World) -> None:
             "gateway": post(own, "gateways", {"name": "Carrier", "host": f"198.51.100.{index}"})["id"],
             "block": post(own, "blocks", {"prefix": "979", "reason": "premium rate"})["id"],
         }
+        for kind, owner, path in (
+            ("import", "gateway", "coverage"),
+            ("pricelist_import", "pricelist", "prices"),
+        ):
+            made = own.put(f"/{roles.PATHS[owner]}/{ids[owner]}/{path}/44", json={"name": "UK", "rate": "0.01"})
+            assert made.status_code == 200, made.text
+            ids[kind], ids["job"] = _upload(own, kind, owner, ids[owner])
+        _work(world)
         for customer_name in CUSTOMERS:
             number += 1
             made = post(own, "customers", sign_up(f"{partner_name}{customer_name}", ids["pricelist"]))
@@ -137,6 +146,26 @@ def populate(world: World) -> None:
             tenant = Tenant(partner, customer, number, theirs)
             world.tenants[partner_name, customer_name] = tenant
             _call(world, tenant)
+
+
+def _upload(client: httpx.Client, kind: str, owner: str, key: str) -> tuple[str, str]:
+    """A price file with a good row and a bad one; the ids of the import and of its job."""
+    answer = client.post(
+        f"/{roles.PATHS[kind]}",
+        params={owner: key},
+        content=b"prefix,name,rate\n44,UK,0.02\n44x,UK,0.02\n",
+        headers={"Content-Type": "text/csv"},
+    )
+    assert answer.status_code == 202, answer.text
+    return answer.json()["id"], answer.json()["job"]["id"]
+
+
+def _work(world: World) -> None:
+    """What `sipsvc work` would do."""
+    engine = open_database(world.settings.data.url)
+    while work_once(engine):
+        pass
+    engine.dispose()
 
 
 def _call(world: World, tenant: Tenant) -> None:

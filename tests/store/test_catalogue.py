@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, event, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from sipsvc.errors import ConfigError
 from sipsvc.store import catalogue
 from sipsvc.store.bundle import Bundle, load_bundle
-from sipsvc.store.changes import utc_now
+from sipsvc.store.changes import LOCAL, Changes, utc_now
 from sipsvc.store.database import writing
-from sipsvc.store.models import PriceRow
+from sipsvc.store.models import PriceList, PriceRow
+from sipsvc.store.prices import set_price, values_of, versions
+from sipsvc.store.rates import TooEarly
 from sipsvc.store.snapshot import load_directory
 from sipsvc.store.types import to_ms
 
@@ -118,7 +121,7 @@ def test_a_load_replaces_everything(engine: Engine, write_bundle: Write) -> None
 
 def _prices(engine: Engine) -> list[PriceRow]:
     with Session(engine) as session:
-        return catalogue.list_prices(session, "retail", limit=1000)
+        return list(session.scalars(select(PriceRow).where(PriceRow.valid_to.is_(None))))
 
 
 @pytest.mark.parametrize("table", ["platform_settings", "customer", "trunk", "price_row", "coverage_row"])
@@ -147,35 +150,6 @@ def test_the_database_refuses_what_points_nowhere(engine: Engine, write_bundle: 
         load(engine, dataclasses.replace(bundle, pricelists=[], prices={}))
 
 
-def test_lists(engine: Engine) -> None:
-    load(engine, load_bundle(DEMO))
-    with Session(engine) as session:
-        customers = catalogue.list_customers(session)
-        gateways = catalogue.list_gateways(session)
-        pricelists = catalogue.list_pricelists(session)
-        trunks = [[trunk.id for trunk in catalogue.list_trunks(session, row.id)] for row in customers]
-    assert [row.id for row in customers] == ["acme", "harbour"]
-    assert trunks == [["acme-pbx"], ["harbour-pbx"]]
-    assert [(row.id, len(row.rewrites)) for row in gateways] == [("alpha", 0), ("beta", 1)]
-    assert [(row.id, row.minimum) for row in pricelists] == [("retail", Decimal("0.01"))]
-
-
-def test_prices_by_page(engine: Engine) -> None:
-    bundle = load_bundle(DEMO)
-    load(engine, bundle)
-    seen: list[str] = []
-    after = ("", "")
-    with Session(engine) as session:
-        while page := catalogue.list_prices(session, "retail", after=after, limit=7):
-            seen += [row.prefix for row in page]
-            after = (page[-1].prefix, page[-1].origin)
-        assert seen == sorted(row.prefix for row in bundle.prices["retail"])
-        british = catalogue.list_prices(session, "retail", "44")
-        assert [row.prefix for row in british] == ["44", "447", "4470"]
-        assert catalogue.list_prices(session, "retail", "%") == []
-        assert catalogue.list_prices(session, "wholesale") == []
-
-
 def test_two_hundred_thousand_prices(engine: Engine, write_bundle: Write) -> None:
     lines = ["prefix,name,rate"] + [f"{n},Place {n % 700},0.{n % 900:06d}" for n in range(100_000, 300_000)]
     load(engine, load_bundle(write_bundle(prices="\n".join(lines))))
@@ -184,3 +158,17 @@ def test_two_hundred_thousand_prices(engine: Engine, write_bundle: Write) -> Non
     first, second = rows.find("100000999", "", 0), rows.find("100700999", "", 0)
     assert first is not None and second is not None
     assert (first.prefix, first.rate) == ("100000", Decimal("0.000100"))
+
+
+def test_a_load_does_not_pass_over_prices_that_begin_later(engine: Engine, write_bundle: Write) -> None:
+    """It says so: what it ended now would begin after its end."""
+    load(engine, load_bundle(write_bundle()))
+    tomorrow = utc_now() + timedelta(days=1)
+    with writing(engine) as session:
+        changes = Changes(session, LOCAL)
+        owner = session.get_one(PriceList, "retail")
+        set_price(changes, owner, "44", "", values_of(versions(session, owner, "44", "")[0]) | {"name": "GB"}, tomorrow)
+    before = _prices(engine)
+    with pytest.raises(TooEarly, match="begin or end at"):
+        load(engine, load_bundle(write_bundle(prices="prefix,name,rate\n33,France,0.01\n")))
+    assert [(row.id, row.valid_to) for row in _prices(engine)] == [(row.id, row.valid_to) for row in before]

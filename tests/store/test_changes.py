@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
+from threading import Thread
 from uuid import UUID
 
 import pytest
@@ -152,3 +153,24 @@ def test_ids_are_uuid7_and_in_order() -> None:
     assert len(set(made)) == 200
     times = [one.int >> 80 for one in made]
     assert times == sorted(times)
+
+
+def test_a_later_change_never_has_an_earlier_instant(engine: Engine) -> None:
+    """One that waited for another's commit is dated after it: prices that begin with each could overlap otherwise."""
+    with writing(engine) as session:
+        make_partner(session)
+    second: list[datetime] = []
+
+    def wait_and_change() -> None:
+        with writing(engine) as session:
+            second.append(Changes(session, ANN).at)
+
+    waiting = Thread(target=wait_and_change)
+    with writing(engine) as session:
+        Changes(session, ANN)
+        waiting.start()
+        # Long enough for it to come to the lock; where it does not, nothing is shown and nothing fails.
+        waiting.join(0.3)
+        held_until = c.utc_now()
+    waiting.join()
+    assert second[0] >= held_until
