@@ -142,8 +142,8 @@ def faults_of(error: ValidationError) -> list[tuple[str, str]]:
 
 
 def _field(loc: tuple[int | str, ...]) -> str:
-    """Without FastAPI's leading `query`, `path` or `body`."""
-    inner = loc[1:] if loc[0] in ("query", "path", "body") else loc
+    """Without FastAPI's leading `query`, `path`, `header` or `body`."""
+    inner = loc[1:] if loc[0] in ("query", "path", "header", "body") else loc
     # Where JSON itself is broken the place is a byte, not a field.
     return ".".join(part for part in inner if isinstance(part, str)) or "body"
 

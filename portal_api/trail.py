@@ -187,14 +187,14 @@ def _reverting(spec: Spec[Any], router: APIRouter) -> None:
 
 
 def _revert(spec: Spec[Any], write: Write, row: Any, version: int) -> Any:
-    """Secrets, and fields that are set once, stay as they are."""
+    """Fields that are set once stay as they are, and so do secrets, which cannot be set as history has them."""
     if version > row.version:
         raise Problem(422, UNUSABLE_FIELDS, [("version", f"there is none above {row.version}")])
     told = changes.entries(write.session, spec.told, row.id)
     then = changes.state_at(told, changes.fields(row), version=version)
     if then is None:
         raise Problem(422, UNUSABLE_FIELDS, [("version", "there is no such version")])
-    given = {name: value for name, value in then.items() if name not in spec.fixed and name not in changes.SECRET}
+    given = {name: value for name, value in then.items() if name not in spec.fixed}
     return change(spec, write, row, given, "revert")
 
 

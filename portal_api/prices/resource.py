@@ -78,6 +78,15 @@ def _operations(
     def open_row(rows: list[AnyRow]) -> AnyRow | None:
         return next((row for row in rows if row.valid_to is None), None)
 
+    def lasting(write: Write, key: str, prefix: str, origin: str, if_match: str | None) -> tuple[Owner, AnyRow, int]:
+        """The price that has no end, and its version, which is what If-Match names."""
+        owner, rows = _locked(spec, write, key, prefix, origin)
+        there = open_row(rows)
+        if there is None:
+            raise Problem(404, f"There is no {word} for {prefix} that has no end.")
+        conditional.check(if_match, len(rows))
+        return owner, there, len(rows)
+
     @offers(JSON, CSV)
     def list_prices(request: Request, session: Database, who: Caller, id: str, query: Any) -> Response:
         spec.needed(session, id, who)
@@ -123,11 +132,7 @@ def _operations(
         writer: Changing, id: str, prefix: PrefixPath, body: Any, origin: Origin = "", if_match: IfMatch = None
     ) -> Response:
         def action(write: Write) -> Answer:
-            owner, rows = _locked(spec, write, id, prefix, origin)
-            there = open_row(rows)
-            if there is None:
-                raise Problem(404, f"There is no {word} for {prefix} that has no end.")
-            conditional.check(if_match, len(rows))
+            owner, there, _ = lasting(write, id, prefix, origin, if_match)
             given = body.model_dump(exclude_unset=True)
             begin = given.pop("effective_from", None)
             return _set(write, owner, (prefix, origin), prices.values_of(there) | given, begin)
@@ -139,12 +144,8 @@ def _operations(
         if_match: IfMatch = None,
     ) -> Response:  # fmt: skip
         def action(write: Write) -> Answer:
-            owner, rows = _locked(spec, write, id, prefix, origin)
-            there = open_row(rows)
-            if there is None:
-                raise Problem(404, f"There is no {word} for {prefix} that has no end.")
-            conditional.check(if_match, len(rows))
-            before = _shown(there, len(rows))
+            owner, there, version = lasting(write, id, prefix, origin, if_match)
+            before = _shown(there, version)
             _tried(lambda: prices.end_price(write.changes, owner, prefix, origin, effective_from))
             return Answer(200, before) if writer.dry_run else Answer(204)
 
@@ -222,9 +223,7 @@ def _locked(spec: Spec[Any], write: Write, key: str, prefix: str, origin: str) -
     return owner, prices.versions(write.session, owner, prefix, origin)
 
 
-def _set(
-    write: Write, owner: Owner, named: tuple[str, str], values: dict[str, Any], begin: datetime | None
-) -> Answer:
+def _set(write: Write, owner: Owner, named: tuple[str, str], values: dict[str, Any], begin: datetime | None) -> Answer:
     for interval in ("initial", "increment"):
         if values[interval] is None:
             # A gateway names none for its rows: carriers bill by the second where they do not say.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import delete, exists, select, tuple_
+from sqlalchemy import delete, exists, select
 from sqlalchemy.orm import Session
 
 from sipsvc.errors import ConfigError
@@ -111,42 +111,6 @@ UNSAID: Values = {
     "billing_address": "", "billing_type": "", "plan": "", "tier": "",
 }  # fmt: skip
 """What a bundle does not say of a customer."""
-
-
-def list_customers(session: Session) -> list[Customer]:
-    """All customers, by id."""
-    return list(session.scalars(select(Customer).order_by(Customer.id)))
-
-
-def list_trunks(session: Session, customer: str) -> list[Trunk]:
-    """A customer's trunks, by id."""
-    return list(session.scalars(select(Trunk).where(Trunk.customer == customer).order_by(Trunk.id)))
-
-
-def list_gateways(session: Session) -> list[Gateway]:
-    """All gateways, by id."""
-    return list(session.scalars(select(Gateway).order_by(Gateway.id)))
-
-
-def list_pricelists(session: Session) -> list[PriceList]:
-    """All price lists, without their rows, by id."""
-    return list(session.scalars(select(PriceList).order_by(PriceList.id)))
-
-
-def list_prices(
-    session: Session, pricelist: str, prefix_startswith: str = "", after: tuple[str, str] = ("", ""), limit: int = 100
-) -> list[PriceRow]:
-    """Up to `limit` rows without an end, behind `after`, in the order of (prefix, origin)."""
-    statement = (
-        select(PriceRow)
-        .where(PriceRow.pricelist == pricelist, PriceRow.valid_to.is_(None))
-        .where(tuple_(PriceRow.prefix, PriceRow.origin) > after)
-        .order_by(PriceRow.prefix, PriceRow.origin)
-        .limit(limit)
-    )
-    if prefix_startswith:
-        statement = statement.where(PriceRow.prefix.startswith(prefix_startswith, autoescape=True))
-    return list(session.scalars(statement))
 
 
 def is_used(session: Session, pricelist: PriceList) -> bool:

@@ -11,7 +11,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import or_, select, tuple_
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from sipsvc.errors import SipsvcError
@@ -55,29 +55,6 @@ def at_time(session: Session, owner: Owner, prefix: str, origin: str, at: dateti
     """The row in force at an instant."""
     found = (row for row in versions(session, owner, prefix, origin) if row.valid_from <= at)
     return next((row for row in found if row.valid_to is None or row.valid_to > at), None)
-
-
-def list_at(
-    session: Session,
-    owner: Owner,
-    at: datetime,
-    *,
-    prefix_startswith: str = "",
-    after: tuple[str, str] = ("", ""),
-    limit: int = 100,
-) -> list[AnyRow]:
-    """Up to `limit` rows in force at an instant, behind `after`, in the order of (prefix, origin)."""
-    model = model_of(owner)
-    statement = (
-        select(model)
-        .where(of_owner(owner), model.valid_from <= at, or_(model.valid_to.is_(None), model.valid_to > at))
-        .where(tuple_(model.prefix, model.origin) > after)
-        .order_by(model.prefix, model.origin)
-        .limit(limit)
-    )
-    if prefix_startswith:
-        statement = statement.where(model.prefix.startswith(prefix_startswith, autoescape=True))
-    return list(session.scalars(statement))
 
 
 def values_of(row: AnyRow) -> dict[str, Any]:

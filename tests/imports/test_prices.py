@@ -17,7 +17,7 @@ from sipsvc.store.database import writing
 from sipsvc.store.models import Gateway, PriceList
 from sipsvc.store.prices import NoPrice, NotNow
 from sipsvc.store.rates import Owner, TooEarly
-from tests.imports.world import SOMEBODY, applied, in_force
+from tests.imports.world import SOMEBODY, in_force
 
 NOW = utc_now()
 HOUR = timedelta(hours=1)
@@ -117,22 +117,3 @@ def test_what_cannot_be(engine: Engine) -> None:
     with pytest.raises(NoPrice, match="has an end already"):
         edit(engine, PriceList, "retail", NOW + HOUR, lambda changes, owner: prices.end_price(changes, owner, "44", ""))
     assert in_force(engine, PriceList, "retail", NOW + HOUR) == {}
-
-
-def test_rows_at_a_time_by_page(engine: Engine) -> None:
-    lines = "".join(f"{number},x,0.{number}\n{number},y,0.{number},33\n" for number in range(10, 60))
-    head = "prefix,name,rate,origin\n"
-    applied(engine, PriceList, "retail", head + lines.replace("\n", ",\n").replace(",33,\n", ",33\n"), at=NOW)
-    applied(engine, PriceList, "retail", head + "10,z,1,\n", at=NOW + HOUR)
-    with Session(engine) as session:
-        owner = session.get_one(PriceList, "retail")
-        seen: list[tuple[str, str]] = []
-        after = ("", "")
-        while page := prices.list_at(session, owner, NOW, after=after, limit=7):
-            after = (page[-1].prefix, page[-1].origin)
-            seen += [(row.prefix, row.origin) for row in page]
-        assert seen == [(str(number), origin) for number in range(10, 60) for origin in ("", "33")]
-        starting = prices.list_at(session, owner, NOW, prefix_startswith="1", limit=100)
-        assert {row.prefix for row in starting} == {str(number) for number in range(10, 20)}
-        assert [row.name for row in prices.list_at(session, owner, NOW + HOUR)] == ["z"]
-        assert prices.list_at(session, owner, NOW - HOUR) == []

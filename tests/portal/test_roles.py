@@ -117,7 +117,7 @@ def test_nobody_makes_or_moves_a_user_above_themselves(world: World) -> None:
 
 def test_a_token_is_shown_once_and_ends_when_it_is_revoked(world: World) -> None:
     owner = world.partner_admin()
-    headers = {"Idempotency-Key": "a token"}
+    headers = {"Idempotency-Key": "a-token"}
     asked = {"name": "short", "role": "partner_readonly"}
     made = owner.post("/tokens", json=asked, headers=headers).json()
     again = owner.post("/tokens", json=asked, headers=headers)

@@ -40,4 +40,4 @@ def test_a_role_meets_what_is_described(
         found = re.search(r"([0-9]+) generated, .*", ran.stdout)
         record_property(SUMMARY, f"schemathesis {role}: {found[0] if found else 'nothing was tried'}")
         assert ran.returncode == 0, log
-        assert found is not None and int(found[1]) > 300, log
+        assert found is not None and int(found[1]) > 200, log

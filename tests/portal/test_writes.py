@@ -142,6 +142,13 @@ def test_keys_are_a_tokens_own_and_end_after_a_day(world: World) -> None:
         remove(world, f"/gateways/{key}")
 
 
+@pytest.mark.parametrize("key", ["", "two words", "k" * 256])
+def test_a_key_that_is_none_is_named(world: World, key: str) -> None:
+    body = {"name": "Beta", "host": "198.51.100.60"}
+    refused = world.partner_admin().post("/gateways", json=body, headers={"Idempotency-Key": key})
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "Idempotency-Key")
+
+
 def test_a_refusal_does_not_use_up_its_key(world: World) -> None:
     headers = {"Idempotency-Key": "again"}
     owner = world.partner_admin()

@@ -9,7 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, event, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -121,7 +121,7 @@ def test_a_load_replaces_everything(engine: Engine, write_bundle: Write) -> None
 
 def _prices(engine: Engine) -> list[PriceRow]:
     with Session(engine) as session:
-        return catalogue.list_prices(session, "retail", limit=1000)
+        return list(session.scalars(select(PriceRow).where(PriceRow.valid_to.is_(None))))
 
 
 @pytest.mark.parametrize("table", ["platform_settings", "customer", "trunk", "price_row", "coverage_row"])
@@ -148,35 +148,6 @@ def test_the_database_refuses_what_points_nowhere(engine: Engine, write_bundle: 
     bundle = load_bundle(write_bundle())
     with pytest.raises(IntegrityError):
         load(engine, dataclasses.replace(bundle, pricelists=[], prices={}))
-
-
-def test_lists(engine: Engine) -> None:
-    load(engine, load_bundle(DEMO))
-    with Session(engine) as session:
-        customers = catalogue.list_customers(session)
-        gateways = catalogue.list_gateways(session)
-        pricelists = catalogue.list_pricelists(session)
-        trunks = [[trunk.id for trunk in catalogue.list_trunks(session, row.id)] for row in customers]
-    assert [row.id for row in customers] == ["acme", "harbour"]
-    assert trunks == [["acme-pbx"], ["harbour-pbx"]]
-    assert [(row.id, len(row.rewrites)) for row in gateways] == [("alpha", 0), ("beta", 1)]
-    assert [(row.id, row.minimum) for row in pricelists] == [("retail", Decimal("0.01"))]
-
-
-def test_prices_by_page(engine: Engine) -> None:
-    bundle = load_bundle(DEMO)
-    load(engine, bundle)
-    seen: list[str] = []
-    after = ("", "")
-    with Session(engine) as session:
-        while page := catalogue.list_prices(session, "retail", after=after, limit=7):
-            seen += [row.prefix for row in page]
-            after = (page[-1].prefix, page[-1].origin)
-        assert seen == sorted(row.prefix for row in bundle.prices["retail"])
-        british = catalogue.list_prices(session, "retail", "44")
-        assert [row.prefix for row in british] == ["44", "447", "4470"]
-        assert catalogue.list_prices(session, "retail", "%") == []
-        assert catalogue.list_prices(session, "wholesale") == []
 
 
 def test_two_hundred_thousand_prices(engine: Engine, write_bundle: Write) -> None:

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Engine, inspect, text
+from sqlalchemy import Engine, inspect, select, text
 from sqlalchemy.orm import Session
 
 from sipsvc.errors import ConfigError
 from sipsvc.store import catalogue, database, tokens
 from sipsvc.store.changes import LOCAL, Changes
 from sipsvc.store.database import downgrade, migrate, one_state, open_database, writing
-from sipsvc.store.models import Base, DeliveryPosition
+from sipsvc.store.models import Base, DeliveryPosition, PriceRow
 from sipsvc.store.snapshot import load_directory
 from sipsvc.store.types import EPOCH
 
@@ -85,7 +85,7 @@ def test_what_was_there_survives_the_way_up_and_down(url: str) -> None:
     assert [(rule.pattern, rule.replacement) for rule in gateway.rewrites] == [("^44", "0"), ("^33", "00")]
     with Session(engine) as session:
         assert tokens.has_admin(session, datetime(2027, 1, 1, tzinfo=UTC))
-        (price,) = catalogue.list_prices(session, "retail")
+        (price,) = session.scalars(select(PriceRow))
         assert (str(price.rate), price.valid_from, price.valid_to) == ("0.012345", EPOCH, None)
     downgrade(url, "0001")
     assert kept() == before

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,19 @@ class Client:
             time.sleep(0.1)
 
 
+@pytest.fixture
+def client_of() -> Iterator[Callable[[str, str], Client]]:
+    """Makes clients, and closes them."""
+    with ExitStack() as stack:
+
+        def make(url: str, token: str) -> Client:
+            client = Client(url, token)
+            stack.callback(client.http.close)
+            return client
+
+        yield make
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
     url = ""
@@ -143,21 +157,23 @@ def imported(client: Client, started: dict[str, Any], path: str) -> dict[str, An
 
 
 @pytest.mark.rule("IP-1", "IP-2", "IP-5", "IP-9", "IP-10", "IP-11", "TG-7", "TP-7", "UI-2", "law 3")
-def test_from_an_empty_server_to_a_dearer_call_and_back(server: Server, tmp_path: Path) -> None:
+def test_from_an_empty_server_to_a_dearer_call_and_back(
+    server: Server, tmp_path: Path, client_of: Callable[[str, str], Client]
+) -> None:
     said = server.log.read_text()
     token = re.search(r"API token: (sipsvc_\S+)", said)
     listen = re.search(r"management API on (http://\S+)/docs", said)
     assert token and listen
-    operator = Client(listen[1], token[1])
+    operator = client_of(listen[1], token[1])
     operator.wait()
 
     # The operator makes a partner and its administrator's token; a partner makes no partners.
     partner = operator.post("/partners", {"name": "Northern Voice", "time_zone": "Europe/London"})
     secret = operator.post("/tokens", {"name": "north", "role": "partner_admin", "partner": partner["id"]})["secret"]
-    north = Client(listen[1], secret)
+    north = client_of(listen[1], secret)
     north.post("/partners", {"name": "Another"}, 403)
     other = operator.post("/partners", {"name": "Southern Voice"})
-    south = Client(
+    south = client_of(
         listen[1],
         operator.post("/tokens", {"name": "south", "role": "partner_admin", "partner": other["id"]})["secret"],
     )
@@ -236,7 +252,7 @@ def test_from_an_empty_server_to_a_dearer_call_and_back(server: Server, tmp_path
     (amount,) = usage["amounts"]
     assert Decimal(amount["amount"]) == sum(Decimal(cdr["sell"]["amount"]) for cdr in calls)
     assert (usage["answered"], amount["currency"]) == (4, "USD")
-    own = Client(
+    own = client_of(
         listen[1],
         north.post("/tokens", {"name": "acme", "role": "customer_admin", "customer": customer["id"]})["secret"],
     )
