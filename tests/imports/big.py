@@ -58,8 +58,8 @@ def write(path: Path, listed: list[tuple[str, str]]) -> None:
     path.write_text(HEADER + "".join(f"{prefix},{rest}\n" for prefix, rest in listed), encoding="utf-8")
 
 
-def sipsvc(environment: dict[str, str], *words: str) -> tuple[float, int]:
-    """Run the command; seconds and the most memory it held, in MiB."""
+def sipsvc(environment: dict[str, str], *words: str) -> tuple[float, float, int]:
+    """Run the command; seconds, seconds of CPU, and the most memory it held, in MiB."""
     command = [sys.executable, "-m", "sipsvc", *words]
     begun = time.monotonic()
     pid = os.posix_spawn(command[0], command, {**os.environ, **environment})
@@ -67,7 +67,7 @@ def sipsvc(environment: dict[str, str], *words: str) -> tuple[float, int]:
     seconds = time.monotonic() - begun
     if code := os.waitstatus_to_exitcode(status):
         raise SystemExit(f"sipsvc {' '.join(words)} ended with {code}")
-    return seconds, used.ru_maxrss // 1024
+    return seconds, used.ru_utime + used.ru_stime, used.ru_maxrss // 1024
 
 
 @contextmanager
@@ -90,8 +90,8 @@ def main() -> None:
             environment = {"SIPSVC_DATA__DIR": name, "SIPSVC_DATA__DATABASE": url}
             sipsvc(environment, "load", str(BUNDLE))
             for file in ("first.csv", "second.csv"):
-                seconds, memory = sipsvc(environment, "import", TARGET, str(folder / file), "--yes")
-                told.append(f"{database:<12}{file:<12}{seconds:6.1f} s  {memory:5d} MiB at most")
+                seconds, cpu, memory = sipsvc(environment, "import", TARGET, str(folder / file), "--yes")
+                told.append(f"{database:<12}{file:<12}{seconds:6.1f} s, {cpu:5.1f} s of CPU, {memory:5d} MiB at most")
         print("\n".join(told))
 
 

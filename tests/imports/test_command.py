@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
+import io
 import sys
 from datetime import timedelta
 from decimal import Decimal
@@ -13,6 +12,7 @@ import pytest
 from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
+from sipsvc.__main__ import main
 from sipsvc.store.changes import Changes, entries, utc_now
 from sipsvc.store.database import writing
 from sipsvc.store.models import Gateway, Import, PriceList
@@ -23,11 +23,12 @@ SHEET = "prefix,name,rate\n44,UK,0.01\n33,France,0.02\n"
 
 
 class Command:
-    """Runs it on one database, in a folder with `sheet.csv`."""
+    """The command as `main` runs it, in this process, in a folder with `sheet.csv`."""
 
-    def __init__(self, url: str, folder: Path) -> None:
-        self._url = url
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         self.folder = folder
+        self._monkeypatch = monkeypatch
+        self._capsys = capsys
         self.write(SHEET)
 
     def write(self, text: str | bytes) -> None:
@@ -35,26 +36,23 @@ class Command:
 
     def __call__(self, *words: str, answer: str = "", status: int = 0) -> str:
         """What it said, on both of its streams."""
-        done = subprocess.run(
-            [sys.executable, "-m", "sipsvc", "import", *words],
-            cwd=self.folder,
-            env={**os.environ, "SIPSVC_DATA__DATABASE": self._url, "COLUMNS": "200"},
-            input=answer.encode(),
-            capture_output=True,
-            timeout=120,
-            check=False,
-        )
-        said = (done.stdout + done.stderr).decode()
-        assert done.returncode == status, said
-        assert "Traceback" not in said
+        self._monkeypatch.setattr(sys, "argv", ["sipsvc", "import", *words])
+        self._monkeypatch.setattr(sys, "stdin", io.StringIO(answer))
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = "".join(self._capsys.readouterr())
+        assert ended.value.code == status, said
         return said
 
 
 @pytest.fixture
-def command(url: str, tmp_path: Path) -> Command:
+def command(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
     folder = tmp_path / "here"
     folder.mkdir()
-    return Command(url, folder)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("SIPSVC_DATA__DATABASE", url)
+    monkeypatch.setenv("COLUMNS", "200")
+    return Command(folder, monkeypatch, capsys)
 
 
 def imports(engine: Engine) -> list[Import]:

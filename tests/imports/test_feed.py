@@ -1,4 +1,8 @@
-"""The real feed in whole: 709 routes, 16,810 prefixes, and every number resolves as DOMAIN's longest match says."""
+"""A carrier's whole feed: every row is stored, and every number resolves as DOMAIN's longest match says.
+
+One feed is made here. A real one of 709 routes is tried as well where it lies beside the repository: it is not ours
+to keep.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ import io
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
+from random import Random
 from typing import NamedTuple
 
 import pytest
@@ -24,12 +29,33 @@ from tests.imports.world import applied, state
 NAME = Path("shared", "data", "termination_routes_usd.csv")
 
 
-@cache
-def feed() -> bytes:
-    """The file is not ours to keep: it lies in a folder `shared` beside the repository or above."""
-    found = next((above / NAME for above in Path(__file__).parents if (above / NAME).is_file()), None)
-    assert found, f"the real feed, {NAME}, is not beside the repository"
-    return found.read_bytes()
+def made() -> bytes:
+    """Sixty routes of up to forty prefixes in a row, nested and by origin, as carriers write them."""
+    draw = Random(7)
+    lines = [list(HEADER)]
+    left = [*map(str, range(2, 10)), *(str(number) for number in range(20, 9_999) if draw.random() < 0.1)]
+    draw.shuffle(left)
+    for number in range(60):
+        prefixes = sorted(left.pop() for _ in range(draw.choice((1, 2, 12, 40))))
+        rate = Decimal(draw.randrange(2, 900_000, 2)).scaleb(-6)
+        name = f'Place {number}, "{draw.choice(("Mobile", "Special", "Landline"))}"'
+        lines.append([name, "XX", draw.choice("LMO"), " ".join(prefixes), "", str(rate), "0"])
+        if number % 4 == 0:
+            lines.append([f"{name} EEA", "XX", "L", " ".join(prefixes), "33 331 44", str(rate / 2), "0.01"])
+    file = io.StringIO(newline="")
+    csv.writer(file).writerows(lines)
+    return file.getvalue().encode()
+
+
+def real() -> dict[str, bytes]:
+    found = [above / NAME for above in Path(__file__).parents if (above / NAME).is_file()]
+    return {"real": found[0].read_bytes()} if found else {}
+
+
+HEADER = ("name", "country", "type", "prefixes", "origin_prefixes", "rate_per_min", "connection_fee")
+FEEDS = {"made": made(), **real()}
+COUNTS = {"made": (75, 861, 15), "real": (709, 16_810, 116)}
+"""Routes, distinct prefixes, routes priced by the caller's origin."""
 
 
 class Route(NamedTuple):
@@ -43,7 +69,7 @@ class Route(NamedTuple):
 
 
 @cache
-def routes() -> list[Route]:
+def routes(feed: str) -> list[Route]:
     return [
         Route(
             line["name"].strip(),
@@ -52,15 +78,16 @@ def routes() -> list[Route]:
             Decimal(line["rate_per_min"]),
             Decimal(line["connection_fee"]),
         )
-        for line in csv.DictReader(io.StringIO(feed().decode(), newline=""))
+        for line in csv.DictReader(io.StringIO(FEEDS[feed].decode(), newline=""))
     ]
 
 
-def naive(number: str, caller: str) -> tuple[str, Decimal] | None:
+def naive(feed: str, number: str, caller: str) -> tuple[str, Decimal] | None:
     """Name and rate by trying every route: the longest prefix of any, then of its routes the longest origin."""
-    longest = max((one for route in routes() for one in route.prefixes if number.startswith(one)), key=len, default="")
+    prefixes = (one for route in routes(feed) for one in route.prefixes)
+    longest = max((one for one in prefixes if number.startswith(one)), key=len, default="")
     best: tuple[int, Route] | None = None
-    for route in routes():
+    for route in routes(feed):
         if longest not in route.prefixes:
             continue
         fits = [len(origin) for origin in route.origins or [""] if caller.startswith(origin)]
@@ -69,20 +96,22 @@ def naive(number: str, caller: str) -> tuple[str, Decimal] | None:
     return None if best is None else (best[1].name, best[1].rate)
 
 
-def test_the_feed_is_what_it_was() -> None:
-    assert len(routes()) == 709
-    assert len({prefix for route in routes() for prefix in route.prefixes}) == 16_810
-    assert sum(1 for route in routes() if route.origins) == 116
+@pytest.mark.parametrize("feed", FEEDS)
+def test_the_feed_is_what_it_was(feed: str) -> None:
+    prefixes = {prefix for route in routes(feed) for prefix in route.prefixes}
+    by_origin = sum(1 for route in routes(feed) if route.origins)
+    assert (len(routes(feed)), len(prefixes), by_origin) == COUNTS[feed]
 
 
 @pytest.mark.rule("TG-7")
-def test_the_real_feed_is_stored_whole(engine: Engine) -> None:
-    import_id = applied(engine, Gateway, "alpha", feed())
+@pytest.mark.parametrize("feed", FEEDS)
+def test_a_feed_is_stored_whole(engine: Engine, feed: str) -> None:
+    import_id = applied(engine, Gateway, "alpha", FEEDS[feed])
     item = state(engine, import_id)
     assert (item.status, item.rejected) == ("applied", 0)
     wanted = {
         (prefix, origin): (route.name, route.rate, route.fee)
-        for route in routes()
+        for route in routes(feed)
         for prefix in route.prefixes
         for origin in route.origins or [""]
     }
@@ -91,7 +120,7 @@ def test_the_real_feed_is_stored_whole(engine: Engine) -> None:
         stored = {(row.prefix, row.origin): (row.name, row.rate, row.fee) for row in rows}
     assert len(rows) == len(stored) == item.rows
     assert stored == wanted
-    assert len({prefix for prefix, _ in stored}) == 16_810
+    assert len({prefix for prefix, _ in stored}) == COUNTS[feed][1]
     # And from the rows as they are stored, through the table that calls are decided by.
     table = PrefixTable(
         DirectoryRow(row.id, row.prefix, row.name, row.rate, row.fee, row.initial, row.increment, row.origin)
@@ -99,18 +128,18 @@ def test_the_real_feed_is_stored_whole(engine: Engine) -> None:
     )
 
     @settings(max_examples=200)
-    @given(calls())
+    @given(calls(feed))
     def check(call: tuple[str, str]) -> None:
         found = table.find(*call, 0)
-        assert (None if found is None else (found.name, found.rate)) == naive(*call)
+        assert (None if found is None else (found.name, found.rate)) == naive(feed, *call)
 
     check()
 
 
-def calls() -> st.SearchStrategy[tuple[str, str]]:
+def calls(feed: str) -> st.SearchStrategy[tuple[str, str]]:
     """Numbers at and just beside the feed's prefixes; callers at and beside its origins."""
-    by_origin = [route for route in routes() if route.origins]
-    prefixes = st.sampled_from(sorted({prefix for route in routes() for prefix in route.prefixes}))
+    by_origin = [route for route in routes(feed) if route.origins]
+    prefixes = st.sampled_from(sorted({prefix for route in routes(feed) for prefix in route.prefixes}))
     priced_by_origin = st.sampled_from(sorted({prefix for route in by_origin for prefix in route.prefixes}))
     origins = st.sampled_from(sorted({origin for route in by_origin for origin in route.origins}))
     tail = st.text("0123456789", max_size=6)
@@ -124,7 +153,8 @@ def calls() -> st.SearchStrategy[tuple[str, str]]:
     return st.tuples(numbers.filter(bool), callers)
 
 
-def test_reading_it_rejects_nothing() -> None:
-    found = read(feed(), Gateway(id="x"), lambda _: None)
+@pytest.mark.parametrize("feed", FEEDS)
+def test_reading_it_rejects_nothing(feed: str) -> None:
+    found = read(FEEDS[feed], Gateway(id="x"), lambda _: None)
     assert not found.rejected
-    assert len(found.rows) == sum(len(route.prefixes) * max(1, len(route.origins)) for route in routes())
+    assert len(found.rows) == sum(len(route.prefixes) * max(1, len(route.origins)) for route in routes(feed))
