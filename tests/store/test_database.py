@@ -92,6 +92,52 @@ def test_what_was_there_survives_the_way_up_and_down(url: str) -> None:
     engine.dispose()
 
 
+OLD_CALL = (
+    "INSERT INTO cdr (cdr_id, state, call_id, partner, customer, customer_name, trunk, auth, source, dialled, e164, "
+    "caller, caller_shown, invite_at, answer_at, status, reason, code, hangup_by, recovered, gateway, gateway_name, "
+    "sent_to, directory, attempts, trace, live, sell, sell_currency, buy_currency) VALUES (:id, :state, '', 'demo', "
+    "'acme', '', '', '', '', '', '', '', '', 1000, :answer, 200, '', '', '', false, '', '', '', 1, '[]', '[]', '{}', "
+    ":sell, '', '')"
+)
+
+
+@pytest.mark.rule("IP-5")
+def test_calls_of_before_are_counted_too(url: str) -> None:
+    migrate(url, "0002")
+    engine = open_database(url)
+    with engine.begin() as connection:
+        connection.execute(text("INSERT INTO partner VALUES ('demo', 'Demo', '', 'UTC', 1, 0, 0)"))
+        connection.execute(text(
+            "INSERT INTO pricelist (id, name, currency, initial, increment, minimum, strategy, min_rate, rows_version, "
+            "partner_id, version, created_at, updated_at) "
+            "VALUES ('retail', '', 'USD', 1, 1, 0, 'cheapest', 0, 1, 'demo', 1, 0, 0)"
+        ))  # fmt: skip
+        connection.execute(text(
+            "INSERT INTO price_row (id, pricelist_id, prefix, origin, name, rate, fee, initial, increment, country, "
+            "kind, valid_from, changed) VALUES (7, 'retail', '44', '', 'UK', 1, 0, 1, 1, '', '', 0, 1)"
+        ))  # fmt: skip
+        for id_, state, answer, sell in (
+            ("over", "ended", 2000, '{"row": 7, "prefix": "44"}'),
+            ("gone", "ended", 2000, '{"row": 8, "prefix": "33"}'),
+            ("no", "ended", None, None),
+            ("up", "answered", 2000, '{"row": 7, "prefix": "44"}'),
+        ):
+            values = {"id": id_, "state": state, "answer": answer, "sell": sell}
+            connection.execute(text(OLD_CALL), values)
+    migrate(url)
+    with engine.connect() as connection:
+        found = connection.execute(
+            text("SELECT cdr_id, sell_prefix, sell_name, answered, counted_at FROM cdr ORDER BY cdr_id")
+        )
+        assert [(*row[:3], bool(row[3]), row[4]) for row in found] == [
+            ("gone", "33", "", True, 2000), ("no", "", "", False, 1000), ("over", "44", "UK", True, 2000),
+            ("up", "44", "UK", True, None),
+        ]  # fmt: skip
+    downgrade(url, "0002")
+    migrate(url)
+    engine.dispose()
+
+
 def _loaded(value: object) -> object:
     """JSON is the same whatever its white space."""
     return json.loads(value) if isinstance(value, str) and value.startswith("[") else value

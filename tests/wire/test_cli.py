@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -46,3 +47,25 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "nowhere.toml" in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.rule("EX-1")
+def test_a_call_is_explained(tmp_path: Path) -> None:
+    (tmp_path / "prices.csv").write_text("prefix,name,rate\n44,United Kingdom,0.02\n")
+    (tmp_path / "bundle.toml").write_text(
+        '[partner]\nname = "P"\n[[pricelist]]\nid = "retail"\nname = "R"\nrows = "prices.csv"\n'
+        '[[gateway]]\nid = "alpha"\nname = "Alpha"\nhost = "192.0.2.1"\ncoverage = "prices.csv"\n'
+        '[[customer]]\nid = "acme"\nname = "A"\npricelist = "retail"\n[customer.caller_ids]\nallowed = ["*"]\n'
+    )
+    assert sipsvc("load", "bundle.toml", folder=tmp_path).returncode == 0
+    question = ("explain", "acme", "+442079460018", "--caller", "442079460012")
+    done = sipsvc(*question, folder=tmp_path)
+    assert "1. Alpha (alpha)\n   INVITE sip:442079460018@192.0.2.1:5060 SIP/2.0\n" in done.stdout, done.stderr
+    said = json.loads(sipsvc(*question, "--json", "--at", "2030-01-31T00:00:00+01:00", folder=tmp_path).stdout)
+    assert (said["outcome"], said["at"]) == ("route", "2030-01-30T23:00:00.000Z")
+    wrong = sipsvc(*question, "--at", "2030-01-31", folder=tmp_path)
+    assert (wrong.returncode, "--at" in wrong.stderr) == (2, True)
+    nobody = sipsvc("explain", "nobody", "+442079460018", folder=tmp_path)
+    assert nobody.returncode == 1
+    assert "there is no customer 'nobody'" in nobody.stderr
+    assert "Traceback" not in nobody.stderr + wrong.stderr
