@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import Field, ValidationError, model_validator
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
 
 from portal_api import blocks, customers, gateways, pricelists, trunks
+from portal_api.principal import Principal
 from portal_api.problems import Problem, faults_of
 from portal_api.schemas import Value, examples
 from portal_api.spec import Spec, change, unknown
 from portal_api.writes import Write
+from sipsvc.imports import steps
 from sipsvc.store.drafts import put_rows
-from sipsvc.store.models import Gateway, PriceList
-from sipsvc.store.pricefile import Row
+from sipsvc.store.models import Gateway, Import, PriceList
+from sipsvc.store.pricefile import Row, Unreadable
 from sipsvc.store.rates import Owner
 from sipsvc.store.scope import find
 from sipsvc.store.sections import Amount, Interval, Name, Prefix, Section
@@ -25,7 +29,9 @@ SPECS: Mapping[str, Spec[Any]] = {
     feature.SPEC.path: feature.SPEC for feature in (blocks, customers, gateways, pricelists, trunks)
 }
 MOST = 50
+MOST_IMPORTS = 3
 UNNAMED = "draft"
+UNUSABLE = "The draft cannot be used."
 
 
 class DraftChange(Section):
@@ -57,7 +63,7 @@ class DraftPrice(Section):
 
 
 class Draft(Section):
-    """Changes in this order, then prices."""
+    """Changes in this order; then the good rows of validated imports, as if applied now; then single prices."""
 
     model_config = Section.model_config | examples(
         {
@@ -67,22 +73,58 @@ class Draft(Section):
     )
 
     changes: Annotated[list[DraftChange], Field(max_length=MOST)] = []
+    imports: Annotated[
+        list[Value], Field(max_length=MOST_IMPORTS, description="Ids of coverage or price list imports.")
+    ] = []
     prices: Annotated[list[DraftPrice], Field(max_length=MOST)] = []
 
 
-def apply(write: Write, draft: Draft) -> None:
+class Loaded(NamedTuple):
+    """What an import says of the prefixes of one number."""
+
+    model: type[Gateway] | type[PriceList]
+    owner: str
+    rows: list[Row]
+    full: bool
+
+
+def load(engine: Engine, who: Principal, draft: Draft, prefixes: Collection[str]) -> list[Loaded]:
+    """The draft's imports, read outside any transaction that keeps others from writing. Raises Problem."""
+    found: list[Loaded] = []
+    for number, import_id in enumerate(draft.imports):
+        with _naming(f"draft.imports.{number}"), Session(engine) as session:
+            item = find(session, Import, import_id, who.who)
+            if item is None:
+                raise Problem(422, UNUSABLE, [("id", "there is no such import")])
+            who.require("import" if item.target == "gateway" else "pricelist_import", "update")
+            if item.status != "validated" or import_id in draft.imports[:number]:
+                reason = f"is {item.status}, not validated" if item.status != "validated" else "stands twice"
+                raise Problem(422, UNUSABLE, [("id", reason)])
+            try:
+                rows = steps.rows_of(session, item, prefixes)
+            except (steps.Gone, Unreadable) as error:
+                raise Problem(409, UNUSABLE, [("id", str(error))]) from None
+            found.append(Loaded(steps.TARGETS[item.target], item.target_id, rows, item.mode == "full"))
+    return found
+
+
+def apply(write: Write, draft: Draft, imports: Sequence[Loaded] = (), prefixes: Collection[str] = ()) -> None:
     """Do it all in a transaction that the caller takes back. Raises Problem that names the field of the draft."""
     # The catalogue's lock first: from here on it is nobody else's.
     _ = write.changes
     for number, one in enumerate(draft.changes):
         with _naming(f"draft.changes.{number}"):
             _change(write, one)
+    for one_import in imports:
+        owner = write.session.get(one_import.model, one_import.owner)
+        assert isinstance(owner, Gateway | PriceList), "an import goes with what it is for"
+        put_rows(write.changes, owner, one_import.rows, ending=prefixes if one_import.full else ())
     seen: set[tuple[str | None, ...]] = set()
     for number, price in enumerate(draft.prices):
         with _naming(f"draft.prices.{number}"):
             key = (price.pricelist, price.gateway, price.prefix, price.origin)
             if key in seen:
-                raise Problem(422, "The draft cannot be used.", [("prefix", "stands twice")])
+                raise Problem(422, UNUSABLE, [("prefix", "stands twice")])
             seen.add(key)
             owner = _owner(write, price)
             put_rows(write.changes, owner, [_row(owner, price)])
@@ -98,7 +140,7 @@ def _change(write: Write, one: DraftChange) -> None:
         given = spec.patch.model_validate(one.values).model_dump(exclude_unset=True)
     except ValidationError as error:
         faults = [(f"set.{field}", reason) for field, reason in faults_of(error)]
-        raise Problem(422, "The draft cannot be used.", faults) from None
+        raise Problem(422, UNUSABLE, faults) from None
     with _naming("set"):
         change(spec, write, row, given)
 

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
+from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from portal_api.context import Caller, may
@@ -46,19 +47,33 @@ def explain_call(request: Request, who: Caller, question: Question) -> Response:
         with one_state(engine) as connection, Session(connection) as session:
             said = _answer(session, who, question, host, at)
         return Response(orjson.dumps(said), media_type=JSON)
-    drafted = question.draft
     if who.sells_only:
         raise Problem(403, f"The role {who.role} may not draft changes.", [("draft", "is the partner's to use")])
 
+    return _drafted(engine, who, question, question.draft, host)
+
+
+def _drafted(engine: Engine, who: Principal, question: Question, drafted: draft.Draft, host: str) -> Response:
+    """As a dry run: checked by the rules of a change, and taken back whatever comes of it."""
+    prefixes: list[str] = []
+    imports: list[draft.Loaded] = []
+
     def decide(write: Write) -> Answer:
-        draft.apply(write, drafted)
+        draft.apply(write, drafted, imports, prefixes)
         begun = write.changes.at
         if question.at is not None and question.at < begun:
             raise Problem(422, UNUSABLE_FIELDS, [("at", "is in the past, when no draft was in force")])
-        return Answer(200, _answer(write.session, who, question, host, to_ms(question.at or begun)))
+        said = _answer(write.session, who, question, host, to_ms(question.at or begun))
+        prefixes[:] = [said["e164"][:length] for length in range(1, len(said["e164"]) + 1)]
+        return Answer(200, said)
 
-    # As a dry run: checked by the rules of a change, and taken back whatever comes of it.
-    return Writer(engine, who, dry_run=True).run(decide)
+    writer = Writer(engine, who, dry_run=True)
+    response = writer.run(decide)
+    if not drafted.imports:
+        return response
+    # The number is known now, which the rest of the draft may have changed: so only its rows of the files are kept.
+    imports += draft.load(engine, who, drafted, prefixes)
+    return writer.run(decide)
 
 
 def _answer(session: Session, who: Principal, question: Question, host: str, at: int) -> dict[str, Any]:

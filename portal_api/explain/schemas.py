@@ -73,6 +73,7 @@ class Question(BaseModel):
             "at": "2030-01-31T00:00:00Z",
             "draft": {
                 "changes": [{"kind": "gateways", "id": "carrier-a", "set": {"enabled": False}}],
+                "imports": ["0198f3c2-7a10-7c44-8f0e-5b1d2a9c6e08"],
                 "prices": [{"gateway": "carrier-b", "prefix": "4420", "rate": "0.004"}],
             },
         },

@@ -7,7 +7,7 @@ off can be done again from its start.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
@@ -245,6 +245,16 @@ def undo(step: Step, import_id: str) -> None:
             said = f"{done.ended} ended, {done.restored} in force again"
             changes.rows_changed(owner, f"import {item.id} undone: {said}")
         result |= {"status": "undone", "ended": done.ended, "restored": done.restored}
+
+
+def rows_of(session: Session, item: Import, prefixes: Collection[str]) -> list[Row]:
+    """The good rows that a validated import has of some prefixes. Raises Gone, Unreadable."""
+    reading = read(_upload(session, item), owner_of(session, item), _untold, populated=item.source == "populate")
+    return [row for row in reading.rows if row.prefix in prefixes]
+
+
+def _untold(_percent: int) -> None:
+    """Nobody watches."""
 
 
 def _upload(session: Session, item: Import) -> bytes:
