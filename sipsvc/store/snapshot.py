@@ -7,7 +7,7 @@ from itertools import groupby, islice
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, Engine, Select, func, or_, select, type_coerce
+from sqlalchemy import BigInteger, Connection, Select, func, or_, select, type_coerce
 from sqlalchemy.orm import Session
 
 from sipsvc import directory as d
@@ -15,7 +15,6 @@ from sipsvc.directory.image import Cells, compile_image
 from sipsvc.errors import ConfigError
 from sipsvc.store import models as m
 from sipsvc.store.changes import utc_now
-from sipsvc.store.database import one_state
 from sipsvc.store.types import to_ms
 
 Fields = dict[str, Any]
@@ -109,24 +108,6 @@ def groups(connection: Connection, kind: str, owner: str, prefixes: Iterable[str
         there = {prefix: list(group) for prefix, group in groupby(found, itemgetter(1))}
         for prefix in batch:
             yield prefix, there.get(prefix, [])
-
-
-def load_directory(engine: Engine) -> d.Directory:
-    """The whole catalogue, as it stood at one instant. Raises ConfigError when none is loaded."""
-    builder = d.Builder()
-    with one_state(engine) as connection, Session(connection) as session:
-        version = state(session).version
-        builder.put("platform", platform(session))
-        for kind in KINDS:
-            for fields in items(session, kind):
-                builder.put(kind, fields)
-                if kind in ROWS:
-                    image = d.Image(compile_image(rows(connection, kind, fields["id"])))
-                    builder.table(kind, fields["id"], image, {})
-    try:
-        return builder.commit(version)
-    except d.DirectoryError as error:
-        raise ConfigError([("catalogue", version, str(error))]) from None
 
 
 def for_call(session: Session, customer: str, number: Callable[[d.Customer], str]) -> d.Directory:

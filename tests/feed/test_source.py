@@ -27,7 +27,7 @@ from sipsvc.store.changes import LOCAL, Changes
 from sipsvc.store.database import one_state, writing
 from sipsvc.store.models import Block, Customer, Gateway, PlatformSettings, PriceList, Trunk
 from sipsvc.store.pricefile import Row
-from sipsvc.store.snapshot import load_directory
+from tests.directories import load_directory
 from tests.store.conftest import engine, write_bundle
 
 __all__ = ["engine", "write_bundle"]

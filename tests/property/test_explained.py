@@ -21,8 +21,9 @@ from sipsvc.message import escape_user
 from sipsvc.routing.explain import explain
 from sipsvc.routing.question import Question, number_of
 from sipsvc.store.database import one_state, open_database, writing
-from sipsvc.store.snapshot import for_call, load_directory
+from sipsvc.store.snapshot import for_call
 from tests.databases import migrated_copy
+from tests.directories import load_directory
 from tests.property.catalogues import CALLERS, DIALLED, TIMES, Catalogue, catalogues, source, store
 from tests.unit.wire import MS, US, Sent, Wire, answer, request
 

@@ -21,8 +21,8 @@ from sipsvc.store.database import writing
 from sipsvc.store.models import PriceList, PriceRow
 from sipsvc.store.prices import set_price, values_of, versions
 from sipsvc.store.rates import TooEarly
-from sipsvc.store.snapshot import load_directory
 from sipsvc.store.types import to_ms
+from tests.directories import load_directory
 
 from .conftest import BUNDLE
 

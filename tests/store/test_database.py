@@ -18,8 +18,8 @@ from sipsvc.store import catalogue, database, tokens
 from sipsvc.store.changes import LOCAL, Changes
 from sipsvc.store.database import downgrade, migrate, one_state, open_database, writing
 from sipsvc.store.models import Base, DeliveryPosition, PriceRow
-from sipsvc.store.snapshot import load_directory
 from sipsvc.store.types import EPOCH
+from tests.directories import load_directory
 
 
 def test_models_and_migrations_agree(engine: Engine) -> None:
