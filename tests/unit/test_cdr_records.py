@@ -118,6 +118,7 @@ def test_the_records_of_an_answered_call() -> None:
     assert end["sell"] == {
         "row": 33,
         "prefix": "33",
+        "name": "to 33",
         "rate": "0.060000",
         "fee": "0.000000",
         "initial": 30,
