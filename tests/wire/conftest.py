@@ -182,7 +182,7 @@ class Stage:
                     one.stop()
         return Outcome(client, first, second)
 
-    def cdr(self, call_id: str, seconds: float = 15.0) -> dict[str, Any]:
+    def cdr(self, call_id: str, seconds: float = 45.0) -> dict[str, Any]:
         """The one record of a call that is over, waiting for it so long."""
         assert self.server.api.ended_cdr(call_id, seconds) is not None, f"no record of {call_id}\n{self.server.tail()}"
         found = self.server.api.cdrs(call_id)
