@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -9,11 +10,24 @@ import pytest
 
 from sipsvc.imports.runner import work_once
 from sipsvc.store.database import open_database
-from tests.portal.world import World, post
+from tests.portal.world import ANY, World, post
 
 CSV = {"Content-Type": "text/csv"}
 COVERAGE = b"prefix,name,rate\n33,France,0.004\n331,Paris,0.003\n3399,Elsewhere,0.001\n49,Germany,0.005\n"
 PRICES = b"prefix,name,rate\n33,France,0.02\n33x,Nowhere,0.01\n"
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(world: World) -> Iterator[None]:
+    """What a test makes goes again, for the world's calls are to be decided as before."""
+    client = world.partner_admin()
+    kinds = ("gateways", "term-pricelists")
+    before = {kind: {one["id"] for one in client.get(f"/{kind}").json()["data"]} for kind in kinds}
+    yield
+    for kind in kinds:
+        for one in client.get(f"/{kind}").json()["data"]:
+            if one["id"] not in before[kind]:
+                assert client.delete(f"/{kind}/{one['id']}", headers=ANY).status_code == 204
 
 
 def upload(world: World, client: httpx.Client, kind: str, content: bytes, **query: str) -> str:

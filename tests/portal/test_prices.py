@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -28,10 +29,19 @@ def owner(world: World) -> httpx.Client:
 
 
 @pytest.fixture
-def pricelist(owner: httpx.Client) -> str:
-    """The path of a new list."""
+def pricelist(owner: httpx.Client) -> Iterator[str]:
+    """The path of a new list, taken away again."""
     made = post(owner, "term-pricelists", {"name": "Prices", "initial": 30, "increment": 6, "min_rate": "0.01"})
-    return f"/term-pricelists/{made['id']}"
+    yield f"/term-pricelists/{made['id']}"
+    assert owner.delete(f"/term-pricelists/{made['id']}", headers=ANY).status_code == 204
+
+
+@pytest.fixture
+def gateway(owner: httpx.Client) -> Iterator[str]:
+    """The id of a new gateway, taken away again with its coverage and imports."""
+    made = post(owner, "gateways", {"name": "Carrier", "host": "198.51.100.9", "currency": "EUR"})
+    yield made["id"]
+    assert owner.delete(f"/gateways/{made['id']}", headers=ANY).status_code == 204
 
 
 def done(world: World, client: httpx.Client, started: dict[str, Any]) -> dict[str, Any]:
@@ -97,8 +107,7 @@ def test_a_price_from_a_time_on_and_by_origin(owner: httpx.Client, pricelist: st
 
 
 @pytest.mark.rule("TG-7")
-def test_a_price_file_is_looked_at_applied_and_taken_back(world: World, owner: httpx.Client) -> None:
-    gateway = post(owner, "gateways", {"name": "Carrier", "host": "198.51.100.9"})["id"]
+def test_a_price_file_is_looked_at_applied_and_taken_back(world: World, owner: httpx.Client, gateway: str) -> None:
     query = {"gateway": gateway, "filename": "france.csv"}
     answer = owner.post("/coverage-imports", params=query, content=GOOD + b"33x,Nowhere,1,0,\n", headers=CSV)
     assert answer.status_code == 202
@@ -131,8 +140,7 @@ def test_a_price_file_is_looked_at_applied_and_taken_back(world: World, owner: h
 
 
 @pytest.mark.rule("TP-5", "TP-7")
-def test_a_list_is_populated_from_coverage(world: World, owner: httpx.Client, pricelist: str) -> None:
-    gateway = post(owner, "gateways", {"name": "Carrier", "host": "198.51.100.10", "currency": "EUR"})["id"]
+def test_a_list_is_populated_from_coverage(world: World, owner: httpx.Client, gateway: str, pricelist: str) -> None:
     for prefix, rate in (("33", "0.004"), ("336", "0.02")):
         owner.put(f"/gateways/{gateway}/coverage/{prefix}", json={"name": "France", "rate": rate}).raise_for_status()
     missing = owner.post(f"{pricelist}/populate", json={"gateways": [gateway], "markup": "1.5"})
@@ -149,8 +157,7 @@ def test_a_list_is_populated_from_coverage(world: World, owner: httpx.Client, pr
     assert rates == {"33": "0.010000", "336": "0.033000"}
 
 
-def test_what_cannot_be_read_is_invalid_and_says_why(world: World, owner: httpx.Client) -> None:
-    gateway = post(owner, "gateways", {"name": "Carrier", "host": "198.51.100.11"})["id"]
+def test_what_cannot_be_read_is_invalid_and_says_why(world: World, owner: httpx.Client, gateway: str) -> None:
     started = owner.post(
         "/coverage-imports", params={"gateway": gateway}, content=b"colour,price\nred,1\n", headers=CSV
     ).json()
