@@ -19,23 +19,17 @@ class PrefixTable:
 
     __slots__ = ("_image", "_lengths", "_overlay")
 
-    def __init__(self, rows: Iterable[PriceRow] = ()) -> None:
-        """Compiled in memory. Raises ValueError as `compile_image` does, and for money finer than millionths."""
-        self._open(Image(compile_image(map(cells, rows))), NOTHING)
+    def __init__(
+        self,
+        rows: Iterable[PriceRow] = (),
+        image: Image | None = None,
+        overlay: Mapping[str, tuple[PriceRow, ...]] = NOTHING,
+    ) -> None:
+        """Of an image, which costs nothing that grows with it; else `rows` are compiled in memory.
 
-    @classmethod
-    def opened(cls, image: Image, overlay: Mapping[str, tuple[PriceRow, ...]] = NOTHING) -> PrefixTable:
-        """Costs nothing that grows with the image."""
-        table = cls.__new__(cls)
-        table._open(image, overlay)
-        return table
-
-    def changed(self, overlay: Mapping[str, tuple[PriceRow, ...]]) -> PrefixTable:
-        """The same table with these prefixes replaced, beside those replaced before."""
-        return PrefixTable.opened(self._image, {**self._overlay, **overlay})
-
-    def _open(self, image: Image, overlay: Mapping[str, tuple[PriceRow, ...]]) -> None:
-        self._image = image
+        Raises ValueError as `compile_image` does, and for money finer than millionths.
+        """
+        self._image = Image(compile_image(map(cells, rows))) if image is None else image
         self._overlay = {
             prefix: tuple(sorted(rows, key=lambda row: (-len(row.origin), row.origin, row.valid_from)))
             if len(rows) > 1
@@ -43,6 +37,15 @@ class PrefixTable:
             for prefix, rows in overlay.items()
         }
         self._lengths = tuple(sorted({len(prefix) for prefix in overlay}, reverse=True))
+
+    @classmethod
+    def opened(cls, image: Image, overlay: Mapping[str, tuple[PriceRow, ...]] = NOTHING) -> PrefixTable:
+        """Of an image that is there."""
+        return cls((), image, overlay)
+
+    def changed(self, overlay: Mapping[str, tuple[PriceRow, ...]]) -> PrefixTable:
+        """The same table with these prefixes replaced, beside those replaced before."""
+        return PrefixTable.opened(self._image, {**self._overlay, **overlay})
 
     @property
     def size(self) -> int:
