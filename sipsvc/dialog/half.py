@@ -12,7 +12,6 @@ from sipsvc.effects import Flow
 from sipsvc.errors import SipError
 from sipsvc.message import Message, params_get, parse_name_addr, parse_uri
 
-
 _PORTS = {"UDP": 5060, "TCP": 5060, "TLS": 5061}
 
 

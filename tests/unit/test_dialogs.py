@@ -1,4 +1,4 @@
-"""Early dialogs and parties that move: each keeps its own From, CSeq, route and place (SIP-16, SIP-17, SIP-7, law 7)."""
+"""Early dialogs and parties that move: each keeps its own From, CSeq, route and place (SIP-16, SIP-17, law 7)."""
 
 from __future__ import annotations
 
