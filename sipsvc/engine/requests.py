@@ -45,7 +45,7 @@ class Requests:
             if server is not None and server.state != State.ACCEPTED:
                 server.run(Event.ACK, now)
             else:
-                self._ack(request, now)
+                self._ack(request, flow, now)
             return
         if server is not None:
             server.run(Event.REQUEST, now)
@@ -79,9 +79,9 @@ class Requests:
             raise SipError(405, "Method Not Allowed", "method_not_allowed")
 
     def _inside(self, request: Message, flow: Flow, now: Now) -> None:
-        call, sender = self._dialog(request)
+        call, sender, receiver = self._dialog(request)
         try:
-            inside(self.core, call, sender, request, flow, now)
+            inside(self.core, call, sender, receiver, request, flow, now)
         except SipError as error:
             if request.method != "INVITE":
                 raise
@@ -111,26 +111,38 @@ class Requests:
         host = f"{uri.host}:{uri.port or 5060}".lower()
         return host in self.core.sent_by
 
-    def _dialog(self, request: Message) -> tuple[Call, Half]:
-        """The call whose token the request carries, and which side of it sent it. Raises SipError 481."""
-        for route in request.all("route")[:1]:
-            token = parse_uri(parse_name_addr(route, "Route").uri).user
-            call = self.core.calls.get(self.core.tokens.ref(token))
-            # Compared whole: a token can only be had from us, for the sealing key is ours alone.
-            if call is not None and call.token == token and call.call_id == request.call_id:
-                sender = call.side_of(request.from_.tag, request.to.tag)
-                if sender is not None:
-                    return call, sender
+    def _dialog(self, request: Message) -> tuple[Call, Half, Half]:
+        """The call whose token the request carries, who sent it and who is to get it. Raises SipError 481.
+
+        The token stands in the first Route, or in the Request-URI where a strict router put it (RFC 3261 §16.4). What
+        else those say is not read: where the request goes is what we know of the other party.
+        """
+        routes = request.all("route")
+        call = self._call_of(parse_name_addr(routes[0], "Route").uri, request) if routes else None
+        call = call or self._call_of(request.uri, request)
+        if call is not None:
+            parties = call.parties(request.from_.tag, request.to.tag)
+            if parties is not None:
+                return call, parties[0], parties[1]
         raise SipError(481, "Call/Transaction Does Not Exist", "no_dialog")
 
-    def _ack(self, request: Message, now: Now) -> None:
+    def _call_of(self, uri: str, request: Message) -> Call | None:
+        try:
+            token = parse_uri(uri).user
+        except SipError:
+            return None
+        call = self.core.calls.get(self.core.tokens.ref(token))
+        # Compared whole: a token can only be had from us, for the sealing key is ours alone.
+        return call if call is not None and call.token == token and call.call_id == request.call_id else None
+
+    def _ack(self, request: Message, flow: Flow, now: Now) -> None:
         if not request.to.tag:
             raise MessageDropped("stray_ack")
         try:
-            call, sender = self._dialog(request)
+            call, sender, receiver = self._dialog(request)
         except SipError as error:
             raise MessageDropped("stray_ack") from error
-        acknowledge(self.core, call, sender, request, now)
+        acknowledge(self.core, call, sender, receiver, request, flow, now)
 
     def _cancel(self, request: Message, flow: Flow, now: Now) -> None:
         """A CANCEL we know is accepted, whatever becomes of it (RFC 3261 §9.2)."""
