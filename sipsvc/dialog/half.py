@@ -68,7 +68,8 @@ class Half:
     def to_record(self) -> dict[str, Any]:
         """As it stands in the log."""
         return {
-            "flow": list(self.flow[:4]),  # a connection does not outlive the process
+            # A connection does not outlive the process; whom to expect at the end of the next one does.
+            "flow": [*self.flow[:4], self.flow.name] if self.flow.name else list(self.flow[:4]),
             "contact": self.contact,
             "routes": self.routes,
             "own": self.own,
@@ -79,9 +80,9 @@ class Half:
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> Half:
-        transport, host, port, listener = record["flow"]
+        transport, host, port, listener, *name = record["flow"]
         half = cls(
-            Flow(transport, host, port, listener),
+            Flow(transport, host, port, listener, 0, *name),
             record["own"],
             record["other"],
             record["contact"],
@@ -100,10 +101,12 @@ def route_set(values: list[str]) -> list[str]:
 
 
 def _literal(uri: str, otherwise: Flow) -> Flow:
-    """The address a URI names, if it names one; resolving names is not this version's (SIP-8)."""
+    """The address a URI names. One that names a host instead, which is not looked up, is taken to mean `otherwise`."""
     try:
         parsed = parse_uri(uri)
         ip_address(parsed.host.strip("[]"))
     except (SipError, ValueError):
         return otherwise
-    return Flow(otherwise.transport, parsed.host.strip("[]"), parsed.port or 5060, otherwise.listener)
+    return Flow(
+        otherwise.transport, parsed.host.strip("[]"), parsed.port or 5060, otherwise.listener, 0, otherwise.name
+    )
