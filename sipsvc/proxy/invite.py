@@ -13,6 +13,7 @@ from sipsvc.proxy.branch import MS, Branch, BranchUser
 from sipsvc.proxy.call import Call, Tried
 from sipsvc.proxy.core import Core
 from sipsvc.proxy.response import Outcome, best
+from sipsvc.proxy.session_timer import Asked, settle, tell
 from sipsvc.rating import ZERO, Price
 from sipsvc.timers import Timer, TimerTarget
 from sipsvc.transaction import ServerTransaction, ServerUser
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 class InviteSession(ServerUser, BranchUser, TimerTarget):
     """Every branch is built from `pristine` (law 5)."""
 
-    __slots__ = ("attempts", "branches", "call", "cancelled", "core", "current", "expired", "held", "loop", "next",
-                 "outcomes", "pristine", "server", "timer", "winner", "winner_tag")  # fmt: skip
+    __slots__ = ("asked", "attempts", "branches", "call", "cancelled", "core", "current", "expired", "held", "loop",
+                 "next", "outcomes", "pristine", "server", "timer", "winner", "winner_tag")  # fmt: skip
 
     def __init__(
         self,
@@ -35,6 +36,7 @@ class InviteSession(ServerUser, BranchUser, TimerTarget):
         pristine: Pristine,
         attempts: tuple[Attempt, ...],
         loop: str,
+        asked: Asked | None,
     ) -> None:
         self.core = core
         self.call = call
@@ -42,6 +44,7 @@ class InviteSession(ServerUser, BranchUser, TimerTarget):
         self.pristine = pristine
         self.attempts = attempts
         self.loop = loop
+        self.asked = asked
         self.next = 0
         self.branches: list[Branch] = []
         self.current: Branch | None = None
@@ -172,6 +175,7 @@ class InviteSession(ServerUser, BranchUser, TimerTarget):
         call.status, call.reason, call.code = response.status, response.reason, "answered"
         call.answer_at, call.answer_mono = now.utc, now.mono
         core.up(call, now)
+        settle(core, call, self.asked, response, now)
         for other in self.branches:
             if other is not branch:
                 other.leave(now)
@@ -246,5 +250,7 @@ class InviteSession(ServerUser, BranchUser, TimerTarget):
         if branch.from_value:
             lines[names.index("from")] = f"From: {self.server.request.get('from')}"
         if not self.attempts[branch.index].gateway.trusted:
-            lines = without_identity(lines, names)
+            lines, names = without_identity(lines, names)
+        if self.asked is not None and 200 <= response.status < 300:
+            tell(self.asked, lines, names)
         return join(f"SIP/2.0 {response.status} {response.reason}", lines, response.body)
