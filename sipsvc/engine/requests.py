@@ -11,7 +11,7 @@ from sipsvc.effects import Flow, Now
 from sipsvc.engine.admission import Admission, Challenged
 from sipsvc.errors import MessageDropped, SipError
 from sipsvc.headers import max_forwards
-from sipsvc.message import Message, parse_name_addr, parse_uri, parse_via
+from sipsvc.message import Message, Uri, parse_name_addr, parse_uri, parse_via
 from sipsvc.message.build import REASONS, response, stamp_via, warning
 from sipsvc.proxy import Call, Core, acknowledge, inside
 from sipsvc.proxy.session_timer import IntervalTooSmall
@@ -59,21 +59,23 @@ class Requests:
                     invite.user.on_cancel(invite, now)
                 return
             raise SipError(481, "Call/Transaction Does Not Exist", "cancel_unknown")
+        # In the order of RFC 3261 §16.3. Inside a dialog the Request-URI decides nothing (SIP-16).
+        uri = None if request.to.tag else _request_uri(request)
         hops = max_forwards(request)
         if hops is None:
             raise SipError(400, "Bad Max-Forwards header")
-        if method == "OPTIONS" and not request.to.tag:
-            self._options(request, flow)
-            return
-        required = request.all("proxy-require")
+        ours = method == "OPTIONS" and uri is not None
+        if hops == 0 and not ours:
+            raise SipError(483, "Too Many Hops", "too_many_hops")
+        required = request.all("proxy-require") or (request.all("require") if ours else [])
         if required:
             raise SipError(420, f"Bad Extension: {', '.join(required)}", "bad_extension")
-        if hops == 0:
-            raise SipError(483, "Too Many Hops", "too_many_hops")
-        if request.to.tag:
+        if uri is None:
             self._inside(request, flow, now)
+        elif ours:
+            self._options(request, flow)
         elif method == "INVITE":
-            self._new_call(request, flow, now)
+            self._new_call(request, uri, flow, now)
         else:
             raise SipError(405, "Method Not Allowed", "method_not_allowed")
 
@@ -92,7 +94,7 @@ class Requests:
             answer = response(request, error.status, extra=extra)
             self.core.layer.new_server(request, flow).respond(error.status, answer, now)
 
-    def _new_call(self, request: Message, flow: Flow, now: Now) -> None:
+    def _new_call(self, request: Message, uri: Uri, flow: Flow, now: Now) -> None:
         loop = f"{_digest(request):08x}"
         passed_here = [via for via in map(parse_via, request.all("via")) if via.sent_by in self.core.sent_by]
         if any(via.branch.endswith(f".{loop}") for via in passed_here):
@@ -106,7 +108,7 @@ class Requests:
             parse_uri(request.from_.uri)
         except SipError as error:
             raise SipError(400, "Bad From header") from error
-        self.admission.invite(request, parse_uri(request.uri), flow, loop, now)
+        self.admission.invite(request, uri, flow, loop, now)
 
     def _names_us(self, route: str) -> bool:
         uri = parse_uri(parse_name_addr(route, "Route").uri)
@@ -173,6 +175,16 @@ class Requests:
     def _tag(self, request: Message) -> str:
         """The same request always gets the same tag, without our remembering it."""
         return self.admission.stateless_tag(request)
+
+
+def _request_uri(request: Message) -> Uri:
+    """Raises SipError 400 naming the Request-URI, 416 for a scheme that is not ours."""
+    try:
+        return parse_uri(request.uri)
+    except SipError as error:
+        if error.status != 400:
+            raise
+        raise SipError(400, f"Bad Request-URI{error.reason.removeprefix('Bad URI')}") from error
 
 
 def _digest(request: Message) -> int:
