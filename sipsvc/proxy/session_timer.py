@@ -52,7 +52,7 @@ def ask(request: Message, timing: Timing) -> Asked | None:
             return None
         least = _raise_min_se(request, timing)
         interval = max(timing.session_expires_s, least)
-        _append(request, "session-expires", f"Session-Expires: {interval}")
+        request.append("session-expires", f"Session-Expires: {interval}")
         return Asked(interval, True, 0)
     able = _able(request)
     interval = seconds(request)
@@ -111,16 +111,10 @@ def _raise_min_se(request: Message, timing: Timing, *, always: bool = False) -> 
     line = f"Min-SE: {least}"
     where = request.index.get("min-se")
     if where is None:
-        _append(request, "min-se", line)
+        request.append("min-se", line)
     else:
         request.lines[where] = line
     return least
-
-
-def _append(request: Message, name: str, line: str) -> None:
-    request.index[name] = len(request.lines)
-    request.lines.append(line)
-    request.names.append(name)
 
 
 def _able(request: Message) -> bool:
