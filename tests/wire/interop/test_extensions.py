@@ -55,6 +55,20 @@ def test_a_transfer_is_refused_and_the_call_goes_on(play: Play) -> None:
     assert near.received("REFER") == []
 
 
+@pytest.mark.rule("SIP-16")
+def test_a_strict_router_puts_our_own_route_into_the_request_line(play: Play) -> None:
+    """Its successor's Route is what the next Request-URI is: what we wrote, the remote target stands last (§16.4)."""
+    callee = Callee(strict=True).invited().reply(200, offer=True).hear("ACK").hear("INVITE")
+    callee.answer(200, offer=True).hear("ACK").say("INFO").expect(200).hear("BYE").answer(200)
+    caller = Caller(strict=True, far=1).invite().answered().say("INVITE", offer=True).expect(200).ack()
+    plain = play.gateway(callee, play.town.plain, name="plain")
+    near = play.caller(caller.hear("INFO").answer(200).say("BYE").expect(200), PLAIN)
+    play.finish(near, plain)
+    for one in plain.received()[1:]:
+        if not one.status:
+            assert (one.uri.partition(";")[0], one.get("route")) == (f"sip:127.0.0.1:{play.town.plain}", "")
+
+
 @pytest.mark.rule("SIP-13")
 @pytest.mark.parametrize("status", [603, 600])
 def test_a_global_failure_ends_it_all(play: Play, status: int) -> None:
