@@ -151,12 +151,12 @@ def cdr_once(view: CallView) -> None:
     if not view.invites:
         return
     records = [logged.record for logged in view.records]
-    if view.fate == "in set-up" and view.invites[0].msg.cseq != view.invites[-1].msg.cseq:
+    if "in set-up" in view.fates and view.invites[0].msg.cseq != view.invites[-1].msg.cseq:
         # Challenged anew by the server that came back, its caller sent another INVITE: a call and a CDR of its own.
         lost = {record["cdr_id"] for record in records if record.get("code") == "server_restart"}
         if len(lost) < len({record["cdr_id"] for record in records}):
             records = [record for record in records if record["cdr_id"] not in lost]
-    if view.fate == "just ended" and records[-1]["kind"] == "end" and records[-1]["code"] in REFUSALS:
+    if "just ended" in view.fates and records[-1]["kind"] == "end" and records[-1]["code"] in REFUSALS:
         # Its refusal never reached the caller, who repeats the INVITE to a server that has forgotten it: asked again,
         # it is refused again, and that has a CDR of its own.
         records = [record for record in records if record["cdr_id"] == records[-1]["cdr_id"]]
@@ -172,7 +172,7 @@ def cdr_once(view: CallView) -> None:
         if kinds or view.plan.customer is None or not view.plan.password:
             view.report("cdr-once", f"never admitted, records {kinds}")
         return
-    if view.fate == "in set-up" and kinds[:2] == ["start", "start"]:
+    while "in set-up" in view.fates and kinds[:2] == ["start", "start"]:
         kinds = kinds[1:]  # its caller repeated the INVITE, and the call goes on under the same CDR
     if len(ids) != 1 or kinds not in (["start", "end"], ["start", "answer", "end"]):
         view.report("cdr-once", f"{len(ids)} CDRs, records {kinds}")
@@ -189,8 +189,10 @@ def hung_up(view: CallView) -> None:
     for call in view.gateway_calls:
         for answered in call.answers:
             party = answered.party
-            if view.fate == "up" and answered.tag not in caller_tags:
+            if "up" in view.fates and answered.tag not in caller_tags:
                 continue  # the BYE to a second answer may have died with the server
+            if party.forgotten:
+                continue  # started anew since, it does not know of the call either
             if party.ended_at is None:
                 view.report("call-ends", f"{call.agent.name} is still in its call")
             elif answered.tag not in caller_tags and party.ended_by == "peer":
@@ -271,12 +273,12 @@ def cdr_times(view: CallView) -> None:
         view.report("cdr-times", "answered, and no BYE was ever seen or sent")
         return
     lasted = (view.end.at - answered) // MS
-    if view.fate == "up":
+    if "up" in view.fates:
         lasted = min(lasted, view.setting.max_call_ms)  # nobody pays for what passed while the server was away
     want = (utc_of(answered), utc_of(view.end.at), lasted)
     got = (end["answer_at"], end["end_at"], end["duration_ms"])
     # A call that outlived a restart is measured by the wall clock, whose grain is a millisecond.
-    grain = 1 if view.fate == "up" else 0
+    grain = len(view.run.host.deaths) if "up" in view.fates else 0
     if any(one is None or abs(one - other) > grain for one, other in zip(got, want, strict=True)):
         view.report("cdr-times", f"CDR has answer, end, duration {got}; on the wire {want}")
     if view.end.out and abs(want[2] - view.setting.max_call_ms) > 1:

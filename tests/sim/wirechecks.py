@@ -175,15 +175,15 @@ def acks_of_failures(view: CallView) -> None:
 
 def one_final(view: CallView) -> None:
     """A server transaction says one final response and its copies; 100 is ours alone, and at once (SIP-10)."""
-    said: dict[tuple[str, str, str, bool], set[tuple[int, str]]] = defaultdict(set)
-    died = view.run.host.died_at or 0
+    said: dict[tuple[str, str, str, int], set[tuple[int, str]]] = defaultdict(set)
+    life = view.run.host.life_at
     came = {wire.at for wire in view.wires if not wire.out}
     for wire in view.wires:
         msg = wire.msg
         if not wire.out or not msg.status:
             continue
         if msg.status >= 200:
-            said[wire.peer[0], msg.branch, msg.method, wire.at > died].add((msg.status, msg.to_tag))
+            said[wire.peer[0], msg.branch, msg.method, life(wire.at)].add((msg.status, msg.to_tag))
         elif msg.status == 100 and wire.at not in came:
             view.report("100-not-forwarded", f"100 sent to {wire.peer} when nothing had come")
     for (peer, _, method, _), finals in said.items():
@@ -200,10 +200,16 @@ def form(view: CallView) -> None:
             continue
         vias = msg.all("via")
         if msg.status:
-            if len(vias) != 1 or ours(msg):
+            hops = 2 if _sits_behind(view, wire) else 1
+            if len(vias) != hops or ours(msg):
                 view.report("via", f"{msg.line} to {wire.peer} with Via {vias}")
-        elif not ours(msg) or msg.get("max-forwards") not in ("69", "70"):
+        elif not ours(msg) or msg.get("max-forwards") not in ("68", "69", "70"):
             view.report("via", f"{msg.line} with Via {vias[0]}, Max-Forwards {msg.get('max-forwards')!r}")
+
+
+def _sits_behind(view: CallView, wire: Wire) -> bool:
+    """Whether the peer of this message is a proxy with somebody behind it."""
+    return any(proxy.address[0] == wire.peer[0] for proxy in view.run.proxies)
 
 
 def bye_after_ack(view: CallView) -> None:
@@ -249,7 +255,8 @@ def dress(view: CallView) -> None:
             view.report("identity", f"{gateway.id} was shown an identity the caller made up")
         routes = msg.all("record-route")
         host, port = view.caller.agent.proxy
-        if len(routes) != 1 or f"@{host}:{port}" not in routes[0]:
+        came = view.admitted.msg.all("record-route") if view.admitted is not None else []
+        if routes[1:] != came or f"@{host}:{port}" not in routes[0]:
             view.report("route-set", f"{gateway.id} got Record-Route {routes}")
 
 
