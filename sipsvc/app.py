@@ -10,7 +10,7 @@ from typing import Any
 
 from sipsvc.cdr.log import LogFull, LogWriter, open_calls
 from sipsvc.directory import Directory
-from sipsvc.effects import Flow, Now, WriteCdr
+from sipsvc.effects import Flow, Listener, Now, Send, WriteCdr
 from sipsvc.engine import Engine
 from sipsvc.observe import get_logger
 from sipsvc.settings import Settings
@@ -32,7 +32,11 @@ class Worker:
     def __init__(self, settings: Settings, directory: Directory, secret: bytes) -> None:
         self._log = get_logger("sip")
         self._listeners = [UdpListener(host, port) for host, port in settings.sip.listeners()]
-        self._engine = Engine(directory, hosts=tuple(settings.sip.advertised()), secret=secret, random_bytes=os.urandom)
+        listeners = tuple(
+            Listener("UDP", host, port, ":" in bound)
+            for (host, port), (bound, _) in zip(settings.sip.advertised(), settings.sip.listeners(), strict=True)
+        )
+        self._engine = Engine(directory, listeners=listeners, secret=secret, random_bytes=os.urandom)
         self._folder: Path = settings.data.dir / "cdr"
         self._writer: LogWriter | None = None
         self._unwritten: list[tuple[dict[str, Any], int, bool]] = []
@@ -115,7 +119,7 @@ class Worker:
             for effect in effects:
                 if isinstance(effect, WriteCdr):
                     records.append((effect.record, effect.seq, effect.wait))
-                else:
+                elif isinstance(effect, Send):
                     sends.append(effect)
             if records:
                 self._write()

@@ -15,13 +15,37 @@ class Now(NamedTuple):
     utc: int
 
 
+class Listener(NamedTuple):
+    """One of ours as others are told of it: transport (`UDP`, `TCP`, `TLS`), advertised host and port.
+
+    `ipv6` tells which family it is bound to, and so whom it can reach.
+    """
+
+    transport: str
+    host: str
+    port: int
+    ipv6: bool = False
+
+
 class Flow(NamedTuple):
-    """Where a packet came from or goes to: transport (`UDP`), peer host and port, our listener's index."""
+    """Where a packet came from or goes to: transport, peer host (an address) and port, our listener's index.
+
+    `conn` numbers a stream's connection and is never used again; 0 is a datagram, or any connection to that peer.
+    """
 
     transport: str
     host: str
     port: int
     listener: int = 0
+    conn: int = 0
+
+
+class Target(NamedTuple):
+    """An address to send to, as RFC 3263 found it; `host` is an IP literal without brackets."""
+
+    transport: str
+    host: str
+    port: int
 
 
 class Send(NamedTuple):
@@ -43,4 +67,22 @@ class WriteCdr(NamedTuple):
     wait: bool = False
 
 
-Effect = Send | WriteCdr
+class Close(NamedTuple):
+    """End the connection of `flow` once what was to be sent on it is written."""
+
+    flow: Flow
+
+
+class Resolve(NamedTuple):
+    """Look up where `host` is reached (RFC 3263); port 0 and transport "" leave that to the answer.
+
+    `Engine.resolved(ref, targets)` is owed, with targets in the order of trial and none when the look-up failed.
+    """
+
+    ref: str
+    host: str
+    port: int
+    transport: str
+
+
+Effect = Send | WriteCdr | Close | Resolve

@@ -10,7 +10,7 @@ from sipsvc.auth import Authenticator
 from sipsvc.auth.digest import Nonces
 from sipsvc.dialog import Tokens
 from sipsvc.directory import Directory
-from sipsvc.effects import Effect, Flow, Now, Send, WriteCdr
+from sipsvc.effects import Effect, Flow, Listener, Now, Send, WriteCdr
 from sipsvc.engine import journal
 from sipsvc.engine.admission import Admission, Orphan
 from sipsvc.engine.requests import Requests
@@ -26,25 +26,25 @@ _KEEPALIVE = (b"\r\n\r\n", b"\r\n", b"\x00\x00\x00\x00", b"")
 class Engine(Observer):
     """One SIP worker's whole state. Nothing here waits, reads a clock or touches a socket.
 
-    `hosts` are our listeners' advertised (host, port), by listener index; `secret` (32 bytes) outlives restarts,
-    so that nonces and Record-Route tokens do; `random_bytes(n)` gives randomness.
+    `listeners` are ours by index, as advertised; `secret` (32 bytes) outlives restarts, so that nonces and
+    Record-Route tokens do; `random_bytes(n)` gives randomness.
     """
 
     def __init__(
         self,
         directory: Directory,
         *,
-        hosts: tuple[tuple[str, int], ...],
+        listeners: tuple[Listener, ...],
         secret: bytes,
         random_bytes: Callable[[int], bytes],
     ) -> None:
         self._effects: list[Effect] = []
         self._written = 0
         self.counters: dict[str, int] = {}
-        self.core = Core(directory.platform, hosts, Tokens(secret), self._send, random_bytes, self)
+        self.core = Core(directory.platform, listeners, Tokens(secret), self._send, random_bytes, self)
         self.admission = Admission(
             self.core,
-            Authenticator(directory, Nonces(secret), frozenset(host for host, _ in hosts), random_bytes),
+            Authenticator(directory, Nonces(secret), frozenset(one.host for one in listeners), random_bytes),
             directory,
             blake2b(b"to-tag", key=secret, digest_size=16).digest(),
             self._write,

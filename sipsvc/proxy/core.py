@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sipsvc.dialog import Half, Tokens
 from sipsvc.directory import Platform
-from sipsvc.effects import Flow, Now
+from sipsvc.effects import Flow, Listener, Now
 from sipsvc.message import Message
 from sipsvc.proxy.call import Call, Phase
 from sipsvc.timers import TimerHeap
@@ -42,12 +42,12 @@ NOBODY = Nobody()
 
 
 class Core:
-    """`hosts` are our listeners' advertised (host, port), by listener index."""
+    """`listeners` are ours as advertised; a flow names one by its index."""
 
     def __init__(
         self,
         platform: Platform,
-        hosts: tuple[tuple[str, int], ...],
+        listeners: tuple[Listener, ...],
         tokens: Tokens,
         send: Callable[[bytes, Flow, str], None],
         random_bytes: Callable[[int], bytes],
@@ -65,7 +65,10 @@ class Core:
         self.in_setup = 0
         # Answers held back until their record is on disk, in the order of their records (law 8).
         self.held: deque[tuple[int, InviteSession]] = deque()
-        self.names = tuple(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in hosts)
+        self.listeners = listeners
+        self.names = tuple(
+            f"[{one.host}]:{one.port}" if ":" in one.host else f"{one.host}:{one.port}" for one in listeners
+        )
         self.sent_by = frozenset(name.lower() for name in self.names)
         self._random = random_bytes
         self._pool = ""
@@ -91,6 +94,17 @@ class Core:
 
     def record_route(self, call: Call, flow: Flow) -> str:
         return f"Record-Route: <sip:{call.token}@{self.names[flow.listener]};lr>"
+
+    def listener_for(self, transport: str, host: str, prefer: int) -> int:
+        """The listener that reaches the address `host` over `transport`: `prefer` if it does, -1 if none does."""
+        ipv6 = ":" in host
+        preferred = self.listeners[prefer]
+        if preferred.transport == transport and preferred.ipv6 == ipv6:
+            return prefer
+        for index, one in enumerate(self.listeners):
+            if one.transport == transport and one.ipv6 == ipv6:
+                return index
+        return -1
 
     def host(self, flow: Flow) -> str:
         """Our name on the listener a packet came by, without its port."""

@@ -26,6 +26,7 @@ from sipsvc.directory import (
     Timing,
     Trunk,
 )
+from sipsvc.effects import Listener
 from sipsvc.engine import Engine
 from tests.sim.customers import LONGEST_SETUP_MS, CallerCall, CustomerAgent
 from tests.sim.drawing import (
@@ -156,7 +157,12 @@ def directories(settings: list[Setting]) -> dict[int, Directory]:
 
 def make_engine(directory: Directory, seed: int, life: int = 0) -> Engine:
     random = Random(f"engine {seed} {life}")
-    return Engine(directory, hosts=PROXIES, secret=b"s" * 32, random_bytes=random.randbytes)
+    return Engine(
+        directory,
+        listeners=tuple(Listener("UDP", *address) for address in PROXIES),
+        secret=b"s" * 32,
+        random_bytes=random.randbytes,
+    )
 
 
 def prepare(seed: int) -> Run:

@@ -15,7 +15,7 @@ from sipsvc.auth import digest
 from sipsvc.auth.digest import Nonces, expected, parse_credentials
 from sipsvc.auth.identify import NOBODY
 from sipsvc.directory import Directory, Trunk
-from sipsvc.effects import Now
+from sipsvc.effects import Listener, Now
 from tests.unit.wire import BEGIN, CALLEE, CUSTOMERS, SECRET, STRANGER, US, Sent, Wire, directory, request
 
 REALM, URI = "sipsvc", f"sip:{CALLEE}@{US}"
@@ -282,6 +282,6 @@ def test_a_suspended_customer_is_told_so_only_with_the_right_password(password: 
 
 @pytest.mark.rule("SIP-21", "SIP-20")
 def test_digest_over_ipv6() -> None:
-    wire = Wire(book(), hosts=(("2001:db8::1", 5060),))
+    wire = Wire(book(), listeners=(Listener("UDP", "2001:db8::1", 5060, True),))
     phone = Phone(wire)
     assert verdict(phone.say([phone.line(phone.nonce(), uri="sip:[2001:db8::1]")])) == "passed"

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from sipsvc.effects import Flow
+from sipsvc.effects import Flow, Listener
 from tests.unit.wire import (
     CALLEE,
     CUSTOMER,
@@ -211,9 +211,10 @@ def test_where_a_request_really_came_from(via: str, flow: Flow, stamped: str) ->
 
 @pytest.mark.rule("SIP-7")
 def test_via_and_record_route_carry_the_listeners_own_address() -> None:
-    hosts = (("192.0.2.1", 5060), ("sip.example", 5080), ("2001:db8::1", 5060))
+    addresses = (("192.0.2.1", 5060), ("sip.example", 5080), ("2001:db8::1", 5060))
+    listeners = tuple(Listener("UDP", *address) for address in addresses)
     for index, name in enumerate(("192.0.2.1:5060", "sip.example:5080", "[2001:db8::1]:5060")):
-        wire = Wire(hosts=hosts)
+        wire = Wire(listeners=listeners)
         sent = wire.give(request(), CUSTOMER._replace(listener=index))
         assert [one.flow.listener for one in sent] == [index, index]
         assert sent[1].message.via.sent_by == name

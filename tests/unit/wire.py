@@ -26,14 +26,14 @@ from sipsvc.directory import (
     Trunk,
     assemble,
 )
-from sipsvc.effects import Flow, Now, Send
+from sipsvc.effects import Flow, Listener, Now, Send, WriteCdr
 from sipsvc.engine import Engine
 from sipsvc.message import Message, parse
 from sipsvc.message.grammar import LINE_END, canonical
 
 MS = 1_000_000
 US = "192.0.2.1:5060"
-HOSTS = (("192.0.2.1", 5060),)
+LISTENERS = (Listener("UDP", "192.0.2.1", 5060),)
 SECRET = bytes(range(32))
 BEGIN = Now(1_000 * MS, 1_700_000_000_000)
 
@@ -155,10 +155,12 @@ class Wire:
         *,
         begin: Now = BEGIN,
         seed: int = 1,
-        hosts: tuple[tuple[str, int], ...] = HOSTS,
+        listeners: tuple[Listener, ...] = LISTENERS,
         disk: bool = True,
     ) -> None:
-        self.engine = Engine(book or directory(), hosts=hosts, secret=SECRET, random_bytes=Random(seed).randbytes)
+        self.engine = Engine(
+            book or directory(), listeners=listeners, secret=SECRET, random_bytes=Random(seed).randbytes
+        )
         self.begin = begin
         self.now = begin
         self.disk = disk
@@ -190,7 +192,7 @@ class Wire:
             for effect in effects:
                 if isinstance(effect, Send):
                     taken.append(Sent(self.elapsed, effect.flow, reread(effect.data), effect.data, effect.ref))
-                else:
+                elif isinstance(effect, WriteCdr):
                     self.records.append(effect.record)
             if self.disk:
                 self.engine.durable(self.engine_seq, self.now)
