@@ -102,10 +102,16 @@ class CallerCall:
     def _waited_in_vain(self, rule: str) -> None:
         """No final response in all the time there was."""
         self.timed_out = True
-        if excuses.answer_never_came(self.world.net.record, self.plan.call_id, self.agent.address):
+        if self.answer_lost:
             self.world.counts["every 2xx lost"] += 1
         else:
             self._report(rule, "no final response")
+
+    @property
+    def answer_lost(self) -> bool:
+        """Whether it was answered and the network kept that from it."""
+        agent = self.agent
+        return excuses.answer_never_came(self.world.net.record, self.plan.call_id, agent.address, agent.seen_at)
 
     def _settle(self) -> None:
         for early in self.early.values():
@@ -287,7 +293,8 @@ class CustomerAgent(TalkingAgent):
 
     def missed(self, msg: Msg) -> bool:
         """An answer that never came, and whoever gave it gives up: BYE."""
-        return excuses.answer_never_came(self.world.net.record, msg.call_id, self.address)
+        call = self.calls.get(msg.call_id)
+        return call is not None and call.answer_lost
 
     def on_stray(self, msg: Msg) -> None:
         """An answer to an INVITE this phone has given up waiting for is still an answer (§13.2.2.4)."""

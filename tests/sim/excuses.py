@@ -15,8 +15,11 @@ NEVER = 1 << 62
 GRAIN = 200 * MS
 
 
-def took_too_long(record: list[Datagram], request: Msg, limit: int) -> bool:
-    """Whether the links together used up the `limit` nanoseconds that `request` had, leg by leg on its way."""
+def took_too_long(record: list[Datagram], stateful: frozenset[str], request: Msg, limit: int) -> bool:
+    """Whether the links together used up the `limit` nanoseconds that `request` had, leg by leg on its way.
+
+    An INVITE's way ends at the first of the hosts that are `stateful`: those answer it themselves.
+    """
     legs: dict[tuple[Address, Address, str], list[Datagram]] = {}
     back: dict[str, list[Datagram]] = {}
     for packet in record:
@@ -27,7 +30,7 @@ def took_too_long(record: list[Datagram], request: Msg, limit: int) -> bool:
             # An INVITE needs no more than a word to be left alone; anything else needs its final response.
             if msg.status >= 200 or request.method == "INVITE":
                 back.setdefault(msg.branch, []).append(packet)
-        elif msg.from_tag == request.from_tag and (request.method != "INVITE" or msg.branch == request.branch):
+        elif msg.from_tag == request.from_tag and not (request.method == "INVITE" and packet.src[0] in stateful):
             legs.setdefault((packet.src, packet.dst, msg.branch), []).append(packet)
     spent = 0
     for (src, dst, branch), sent in legs.items():
@@ -59,11 +62,11 @@ def lost(packets: Iterable[Datagram]) -> int:
     return sum(not packet.arrivals for packet in packets)
 
 
-def answer_never_came(record: list[Datagram], call_id: str, caller: Address) -> bool:
-    """Whether every copy of a 2xx on its way to the caller was lost."""
+def answer_never_came(record: list[Datagram], call_id: str, caller: Address, seen_at: Address) -> bool:
+    """Whether every copy of a 2xx on its way to the caller, or to the proxy it sits behind, was lost."""
     answers = [
         packet for packet in record
-        if packet.msg is not None and packet.msg.call_id == call_id and packet.dst == caller
+        if packet.msg is not None and packet.msg.call_id == call_id and packet.dst in (caller, seen_at)
         and packet.msg.method == "INVITE" and 200 <= packet.msg.status < 300
     ]  # fmt: skip
-    return bool(answers) and lost(answers) == len(answers)
+    return bool(answers) and not any(packet.arrivals for packet in answers if packet.dst == caller)

@@ -190,6 +190,7 @@ class GatewayAgent(TalkingAgent):
     def reboot(self, down_ms: float) -> None:
         super().reboot(down_ms)
         self.forgotten.update(call.invite.call_id for call in self.calls)
+        self.world.forgotten |= self.forgotten
 
     def on_cancel(self, invite: ServerTx) -> None:
         for call in self.calls:

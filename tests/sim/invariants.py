@@ -62,9 +62,10 @@ def check(run: Run) -> list[CallView]:
             cdr_times(view)
             cdr_money(view)
             disk_first(view)
-    fates = {view.plan.call_id: view.fate for view in views}
+    fates = {view.plan.call_id: view.fates for view in views}
     run.world.findings[:] = [
-        finding for finding in run.findings if stands(finding.rule, fates.get(finding.call_id, ""))
+        finding for finding in run.findings
+        if all(stands(finding.rule, fate) for fate in fates.get(finding.call_id, ()))
     ]
     return views
 
@@ -73,7 +74,7 @@ def stands(rule: str, fate: str) -> bool:
     """Whether breaking `rule` is a fault in a call that a restart treated so."""
     if fate == "up":
         return rule not in LOST_WHILE_UP
-    return not fate or rule in HOLDS_WHATEVER
+    return rule in HOLDS_WHATEVER
 
 
 def quiet(run: Run) -> None:
@@ -176,7 +177,7 @@ def cdr_once(view: CallView) -> None:
         kinds = kinds[1:]  # its caller repeated the INVITE, and the call goes on under the same CDR
     if len(ids) != 1 or kinds not in (["start", "end"], ["start", "answer", "end"]):
         view.report("cdr-once", f"{len(ids)} CDRs, records {kinds}")
-    elif ("answer" in kinds) != (view.answer is not None) and view.fate in ("", "up"):
+    elif ("answer" in kinds) != (view.answer is not None) and view.fates <= {"up"}:
         view.report("cdr-once", f"records {kinds}, answered on the wire: {view.answer is not None}")
 
 
@@ -199,7 +200,7 @@ def hung_up(view: CallView) -> None:
                 up_for = (party.ended_at - answered.at) / MS
                 if up_for > GIVE_UP * 2:
                     view.report("one-callee", f"{call.agent.name} was up {up_for:.0f} ms with no caller")
-    if view.answer is not None and view.answer[1].msg.to_tag not in caller_tags:
+    if view.answer is not None and view.answer[1].msg.to_tag not in caller_tags and not view.caller.answer_lost:
         view.report("2xx-gets-through", "the call was answered, the caller never knew")
 
 
@@ -294,7 +295,7 @@ def _agents_agree(view: CallView, duration_ms: int) -> None:
     if faults.loss or party is None or party.ended_at is None:
         return
     measured = (party.ended_at - party.up_at) / MS
-    slack = 2 * (faults.delay_ms + faults.jitter_ms) + 25
+    slack = 2 * view.caller.agent.hops * (faults.delay_ms + faults.jitter_ms) + 25
     if abs(measured - duration_ms) > slack:
         view.report("cdr-agents", f"the caller was up {measured:.0f} ms, the CDR says {duration_ms}")
 

@@ -174,6 +174,7 @@ def prepare(seed: int) -> Run:
     books = directories(settings)
     net = Network(seed, draw_faults(seed))
     world = World(net)
+    world.stateful = frozenset(host for host, _ in PROXIES)
     host = EngineHost(net, make_engine(books[setting.version], seed), list(PROXIES), books[setting.version])
     for at, changed in changes:
         net.after(at, partial(host.swap, books[changed.version]))

@@ -38,6 +38,9 @@ class World:
         self.net = net
         self.findings: list[Finding] = []
         self.counts: Counter[str] = Counter()
+        # Calls that one of their parties has forgotten, and who passes every copy on or answers it: servers with state.
+        self.forgotten: set[str] = set()
+        self.stateful: frozenset[str] = frozenset()
 
     def report(self, rule: str, call_id: str, text: str) -> None:
         self.findings.append(Finding(rule, call_id, self.net.time, text))
@@ -72,7 +75,7 @@ class ClientTx:
         """Timers B and F."""
         self.close()
         world = self.agent.world
-        by_loss = excuses.took_too_long(world.net.record, self.msg, int(GIVE_UP * MS))
+        by_loss = excuses.took_too_long(world.net.record, world.stateful, self.msg, int(GIVE_UP * MS))
         if by_loss:
             world.counts[f"{self.msg.method} timed out by loss"] += 1
         self.gone(by_loss)
@@ -134,6 +137,7 @@ class ServerTx:
         self.agent, self.msg, self.src, self.dst = agent, msg, src, dst
         self.last: bytes | None = None
         self.final = 0
+        self.refused = False
         self.cancelled = False
         self.tag = agent.token("t")
         self.repeats: dict[str, Handle] = {}
@@ -153,6 +157,7 @@ class ServerTx:
         if status < 200:
             return
         self.final = status
+        self.refused = self.refused or status >= 300
         agent = self.agent
         agent.later(GIVE_UP + T4, lambda: agent.forget(self))
         if self.msg.method == "INVITE":
@@ -185,7 +190,7 @@ class ServerTx:
         said = self.msg.to_tag or tag
         if excuses.unacknowledged(world.net.record, call_id, said, self.rounds[tag]):
             world.counts["ACK missed by loss"] += 1
-        elif self.owed_an_ack:
+        elif self.owed_an_ack and call_id not in world.forgotten:
             rule = "ack-arrives" if status < 300 else "ack-of-failure-arrives"
             world.report(rule, call_id, f"{self.agent.name}: no ACK to its {status} in 64·T1")
         if status < 300:
@@ -349,7 +354,7 @@ class Agent:
             self.world.report("from-restored", msg.call_id, text)
 
     def _ack(self, server: ServerTx | None, msg: Msg) -> None:
-        if server is not None and server.final >= 300:
+        if server is not None and server.refused:
             server.acked(server.tag)
         elif server is not None:
             self.world.report("ack-branch", msg.call_id, f"{self.name}: ACK on the branch of its {server.final} INVITE")

@@ -156,7 +156,7 @@ class CallView:
             found[wire.msg.branch] = Branch(gateway, rows[gateway.id], wire, wire.msg.branch)
         for wire in self.where(out=False, caller=False, method="INVITE", request=False):
             branch = found.get(wire.msg.branch)
-            if branch is not None and branch.is_heard(wire.msg):
+            if branch is not None and ours(wire.msg) and branch.is_heard(wire.msg):
                 branch.replies.append(wire)
         return list(found.values())
 
@@ -195,11 +195,6 @@ class CallView:
     def fates(self) -> set[str]:
         """What restarts did to it: it was `in set-up`, `up`, had `just ended`."""
         return {self._fate(life, died) for life, died in enumerate(self.run.host.deaths)} - {""}
-
-    @cached_property
-    def fate(self) -> str:
-        """The worst of its fates, "" where no restart touched it."""
-        return next((fate for fate in ("in set-up", "just ended", "up") if fate in self.fates), "")
 
     def _fate(self, life: int, died: int) -> str:
         before = [logged for logged in self.records if logged.life <= life]
