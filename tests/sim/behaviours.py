@@ -8,6 +8,7 @@ from functools import partial
 
 from tests.sim.gateways import GatewayCall
 
+
 def answers(call: GatewayCall) -> None:
     call.at(5, call.answer)
 

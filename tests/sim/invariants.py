@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
-from tests.sim import noise, wirechecks
+from tests.sim import inside, noise, wirechecks
 from tests.sim.explained import explained
 from tests.sim.network import MS, utc_of
 from tests.sim.plan import CustomerSpec, longest, price
@@ -54,7 +54,7 @@ def check(run: Run) -> list[CallView]:
             strangers(view)
             continue
         cdr_once(view)
-        for look in wirechecks.CHECKS:
+        for look in (*wirechecks.CHECKS, *inside.CHECKS):
             look(view)
         hung_up(view)
         if view.final is not None and len(view.records) >= 2:
@@ -157,10 +157,12 @@ def cdr_once(view: CallView) -> None:
         lost = {record["cdr_id"] for record in records if record.get("code") == "server_restart"}
         if len(lost) < len({record["cdr_id"] for record in records}):
             records = [record for record in records if record["cdr_id"] not in lost]
-    if "just ended" in view.fates and records[-1]["kind"] == "end" and records[-1]["code"] in REFUSALS:
+    if "just ended" in view.fates:
         # Its refusal never reached the caller, who repeats the INVITE to a server that has forgotten it: asked again,
-        # it is refused again, and that has a CDR of its own.
-        records = [record for record in records if record["cdr_id"] == records[-1]["cdr_id"]]
+        # it is decided again, and that has a CDR of its own.
+        last = records[-1]["cdr_id"]
+        refused = {record["cdr_id"] for record in records if record.get("code") in REFUSALS} - {last}
+        records = [record for record in records if record["cdr_id"] not in refused]
     # An answer is written again when a side's Contact changes, with everything else as it was.
     answers = [record for record in records if record["kind"] == "answer"]
     for again in answers[1:]:

@@ -175,7 +175,7 @@ class Party:
     # What it is asked for
 
     def on_request(self, tx: ServerTx) -> None:
-        msg, dialog = tx.msg, self.dialog
+        msg = tx.msg
         self.requests_seen.append(msg)
         self.check_identity(msg)
         if msg.get("proxy-authorization") or msg.get("authorization"):

@@ -18,6 +18,8 @@ class RecordingProxy:
 
     def __init__(self, world: World, name: str, address: Address, strict: bool, inside: Address | None = None) -> None:
         self.world, self.name, self.address, self.strict, self.inside = world, name, address, strict, inside
+        # The calls that had a request inside them come this way, and those it took a Request-URI from Route for.
+        self.passed: set[str] = set()
         self.rewritten: set[str] = set()
         world.net.nodes[address] = self
 
@@ -40,6 +42,8 @@ class RecordingProxy:
 
     def _on(self, msg: Msg, src: Address) -> None:
         uri, routes = msg.uri, msg.all("route")
+        if msg.to_tag and msg.method != "ACK":
+            self.passed.add(msg.call_id)
         named = parse_uri(uri).user == self.name and self._mine(uri)
         if self.strict and named and routes:
             uri, routes = parse_name(routes[0]).uri, routes[1:]

@@ -28,6 +28,7 @@ from sipsvc.directory import (
 )
 from sipsvc.effects import Listener
 from sipsvc.engine import Engine
+from tests.sim.behaviours import begin
 from tests.sim.customers import LONGEST_SETUP_MS, CallerCall, CustomerAgent
 from tests.sim.drawing import (
     STRANGER,
@@ -38,7 +39,6 @@ from tests.sim.drawing import (
     draw_setting,
     draw_way,
 )
-from tests.sim.behaviours import begin
 from tests.sim.gateways import GatewayAgent
 from tests.sim.live import draw_changes
 from tests.sim.network import MS, Address, Network

@@ -8,8 +8,8 @@ from multiprocessing import get_context
 import pytest
 
 from tests.sim import mutants
-from tests.sim.customers import CallerCall, CustomerAgent
 from tests.sim.behaviours import begin
+from tests.sim.customers import CallerCall, CustomerAgent
 from tests.sim.gateways import GatewayAgent
 from tests.sim.network import MS, Address, Faults, Network
 from tests.sim.plan import CallPlan, GatewayPlan, GatewaySpec, Row, longest, price

@@ -214,7 +214,7 @@ def _sits_behind(view: CallView, wire: Wire) -> bool:
 
 def bye_after_ack(view: CallView) -> None:
     """A BYE of ours goes to the caller only after its ACK, or 64·T1 after the 2xx (SIP-19, §15)."""
-    if view.answer is None or view.final is None:
+    if view.answer is None:
         return
     tag = view.answer[1].msg.to_tag
     acks = [wire.order for wire in view.where(out=False, caller=True, method="ACK") if wire.msg.to_tag == tag]
@@ -222,7 +222,7 @@ def bye_after_ack(view: CallView) -> None:
     for bye in view.where(out=True, caller=True, method="BYE", request=True):
         # The callee may hang up when it pleases, and its BYE passes; what counts is what we begin ourselves.
         own = not any(order < bye.order for order in byes)
-        if own and not any(order < bye.order for order in acks) and bye.at - view.final.at < GIVE_UP * MS:
+        if own and not any(order < bye.order for order in acks) and bye.at - view.answer[1].at < GIVE_UP * MS:
             view.report("bye-after-ack", "the engine's BYE to the caller went before the caller's ACK")
             return
 
