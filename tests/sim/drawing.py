@@ -72,7 +72,7 @@ KINDS = {
 }  # fmt: skip
 LOSSES = (0.0, 0.0, 0.0, 0.01, 0.03, 0.06, 0.1, 0.1, 0.2, 0.3)
 # Behind what a customer or a gateway may stand.
-WAYS = {"": 70, "loose": 18, "strict": 0}
+WAYS = {"": 70, "loose": 18, "strict": 12}
 ASKED = ("UPDATE", "INFO", "OPTIONS", "MESSAGE", "XYZZY")
 
 

@@ -78,7 +78,8 @@ def acks_pass(view: CallView) -> None:
 
 def _refused(view: CallView) -> set[str]:
     """The branches of INVITEs that the engine passed a failure to: their ACK is for the engine alone."""
-    return {wire.msg.branch for wire in view.wires if wire.out and wire.msg.method == "INVITE" and wire.msg.status >= 300}
+    return {wire.msg.branch for wire in view.wires
+            if wire.out and wire.msg.method == "INVITE" and wire.msg.status >= 300}  # fmt: skip
 
 
 def answers_pass(view: CallView) -> None:
@@ -89,7 +90,7 @@ def answers_pass(view: CallView) -> None:
     for (branch, method), copies in requests(view, out=True).items():
         msg = copies[0].msg
         request = asked.get((method, msg.cseq, msg.from_tag, msg.to_tag))
-        final = _final(view, branch, method)
+        final = _final(view, branch, method, copies[0].at + int(GIVE_UP * MS))
         if request is None or final is None or method == "ACK":
             continue
         said = {wire.msg.status for wire in told if wire.msg.branch == request.msg.branch and wire.msg.method == method}
@@ -99,13 +100,13 @@ def answers_pass(view: CallView) -> None:
             view.report("answers-pass", f"{final.msg} of {final.peer} went to {request.peer} as {said}")
 
 
-def _final(view: CallView, branch: str, method: str) -> Wire | None:
-    return next((wire for wire in view.wires if not wire.out and wire.msg.status >= 200
+def _final(view: CallView, branch: str, method: str, until: int) -> Wire | None:
+    return next((wire for wire in view.wires if not wire.out and wire.msg.status >= 200 and wire.at < until
                  and wire.msg.branch == branch and wire.msg.method == method), None)  # fmt: skip
 
 
 def persistence(view: CallView) -> None:
-    """A request over UDP is sent again after T1, 2·T1, 4·T1 ... until it is answered, 64·T1 long (timers A, B, E, F)."""
+    """A request over UDP is sent again after T1, 2·T1, 4·T1 and so on until it is answered, 64·T1 long (§17.1)."""
     quiet = _left_at(view)
     for (branch, method), copies in requests(view, out=True).items():
         if method == "ACK":
@@ -120,11 +121,17 @@ def persistence(view: CallView) -> None:
             until = min([until, *(wire.at for wire in replies if wire.msg.status >= 200)])
         if any(began <= death < until for death in view.run.host.deaths):
             continue
-        due = _schedule(began, until, method == "INVITE", [wire.at for wire in replies if wire.msg.status < 200])
+        slowed = [wire.at for wire in replies if wire.msg.status < 200 and method != "INVITE"]
         sent = [wire.at for wire in copies]
-        if len(sent) != len(due) or any(abs(one - other) > INSTANT for one, other in zip(sent, due, strict=True)):
-            told = [round((at - began) / MS) for at in sent], [round((at - began) / MS) for at in due]
+        # What falls on the instant of the answer may be sent or not.
+        due = [_schedule(began, until + slack, method == "INVITE", slowed) for slack in (-INSTANT, INSTANT)]
+        if not any(_alike(sent, one) for one in due):
+            told = [round((at - began) / MS) for at in sent], [round((at - began) / MS) for at in due[0]]
             view.report("persistence", f"{method} {branch} sent at {told[0]} ms, to be sent at {told[1]}")
+
+
+def _alike(sent: list[int], due: list[int]) -> bool:
+    return len(sent) == len(due) and all(abs(one - other) <= INSTANT for one, other in zip(sent, due, strict=True))
 
 
 def _schedule(began: int, until: int, invite: bool, provisional: list[int]) -> list[int]:
@@ -133,9 +140,9 @@ def _schedule(began: int, until: int, invite: bool, provisional: list[int]) -> l
     while True:
         following = at + int(wait * MS)
         slowed = [came for came in provisional if at < came < following]
-        if slowed and not invite:
+        if slowed:
             following = slowed[-1] + int(T2 * MS)
-        if following >= until - INSTANT:
+        if following >= until:
             return due
         due.append(following)
         at = following

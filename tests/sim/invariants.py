@@ -22,7 +22,7 @@ HOLDS_WHATEVER = frozenset(
 )
 LOST_WHILE_UP = frozenset(
     "2xx-gets-through other-2xx one-final cseq cancel cancel-sent timer-c ack-branch ack-of-failure-arrives disk-first "
-    "cdr-agents".split()
+    "cdr-agents ack-passes answers-pass persistence".split()
 )
 # What no later word of an answer may change; an attempt that was left may still say how it ended.
 SETTLED_BY_ANSWER = ("cdr_id", "answer_at", "progress_at", "status", "gateway", "sent_to", "sell", "buy")
