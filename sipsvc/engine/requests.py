@@ -14,6 +14,7 @@ from sipsvc.headers import max_forwards
 from sipsvc.message import Message, Uri, parse_name_addr, parse_uri, parse_via
 from sipsvc.message.build import REASONS, response, stamp_via, warning
 from sipsvc.proxy import Call, Core, acknowledge, inside
+from sipsvc.proxy.session_timer import IntervalTooSmall
 from sipsvc.transaction.tables import Event, State
 
 ALLOW = "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO"
@@ -45,7 +46,7 @@ class Requests:
             if server is not None and server.state != State.ACCEPTED:
                 server.run(Event.ACK, now)
             else:
-                self._ack(request, now)
+                self._ack(request, flow, now)
             return
         if server is not None:
             server.run(Event.REQUEST, now)
@@ -79,15 +80,18 @@ class Requests:
             raise SipError(405, "Method Not Allowed", "method_not_allowed")
 
     def _inside(self, request: Message, flow: Flow, now: Now) -> None:
-        call, sender = self._dialog(request)
+        call, sender, receiver = self._dialog(request)
         try:
-            inside(self.core, call, sender, request, flow, now)
+            inside(self.core, call, sender, receiver, request, flow, now)
         except SipError as error:
             if request.method != "INVITE":
                 raise
             # With state, for its ACK looks like one to a 2xx and would be passed on.
             self.count(error.code)
-            answer = response(request, error.status, extra=[warning(self.core.host(flow), error.reason)])
+            extra = [warning(self.core.host(flow), error.reason)]
+            if isinstance(error, IntervalTooSmall):
+                extra.append(f"Min-SE: {error.min_se}")
+            answer = response(request, error.status, extra=extra)
             self.core.layer.new_server(request, flow).respond(error.status, answer, now)
 
     def _new_call(self, request: Message, uri: Uri, flow: Flow, now: Now) -> None:
@@ -111,26 +115,38 @@ class Requests:
         host = f"{uri.host}:{uri.port or 5060}".lower()
         return host in self.core.sent_by
 
-    def _dialog(self, request: Message) -> tuple[Call, Half]:
-        """The call whose token the request carries, and which side of it sent it. Raises SipError 481."""
-        for route in request.all("route")[:1]:
-            token = parse_uri(parse_name_addr(route, "Route").uri).user
-            call = self.core.calls.get(self.core.tokens.ref(token))
-            # Compared whole: a token can only be had from us, for the sealing key is ours alone.
-            if call is not None and call.token == token and call.call_id == request.call_id:
-                sender = call.side_of(request.from_.tag, request.to.tag)
-                if sender is not None:
-                    return call, sender
+    def _dialog(self, request: Message) -> tuple[Call, Half, Half]:
+        """The call whose token the request carries, who sent it and who is to get it. Raises SipError 481.
+
+        The token stands in the first Route, or in the Request-URI where a strict router put it (RFC 3261 §16.4). What
+        else those say is not read: where the request goes is what we know of the other party.
+        """
+        routes = request.all("route")
+        call = self._call_of(parse_name_addr(routes[0], "Route").uri, request) if routes else None
+        call = call or self._call_of(request.uri, request)
+        if call is not None:
+            parties = call.parties(request.from_.tag, request.to.tag)
+            if parties is not None:
+                return call, parties[0], parties[1]
         raise SipError(481, "Call/Transaction Does Not Exist", "no_dialog")
 
-    def _ack(self, request: Message, now: Now) -> None:
+    def _call_of(self, uri: str, request: Message) -> Call | None:
+        try:
+            token = parse_uri(uri).user
+        except SipError:
+            return None
+        call = self.core.calls.get(self.core.tokens.ref(token))
+        # Compared whole: a token can only be had from us, for the sealing key is ours alone.
+        return call if call is not None and call.token == token and call.call_id == request.call_id else None
+
+    def _ack(self, request: Message, flow: Flow, now: Now) -> None:
         if not request.to.tag:
             raise MessageDropped("stray_ack")
         try:
-            call, sender = self._dialog(request)
+            call, sender, receiver = self._dialog(request)
         except SipError as error:
             raise MessageDropped("stray_ack") from error
-        acknowledge(self.core, call, sender, request, now)
+        acknowledge(self.core, call, sender, receiver, request, flow, now)
 
     def _cancel(self, request: Message, flow: Flow, now: Now) -> None:
         """A CANCEL we know is accepted, whatever becomes of it (RFC 3261 §9.2)."""
@@ -149,6 +165,8 @@ class Requests:
         extra = [error.challenge] if isinstance(error, Challenged) else [warning(self.core.host(flow), error.reason)]
         if error.status == 405:
             extra.append(ALLOW)
+        if isinstance(error, IntervalTooSmall):
+            extra.append(f"Min-SE: {error.min_se}")
         if error.status == 420:
             extra.append(f"Unsupported: {error.reason.partition(': ')[2]}")
         reason = error.reason if error.status == 400 else REASONS[error.status]
