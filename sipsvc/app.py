@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from sipsvc import keyring
 from sipsvc.cdr.log import LogFull, LogWriter, open_calls
 from sipsvc.directory import Directory
 from sipsvc.effects import Flow, Listener, Now, Send, WriteCdr
@@ -29,14 +30,22 @@ def now() -> Now:
 class Worker:
     """Binds in the constructor (raises OSError), serves from `start` to `stop`."""
 
-    def __init__(self, settings: Settings, directory: Directory, secret: bytes) -> None:
+    def __init__(self, settings: Settings, directory: Directory, secrets: tuple[bytes, ...]) -> None:
         self._log = get_logger("sip")
         self._listeners = [UdpListener(host, port) for host, port in settings.sip.listeners()]
         listeners = tuple(
             Listener("UDP", host, port, ":" in bound)
             for (host, port), (bound, _) in zip(settings.sip.advertised(), settings.sip.listeners(), strict=True)
         )
-        self._engine = Engine(directory, listeners=listeners, secret=secret, random_bytes=os.urandom)
+        self._engine = Engine(
+            directory,
+            listeners=listeners,
+            secret=secrets[0],
+            older_secrets=secrets[1:],
+            random_bytes=os.urandom,
+        )
+        self._secrets = secrets
+        self._data: Path = settings.data.dir
         self._folder: Path = settings.data.dir / "cdr"
         self._writer: LogWriter | None = None
         self._unwritten: list[tuple[dict[str, Any], int, bool]] = []
@@ -195,6 +204,20 @@ class Worker:
         self._late, self._late_lately = max(self._late, self._late_lately), 0
         if self._loop is not None and self._writer is not None:
             self._loop.call_later(REPORT_EVERY_S, self._report)
+            # Not here: a new key is synced to disk, and no call shall wait for that.
+            self._loop.run_in_executor(None, keyring.load, self._data, now().utc).add_done_callback(self._rekey)
+
+    def _rekey(self, looked: asyncio.Future[tuple[bytes, ...]]) -> None:
+        """The newest key was too old, or `sipsvc rotate-keys` made another."""
+        if looked.cancelled():
+            return
+        error = looked.exception()
+        if error is not None:
+            self._log.error("keys_unusable", error=str(error))
+        elif looked.result() != self._secrets:
+            self._secrets = looked.result()
+            self._engine.rekey(self._secrets[0], self._secrets[1:])
+            self._log.info("keys_changed", kept=len(self._secrets))
 
 
 def _ms(nanoseconds: int) -> float:

@@ -15,6 +15,7 @@ from sipsvc.proxy.core import Core
 from sipsvc.proxy.response import Outcome, best
 from sipsvc.proxy.session_timer import Asked, settle, tell
 from sipsvc.rating import ZERO, Price
+from sipsvc.routing.refusals import Refusal
 from sipsvc.timers import Timer, TimerTarget
 from sipsvc.transaction import ServerTransaction, ServerUser
 
@@ -222,6 +223,17 @@ class InviteSession(ServerUser, BranchUser, TimerTarget):
         call.status, call.reason = status, reason
         core.over(call, code, by, now)
         self.server.respond(status, data, now)
+
+    def hang_up(self, code: str, ending: Refusal, now: Now) -> None:
+        """End a call that nobody has answered: its branches are taken back. What is answered still, is hung up."""
+        call, core, request = self.call, self.core, self.server.request
+        for branch in self.branches:
+            branch.leave(now)
+        call.status, call.reason = ending.status, ending.reason
+        core.over(call, code, "proxy", now)
+        extra = [warning(core.host(self.server.flow), ending.text)]
+        data = response(request, ending.status, ending.reason, to_tag=core.random_hex(16), extra=extra)
+        self.server.respond(ending.status, data, now)
 
     # Dialog state and the way up
 
