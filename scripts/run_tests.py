@@ -16,10 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 GROUPS = {
     "unit": (
-        [
-            f"tests/{folder}"
-            for folder in ("unit", "property", "store", "cdr", "feed", "imports", "portal", "house")
-        ],
+        [f"tests/{folder}" for folder in ("unit", "property", "store", "cdr", "feed", "imports", "portal", "house")],
         ["-n", "auto"],
     ),
     "sim": (["tests/sim"], ["-n", "auto"]),

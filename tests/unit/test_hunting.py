@@ -208,6 +208,24 @@ def test_a_late_answer_with_a_broken_route_set_does_no_harm(odd: bytes) -> None:
     assert [one.what for one in wire.give(late, GATES[0])] == ["ACK", "BYE"]
 
 
+@pytest.mark.rule("SIP-15", "SIP-10")
+def test_an_answer_behind_a_failure_of_the_same_branch() -> None:
+    wire = Wire()
+    first = wire.give(request())[-1].message
+    second = wire.give(answer(first, 503), GATES[0])[-1].message
+    wire.give(answer(second, 180, tag="two"), GATES[1])
+    up = wire.give(answer(first, 200, tag="one"), GATES[0])
+    assert [(one.what, one.flow) for one in up] == [("CANCEL", GATES[1]), ("200 INVITE", CUSTOMER)]
+    assert wire.records[-1]["gateway"] == "gw1"
+    wire = Wire(directory(gateway()))
+    only = wire.give(request())[-1].message
+    wire.give(answer(only, 486), GATES[0])
+    late = answer(only, 200, tag="one")
+    assert [one.what for one in wire.give(late, GATES[0])] == ["ACK", "BYE"]
+    assert [one.what for one in wire.give(late, GATES[0])] == ["ACK"]
+    assert (wire.kinds(), wire.end["code"]) == (["start", "end"], "rejected")
+
+
 @pytest.mark.rule("SIP-15")
 def test_an_answer_after_everything_failed() -> None:
     wire = Wire(directory(gateway()))

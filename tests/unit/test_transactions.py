@@ -90,9 +90,9 @@ CLIENTS: dict[str, tuple[str, list[Step], list[Step], int | None]] = {
     "nothing else after a 2xx": (
         "INVITE", [(100, "200"), (200, "180"), (300, "486")], [*sends("INVITE", 0), (100, "hear 200")], 32_100,
     ),
-    "nothing else after a failure": (
+    "nothing after a failure but a 2xx, of a fork further on": (
         "INVITE", [(100, "486"), (200, "180"), (300, "200")],
-        [*sends("INVITE", 0), (100, "send ACK"), (100, "hear 486")], 32_100,
+        [*sends("INVITE", 0), (100, "send ACK"), (100, "hear 486"), (300, "hear 200")], 32_100,
     ),
     "the transport fails": ("INVITE", [(0, "fail")], [*sends("INVITE", 0), (0, "hear failure")], 0),
     "the transport fails too late to matter": (
