@@ -162,8 +162,10 @@ class InviteSession(ServerUser, BranchUser, TimerTarget):
     def _answer(self, branch: Branch, response: Message, tag: str, now: Now) -> None:
         call, core = self.call, self.core
         self.winner, self.winner_tag = branch, tag
-        call.callee_tags.clear()
-        self._meet(branch, response)
+        half = self._meet(branch, response)
+        call.dialogs = {tag: half}
+        call.gateway = half
+        call.caller.other = half.own
         tried = call.tried[branch.index]
         tried.status, tried.left = response.status, ""
         call.winner = tried
@@ -189,7 +191,8 @@ class InviteSession(ServerUser, BranchUser, TimerTarget):
             if branch is not self.winner:
                 tried.status = response.status
                 tried.left = tried.left or "answered_too_late"
-            self.core.own_request(self.call, half, "BYE", self.pristine.cseq + 1, now)
+            # Behind what the caller may have said in this early dialog.
+            self.core.own_request(self.call, half, "BYE", self.call.caller.cseq + 1, now)
 
     def _finish(self, now: Now) -> None:
         """No gateway is left, or none may be tried: the best response goes up (§16.7 step 6)."""
@@ -223,16 +226,19 @@ class InviteSession(ServerUser, BranchUser, TimerTarget):
         own = response.get("to") or ""
         other = branch.from_value or self.server.request.get("from") or ""
         half = Half(branch.flow, own, other, self.attempts[branch.index].dress.request_uri, pinned=False)
+        half.rewritten = bool(branch.from_value)
         half.meet(response, self.call.token)
         return half
 
-    def _meet(self, branch: Branch, response: Message) -> None:
+    def _meet(self, branch: Branch, response: Message) -> Half:
         """An early or confirmed dialog with this branch: what is sent inside it goes there (law 7)."""
-        call = self.call
-        call.gateway = self._half(branch, response)
-        call.caller.other = call.gateway.own
-        call.callee_tags.add(response.to.tag)
-        call.rewritten = bool(branch.from_value)
+        dialogs, tag = self.call.dialogs, response.to.tag
+        half = dialogs.get(tag)
+        if half is not None and half.flow is branch.flow:
+            half.meet(response, self.call.token)
+        else:
+            half = dialogs[tag] = self._half(branch, response)
+        return half
 
     def _upward(self, branch: Branch, response: Message) -> bytes:
         """A gateway's response as the caller gets it: our Via off, its own From back (SIP-31)."""
