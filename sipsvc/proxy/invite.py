@@ -107,13 +107,14 @@ class InviteSession(ServerUser, BranchUser, TimerTarget):
 
     def on_failure(self, branch: Branch, response: Message | None, why: str, now: Now) -> None:
         tried = self.call.tried[branch.index]
-        tried.status = response.status if response is not None else 408
+        tried.status = response.status if response is not None else 503 if why == "transport" else 408
         if self.winner is not None or self.server.answered:
             return
         if branch.cancelled and tried.status == 487:
             # What our own CANCEL brings back is no word of the gateway's: it said nothing in time.
             response = None
-        self.outcomes.append(Outcome(tried.status if response is not None else 408, response, branch))
+        status = tried.status if response is not None or why == "transport" else 408
+        self.outcomes.append(Outcome(status, response, branch))
         if tried.status >= 600:
             self._finish(now)
         elif branch is self.current:

@@ -48,9 +48,9 @@ HUNTS: dict[str, tuple[list[str], int, str, list[str]]] = {
     "502": (["502", "200"], 200, "answered", ["502 502", "200 "]),
     "503": (["100 503", "200"], 200, "answered", ["503 503", "200 "]),
     "504 after ringing": (["180 504", "200"], 200, "answered", ["504 504", "200 "]),
-    "cannot be sent": (["fail", "200"], 200, "answered", ["408 transport", "200 "]),
+    "cannot be sent": (["fail", "200"], 200, "answered", ["503 transport", "200 "]),
     "silent": (["silent", "200"], 200, "answered", ["0 no_provisional", "200 "]),
-    "to the last": (["503", "fail", "200"], 200, "answered", ["503 503", "408 transport", "200 "]),
+    "to the last": (["503", "fail", "200"], 200, "answered", ["503 503", "503 transport", "200 "]),
     "busy": (["486"], 486, "rejected", ["486 "]),
     "busy on the second": (["503", "486"], 486, "rejected", ["503 503", "486 "]),
     "not found": (["404"], 404, "rejected", ["404 "]),
@@ -68,8 +68,13 @@ HUNTS: dict[str, tuple[list[str], int, str, list[str]]] = {
     "a gateway's 407": (["100 407"], 500, "gateways_failed", ["407 "]),
     "all unavailable": (["503", "503", "503"], 500, "gateways_failed", ["503 503", "503 503", "503 "]),
     "all fail otherwise": (["500", "502", "504"], 504, "rejected", ["500 500", "502 502", "504 "]),
-    "all unreachable": (["fail", "fail", "fail"], 408, "gateways_failed",
-                        ["408 transport", "408 transport", "408 "]),
+    "all unreachable": (["fail", "fail", "fail"], 500, "gateways_failed",
+                        ["503 transport", "503 transport", "503 "]),
+    "unreachable, then unavailable": (["fail", "503", "503"], 500, "gateways_failed",
+                                      ["503 transport", "503 503", "503 "]),
+    "a gateway's own word before what is between us": (["503", "502", "503"], 502, "rejected",
+                                                       ["503 503", "502 502", "503 "]),
+    "a word before a challenge": (["500", "401"], 500, "rejected", ["500 500", "401 "]),
     "all silent": (["silent", "silent", "silent"], 408, "gateways_failed",
                    ["0 no_provisional", "0 no_provisional", "0 no_provisional"]),
     "a 4xx before 5xx": (["500", "503", "404"], 404, "rejected", ["500 500", "503 503", "404 "]),
@@ -114,6 +119,30 @@ def test_each_gateway_has_its_own_list(codes: set[int], words: list[str], status
     wire = Wire(custom(codes))
     play(wire, words)
     assert finals(wire)[0].status == status
+
+
+# §16.7 step 6, where every failure is hunted on
+BEST = [
+    (["404", "484", "480"], 484),
+    (["415", "404", "486"], 415),
+    (["404", "480", "486"], 486),
+    (["404", "401", "407"], 404),
+    (["302", "486", "300"], 486),
+    (["302", "502", "503"], 502),
+    (["302", "407", "401"], 500),
+    (["fail", "480", "500"], 480),
+    (["fail", "fail", "501"], 501),
+]
+
+
+@pytest.mark.rule("SIP-13")
+@pytest.mark.parametrize(("words", "status"), BEST)
+def test_the_best_response_goes_back(words: list[str], status: int) -> None:
+    codes = frozenset({300, 302, 401, 404, 407, 415, 480, 484, 486, 500, 501, 502, 503})
+    wire = Wire(directory(*(gateway(number, hunt_codes=codes) for number in (1, 2, 3))))
+    play(wire, words)
+    assert [message.status for message in finals(wire)] == [status]
+    assert wire.end["status"] == status
 
 
 @pytest.mark.rule("SIP-13", "SIP-29")
