@@ -57,7 +57,7 @@ class Requests:
             if invite is not None:
                 self._cancel(request, flow, now)
                 if invite.user is not None:
-                    invite.user.on_cancel(invite, now)
+                    invite.user.on_cancel(invite, request, now)
                 return
             raise SipError(481, "Call/Transaction Does Not Exist", "cancel_unknown")
         # In the order of RFC 3261 §16.3. Inside a dialog the Request-URI decides nothing (SIP-16).

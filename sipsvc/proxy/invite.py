@@ -9,9 +9,10 @@ from sipsvc.effects import Flow, Now
 from sipsvc.headers import Pristine, without_identity
 from sipsvc.message import Message
 from sipsvc.message.build import join, response, upward, warning
-from sipsvc.proxy.branch import MS, Branch, BranchUser
+from sipsvc.proxy.branch import ELSEWHERE, MS, Branch, BranchUser
 from sipsvc.proxy.call import Call, Tried
 from sipsvc.proxy.core import Core
+from sipsvc.proxy.reason import q850, reasons
 from sipsvc.proxy.response import Outcome, best
 from sipsvc.rating import ZERO, Price
 from sipsvc.timers import Timer, TimerTarget
@@ -141,12 +142,13 @@ class InviteSession(ServerUser, BranchUser, TimerTarget):
         # The branch has been cancelled; an answer that crosses still wins (SIP-14).
         self.expired = True
 
-    def on_cancel(self, server: ServerTransaction, now: Now) -> None:
+    def on_cancel(self, server: ServerTransaction, cancel: Message, now: Now) -> None:
         if self.winner is not None or server.answered or self.cancelled:
             return
         self.cancelled = True
+        self.call.q850 = q850(cancel)
         for branch in self.branches:
-            branch.cancel(now)
+            branch.cancel(now, *reasons(cancel))
 
     def on_timer(self, kind: int, now: Now) -> None:
         self.release(now)
@@ -175,7 +177,7 @@ class InviteSession(ServerUser, BranchUser, TimerTarget):
         core.up(call, now)
         for other in self.branches:
             if other is not branch:
-                other.leave(now)
+                other.leave(now, ELSEWHERE)
         self.held = self._upward(branch, response)
         seq = core.observer.answered(call, now)
         wait = core.platform.timing.durable_wait_ms

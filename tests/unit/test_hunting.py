@@ -8,7 +8,7 @@ import pytest
 
 from sipsvc.directory import Directory
 from sipsvc.message import Message
-from tests.unit.wire import CUSTOMER, GATES, US, Sent, Wire, answer, directory, gateway, request
+from tests.unit.wire import CALLEE, CUSTOMER, GATES, US, Sent, Wire, answer, directory, gateway, request
 
 
 def play(wire: Wire, words: list[str]) -> list[Sent]:
@@ -323,6 +323,93 @@ def test_cancel_of_nothing_and_too_late() -> None:
     assert [one.what for one in wire.give(request("CANCEL"))] == ["200 CANCEL"]
     assert [one.what for one in wire.give(request("CANCEL", Via="SIP/2.0/UDP h;branch=z9hG4bKx"))] == ["481 CANCEL"]
     assert wire.end["code"] == "rejected"
+
+
+@pytest.mark.rule("SIP-12")
+@pytest.mark.parametrize("when", ["ringing", "before any word"])
+def test_why_the_caller_cancels_is_passed_on_and_recorded(when: str) -> None:
+    wire = Wire()
+    invite = wire.give(request())[-1].message
+    if when == "ringing":
+        wire.give(answer(invite, 180), GATES[0])
+    why = ['SIP;cause=200;text="Call completed elsewhere"', 'Q.850;cause=26;text="taken, there"']
+    sent = wire.give(request("CANCEL", f"sip:{CALLEE}@{US}", f"Reason: {why[0]}, {why[1]}"))
+    if when != "ringing":
+        sent = wire.give(answer(invite, 100), GATES[0])
+    assert sent[-1].message.all("reason") == why
+    wire.give(answer(invite, 487), GATES[0])
+    assert (wire.end["code"], wire.end["q850"]) == ("cancelled", 26)
+
+
+@pytest.mark.rule("SIP-12", "SIP-15")
+def test_who_rings_in_vain_is_told_that_the_call_went_elsewhere() -> None:
+    wire = Wire()
+    first = wire.give(request())[-1].message
+    second = next(one.message for one in wire.wait(4_000) if one.flow == GATES[1])
+    wire.give(answer(second, 180, tag="two"), GATES[1])
+    (early,) = wire.give(answer(first, 180, tag="one"), GATES[0])
+    assert (early.what, early.message.all("reason")) == ("CANCEL", [])
+    sent = wire.give(answer(first, 200, tag="one"), GATES[0])
+    (cancel,) = [one.message for one in sent if one.what == "CANCEL"]
+    assert cancel.all("reason") == ['SIP;cause=200;text="Call completed elsewhere"']
+
+
+@pytest.mark.rule("SIP-12", "SIP-10")
+def test_a_cancel_is_known_by_its_transaction_and_not_by_where_it_comes_from() -> None:
+    wire = Wire()
+    invite = wire.give(request())[-1].message
+    wire.give(answer(invite, 180), GATES[0])
+    branch = request("CANCEL", Via="SIP/2.0/UDP 198.51.100.10:5062;branch=z9hG4bK-2;rport")
+    sent_by = request("CANCEL", Via="SIP/2.0/UDP 198.51.100.11:5062;branch=z9hG4bK-1;rport")
+    assert [one.what for one in wire.give(branch) + wire.give(sent_by)] == ["481 CANCEL"] * 2
+    elsewhere = CUSTOMER._replace(port=40_000)
+    said, cancel = wire.give(request("CANCEL"), elsewhere)
+    assert (said.what, said.flow, cancel.what, cancel.flow) == ("200 CANCEL", elsewhere, "CANCEL", GATES[0])
+
+
+@pytest.mark.rule("SIP-12", "SIP-10")
+def test_a_cancel_of_an_rfc_2543_caller() -> None:
+    wire = Wire()
+    via = "SIP/2.0/UDP 198.51.100.10:5062"
+    invite = wire.give(request(Via=via))[-1].message
+    wire.give(answer(invite, 180), GATES[0])
+    assert [one.what for one in wire.give(request("CANCEL", Via=via, CSeq="2 CANCEL"))] == ["481 CANCEL"]
+    assert [one.what for one in wire.give(request("CANCEL", Via=via))] == ["200 CANCEL", "CANCEL"]
+
+
+@pytest.mark.rule("SIP-12")
+def test_a_repeated_cancel_is_answered_alike_and_goes_on_once() -> None:
+    wire = Wire()
+    invite = wire.give(request())[-1].message
+    wire.give(answer(invite, 180), GATES[0])
+    first, _ = wire.give(request("CANCEL"))
+    (again,) = wire.give(request("CANCEL"))
+    assert (again.data, again.what) == (first.data, "200 CANCEL")
+    assert len([one for one in wire.wait(400) if one.what == "CANCEL"]) == 0
+
+
+@pytest.mark.rule("SIP-12", "SIP-15")
+def test_a_cancel_while_the_answer_waits_for_the_disk() -> None:
+    wire = Wire(disk=False)
+    invite = wire.give(request())[-1].message
+    assert wire.give(answer(invite, 200), GATES[0]) == []
+    assert [one.what for one in wire.give(request("CANCEL"))] == ["200 CANCEL"]
+    assert [one.what for one in wire.wait(20)] == ["200 INVITE"]
+    assert wire.kinds() == ["start", "answer"]
+
+
+@pytest.mark.rule("SIP-12", "SIP-13")
+def test_a_cancel_between_gateways_ends_the_one_that_was_left_and_the_one_that_is_tried() -> None:
+    wire = Wire()
+    first = wire.give(request())[-1].message
+    second = next(one.message for one in wire.wait(4_000) if one.flow == GATES[1])
+    wire.give(answer(second, 100), GATES[1])
+    said = wire.give(request("CANCEL"))
+    assert [(one.what, one.flow) for one in said] == [("200 CANCEL", CUSTOMER), ("CANCEL", GATES[1])]
+    (late,) = wire.give(answer(first, 180), GATES[0])
+    assert (late.what, late.flow) == ("CANCEL", GATES[0])
+    assert [one.what for one in wire.give(answer(second, 503), GATES[1])] == ["ACK", "487 INVITE"]
+    assert not [one for one in wire.sent if one.flow == GATES[2]]
 
 
 @pytest.mark.rule("SIP-14")

@@ -364,6 +364,8 @@ MATCHES: list[tuple[str, bytes, bytes, bool]] = [
     ("CANCEL of a BYE", request("BYE"), request("CANCEL"), False),
     ("RFC 2543: again", request(**OLD), request(**OLD), True),
     ("RFC 2543: ACK with our tag", request(**OLD), request("ACK", To="<sip:x@h>;tag=ours", **OLD), True),
+    ("RFC 2543: CANCEL", request(**OLD), request("CANCEL", **OLD), True),
+    ("RFC 2543: CANCEL of another", request(**OLD), request("CANCEL", CSeq="2 CANCEL", **OLD), False),
     ("RFC 2543: another Call-ID", request(**OLD), request(Call_ID="other", **OLD), False),
     ("RFC 2543: another CSeq", request(**OLD), request(CSeq="2 INVITE", **OLD), False),
     ("RFC 2543: another From tag", request(**OLD), request(From="<sip:1@h>;tag=other", **OLD), False),
