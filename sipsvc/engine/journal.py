@@ -161,10 +161,12 @@ def revive(core: Core, first: dict[str, Any], answered: dict[str, Any], now: Now
             answered["sent_to"],
             buy,
             attempt["started_at"],
+            attempt.get("address", ""),  # before gateways had names none was written
         )
         tried.status, tried.left = attempt["status"], attempt["left"]
         call.tried.append(tried)
-        if attempt["gateway"] == answered["gateway"]:
+        # One gateway may have been tried at several addresses; the one that was not left is the one that answered.
+        if attempt["gateway"] == answered["gateway"] and not tried.left and 200 <= tried.status < 300:
             tried.buy = _price(answered["buy"])
             call.winner = tried
     call.revived = True
@@ -179,6 +181,7 @@ def _attempts(call: Call) -> list[Attempt]:
             "gateway": one.gateway,
             "name": one.name,
             "request_uri": one.request_uri,
+            "address": one.address,
             "started_at": one.started_at,
             "status": one.status,
             "left": one.left,

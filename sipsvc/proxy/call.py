@@ -33,17 +33,23 @@ class Who(NamedTuple):
 
 
 class Tried:
-    """One gateway tried. `left` is why it was left for the next, "" while it was the last."""
+    """One address of a gateway tried. `left` is why it was left for the next, "" while it was the last.
 
-    __slots__ = ("buy", "gateway", "left", "name", "request_uri", "started_at", "status", "user")
+    `address` is as a listener is written, `udp:192.0.2.1:5060`, or "" where none was found.
+    """
 
-    def __init__(self, gateway: str, name: str, request_uri: str, user: str, buy: Price, started_at: int) -> None:
+    __slots__ = ("address", "buy", "gateway", "left", "name", "request_uri", "started_at", "status", "user")
+
+    def __init__(
+        self, gateway: str, name: str, request_uri: str, user: str, buy: Price, started_at: int, address: str
+    ) -> None:
         self.gateway = gateway
         self.name = name
         self.request_uri = request_uri
         self.user = user
         self.buy = buy
         self.started_at = started_at
+        self.address = address
         self.status = 0
         self.left = ""
 

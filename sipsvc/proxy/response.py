@@ -10,11 +10,14 @@ from sipsvc.proxy.branch import Branch
 
 
 class Outcome(NamedTuple):
-    """How a branch failed; without a response it was silent (408, §16.8) or could not be reached (503, §16.9)."""
+    """How a branch failed; without a response it was silent (408, §16.8) or could not be reached (503, §16.9).
+
+    Without a branch nothing could be sent at all.
+    """
 
     status: int
     response: Message | None
-    branch: Branch
+    branch: Branch | None
 
     def upward(self) -> tuple[int, str, str]:
         """Status and reason for the caller; a text where they are ours rather than the gateway's.
