@@ -69,6 +69,8 @@ def answer(call: Call) -> Answer:
         "rewritten": call.gateway.rewritten,
         "caller_half": call.caller.to_record(),  # type: ignore[typeddict-item]
         "gateway_half": call.gateway.to_record(),  # type: ignore[typeddict-item]
+        "token": call.token,
+        "session_expires_at": call.expires.utc if call.expires is not None else None,
     }
 
 
@@ -172,6 +174,10 @@ def revive(core: Core, first: dict[str, Any], answered: dict[str, Any], now: Now
     call.revived = True
     core.admit(call)
     core.up(call, now)
+    expires_at = answered.get("session_expires_at")
+    if expires_at is not None:
+        call.expires = Now(now.mono + (expires_at - now.utc) * 1_000_000, expires_at)
+        call.expiry = core.timers.set(call.expires.mono, call, Call.EXPIRY)
     return call
 
 

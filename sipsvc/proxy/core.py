@@ -185,6 +185,7 @@ class Core(Reach):
         call.end_at = now.utc
         call.recovered = call.revived and by not in ("caller", "callee")
         self.timers.cancel(call.deadline)
+        self.timers.cancel(call.expiry)
         customer = self.by_customer.get(call.who.customer)
         if customer is not None:
             customer.discard(call.ref)

@@ -15,6 +15,7 @@ from sipsvc.proxy.call import Call, Tried
 from sipsvc.proxy.core import Core
 from sipsvc.proxy.reason import q850, reasons
 from sipsvc.proxy.response import Outcome, best
+from sipsvc.proxy.session_timer import Asked, settle, tell
 from sipsvc.proxy.way import Way, WayUser, only_target
 from sipsvc.rating import ZERO, Price
 from sipsvc.timers import Timer, TimerTarget
@@ -31,8 +32,9 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
     that has one address and needs no thought. `places` says for each entry of `call.tried` which attempt it was of.
     """
 
-    __slots__ = ("attempts", "branches", "call", "cancelled", "core", "current", "expired", "held", "loop", "next",
-                 "outcomes", "places", "pristine", "server", "timer", "way", "winner", "winner_tag")  # fmt: skip
+    __slots__ = ("asked", "attempts", "branches", "call", "cancelled", "core", "current", "expired", "held", "loop",
+                 "next", "outcomes", "places", "pristine", "server", "timer", "way", "winner",
+                 "winner_tag")  # fmt: skip
 
     def __init__(
         self,
@@ -42,6 +44,7 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
         pristine: Pristine,
         attempts: tuple[Attempt, ...],
         loop: str,
+        asked: Asked | None,
     ) -> None:
         self.core = core
         self.call = call
@@ -49,6 +52,7 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
         self.pristine = pristine
         self.attempts = attempts
         self.loop = loop
+        self.asked = asked
         self.next = 0
         self.places: list[int] = []
         self.way: Way | None = None
@@ -253,6 +257,7 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
         core.up(call, now)
         if self.way is not None:
             self.way.drop()
+        settle(core, call, self.asked, response, now)
         for other in self.branches:
             if other is not branch:
                 other.leave(now, ELSEWHERE)
@@ -333,7 +338,9 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
         if branch.from_value:
             lines[names.index("from")] = f"From: {self.server.request.get('from')}"
         if not self._attempt(branch).gateway.trusted:
-            lines = without_identity(lines, names)
+            lines, names = without_identity(lines, names)
+        if self.asked is not None and 200 <= response.status < 300:
+            tell(self.asked, lines, names)
         return join(f"SIP/2.0 {response.status} {response.reason}", lines, response.body)
 
 
