@@ -70,7 +70,7 @@ class Engine(Observer):
             if message.status:
                 self._response(message, flow, now)
             else:
-                self._requests.receive(message, flow, now)
+                self._requests.receive(message, len(data), flow, now)
         except MessageDropped as dropped:
             self.count(dropped.code)
 

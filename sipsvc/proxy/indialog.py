@@ -9,11 +9,12 @@ from sipsvc.dialog import Half
 from sipsvc.effects import Flow, Now
 from sipsvc.errors import SipError
 from sipsvc.headers import Pristine, without_identity
-from sipsvc.message import Message, params_get
+from sipsvc.message import Message
 from sipsvc.message.build import join, response, upward, without_top_via
 from sipsvc.proxy.branch import Branch, BranchUser
 from sipsvc.proxy.call import Call, Phase
 from sipsvc.proxy.core import Core
+from sipsvc.proxy.reason import q850, reasons
 from sipsvc.proxy.session_timer import Asked, IntervalTooSmall, ask, settle, tell
 from sipsvc.transaction import ClientTransaction, ClientUser, ServerTransaction, ServerUser
 
@@ -154,9 +155,9 @@ class Relay(ServerUser, ClientUser, BranchUser):
             self.server.await_answer(now)
             core.layer.new_client(name, request.method, data, flow, self, now)
 
-    def on_cancel(self, server: ServerTransaction, now: Now) -> None:
+    def on_cancel(self, server: ServerTransaction, cancel: Message, now: Now) -> None:
         if self.branch is not None and not server.answered:
-            self.branch.cancel(now)
+            self.branch.cancel(now, *reasons(cancel))
 
     # Of a request that is no INVITE
 
@@ -222,14 +223,3 @@ def _build(core: Core, call: Call, sender: Half, receiver: Half, request: Messag
     pristine = Pristine(request, _KEEP)
     uri, routes = receiver.address()
     return pristine.build(uri, [core.via(flow, branch), *routes], from_value=from_value, to_value=to_value)
-
-
-def q850(request: Message) -> int | None:
-    """The cause in a Reason header (RFC 3326), if there is one."""
-    for value in request.all("reason"):
-        protocol, _, params = value.partition(";")
-        if protocol.strip().lower() == "q.850":
-            cause = params_get(f";{params}", "cause") or ""
-            if cause.isascii() and cause.isdigit() and len(cause) <= 3:
-                return int(cause)
-    return None
