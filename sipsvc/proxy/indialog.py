@@ -117,6 +117,7 @@ class Relay(ServerUser, ClientUser, BranchUser):
             self.branch = Branch(core, self, 0, flow, "", RING_MS)
             self.branch.start(name, data, 0, now)
         else:
+            self.server.await_answer(now)
             core.layer.new_client(name, request.method, data, flow, self, now)
 
     def on_cancel(self, server: ServerTransaction, now: Now) -> None:
@@ -126,14 +127,19 @@ class Relay(ServerUser, ClientUser, BranchUser):
     # Of a request that is no INVITE
 
     def on_response(self, client: ClientTransaction, response: Message, now: Now) -> None:
-        if response.status > 100:
+        if response.status == 408:
+            self.server.abandon(now)  # RFC 4320 §4.2, whoever made it
+        elif response.status >= 200:
             if response.status < 300 and response.method == "UPDATE":
                 _refresh(self.core, self.call, self.receiver, response, now)
             self.server.respond(response.status, self._back(response), now)
 
     def on_no_response(self, client: ClientTransaction, failed: bool, now: Now) -> None:
-        # RFC 4320 §4.1: a late 408 to a non-INVITE helps nobody; the sender times out by itself.
-        self.server.destroy()
+        if failed:
+            self.server.respond(500, response(self.server.request, 500), now)
+        else:
+            # RFC 4320 §4.2: a late 408 to a non-INVITE helps nobody; the sender times out by itself.
+            self.server.abandon(now)
 
     # Of a re-INVITE
 

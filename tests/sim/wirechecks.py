@@ -11,6 +11,7 @@ from tests.sim.sipua import GIVE_UP
 from tests.sim.view import INSTANT, Branch, CallView, ours
 
 FROM_CALLER = {302: 500, 401: 500, 407: 500, 503: 500}
+LATE = 3_500 * MS
 
 
 def order_of_hunting(view: CallView) -> None:
@@ -174,16 +175,26 @@ def acks_of_failures(view: CallView) -> None:
 
 
 def one_final(view: CallView) -> None:
-    """A server transaction says one final response and its copies; 100 is ours alone, and at once (SIP-10)."""
+    """A server transaction says one final response and its copies; 100 is ours alone (SIP-10).
+
+    It is sent at once to an INVITE, to another request only when T1 has grown to T2 (RFC 4320 §4.1) or it repeats.
+    """
     said: dict[tuple[str, str, str, bool], set[tuple[int, str]]] = defaultdict(set)
     died = view.run.host.died_at or 0
     came = {wire.at for wire in view.wires if not wire.out}
+    first: dict[tuple[str, str], int] = {}
+    for wire in view.wires:
+        if not wire.out and not wire.msg.status:
+            first.setdefault((wire.msg.branch, wire.msg.method), wire.at)
     for wire in view.wires:
         msg = wire.msg
         if not wire.out or not msg.status:
             continue
         if msg.status >= 200:
             said[wire.peer[0], msg.branch, msg.method, wire.at > died].add((msg.status, msg.to_tag))
+        elif msg.status == 100 and msg.method != "INVITE":
+            if wire.at < first.get((msg.branch, msg.method), wire.at) + LATE:
+                view.report("100-not-forwarded", f"100 {msg.method} sent to {wire.peer} too early")
         elif msg.status == 100 and wire.at not in came:
             view.report("100-not-forwarded", f"100 sent to {wire.peer} when nothing had come")
     for (peer, _, method, _), finals in said.items():
