@@ -31,6 +31,7 @@ class Flow(NamedTuple):
     """Where a packet came from or goes to: transport, peer host (an address) and port, our listener's index.
 
     `conn` numbers a stream's connection and is never used again; 0 is a datagram, or any connection to that peer.
+    `name` is whom a TLS peer has to prove to be (RFC 5922 §7): the host as configured, "" for `host` itself.
     """
 
     transport: str
@@ -38,6 +39,7 @@ class Flow(NamedTuple):
     port: int
     listener: int = 0
     conn: int = 0
+    name: str = ""
 
 
 class Target(NamedTuple):

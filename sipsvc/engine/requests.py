@@ -11,8 +11,8 @@ from sipsvc.effects import Flow, Now
 from sipsvc.engine.admission import Admission, Challenged
 from sipsvc.errors import MessageDropped, SipError
 from sipsvc.headers import max_forwards
-from sipsvc.message import Message, parse_name_addr, parse_uri, parse_via
-from sipsvc.message.build import REASONS, response, stamp_via, warning
+from sipsvc.message import Message, params_get, parse_name_addr, parse_uri, parse_via
+from sipsvc.message.build import DEFAULT_PORTS, REASONS, response, stamp_via, warning
 from sipsvc.proxy import Call, Core, acknowledge, inside
 from sipsvc.transaction.tables import Event, State
 
@@ -95,8 +95,7 @@ class Requests:
             raise SipError(482, "Loop Detected", "loop")
         if not passed_here and self.core.layer.is_merged(request):
             raise SipError(482, "Loop Detected", "merged")
-        routes = request.all("route")
-        if len(routes) > 1 or (routes and not self._names_us(routes[0])):
+        if not all(map(self._names_us, request.all("route"))):
             raise SipError(403, "Route leads past this server, which is no relay", "relay")
         try:
             parse_uri(request.from_.uri)
@@ -105,9 +104,10 @@ class Requests:
         self.admission.invite(request, parse_uri(request.uri), flow, loop, now)
 
     def _names_us(self, route: str) -> bool:
+        """Whether it is any of our listeners: a Route of ours has two of them where a call changes the transport."""
         uri = parse_uri(parse_name_addr(route, "Route").uri)
-        host = f"{uri.host}:{uri.port or 5060}".lower()
-        return host in self.core.sent_by
+        transport = "TLS" if uri.scheme == "sips" else (params_get(uri.params, "transport") or "UDP").upper()
+        return f"{uri.host}:{uri.port or DEFAULT_PORTS.get(transport, 5060)}".lower() in self.core.sent_by
 
     def _dialog(self, request: Message) -> tuple[Call, Half]:
         """The call whose token the request carries, and which side of it sent it. Raises SipError 481."""

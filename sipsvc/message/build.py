@@ -10,6 +10,7 @@ from sipsvc.message.fields import params_get, params_without, parse_via, split_v
 from sipsvc.message.grammar import CONTROL, FOLD
 from sipsvc.message.model import Message
 
+DEFAULT_PORTS = {"UDP": 5060, "TCP": 5060, "TLS": 5061}
 _STAMPS = frozenset({"received", "rport"})
 REASONS = {
     100: "Trying",
@@ -32,6 +33,7 @@ REASONS = {
     500: "Server Internal Error",
     503: "Service Unavailable",
     505: "Version Not Supported",
+    513: "Message Too Large",
 }
 
 
@@ -58,6 +60,15 @@ def stamp_via(request: Message, flow: Flow) -> None:
     if wants_port:
         stamped += f";rport={flow.port}"
     request.lines[index] = f"Via: {', '.join([stamped, *rest])}"
+
+
+def answered_at(request: Message, flow: Flow) -> Flow:
+    """Where a request that came by `flow` is answered when its connection is gone (RFC 3261 §18.2.2).
+
+    To where it came from, at the port its Via names; maddr is not followed, so that nobody points us at others.
+    """
+    port = request.via.port or DEFAULT_PORTS[flow.transport]
+    return flow._replace(port=port, conn=0)
 
 
 def has_other_via(response: Message) -> bool:

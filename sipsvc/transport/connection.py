@@ -6,7 +6,7 @@ import asyncio
 import socket
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from sipsvc.effects import Flow
 from sipsvc.errors import SipError
@@ -55,7 +55,7 @@ class StreamUser(NamedTuple):
     """The Send with that ref will not be sent."""
     lost: Callable[[Flow], None]
     """Told once of every connection, whether it was made or not, and nothing more comes behind it."""
-    count: Callable[[str], None]
+    counted: Callable[[str], None]
 
 
 class Connection(asyncio.Protocol):
@@ -128,25 +128,24 @@ class Connection(asyncio.Protocol):
             # Its last words may never be read either.
             self._stuck = self._streams.loop.call_later(self._streams.limits.close, transport.abort)
         if why:
-            self._user.count(why)
+            self._user.counted(why)
         self._streams.ended(self, [ref for _, ref in self._queue if ref])
         self._queue.clear()
 
     # What the loop says
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        made = self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but name
         self.made = True
         if self._over:
-            transport.abort()
+            made.abort()
             return
         limits, loop = self._streams.limits, self._streams.loop
-        transport.set_write_buffer_limits(high=limits.high_water)
+        made.set_write_buffer_limits(high=limits.high_water)
         self._heard = loop.time()
         self._watch = loop.call_later(limits.unused, self._look)
         if self._queue:
-            transport.write(b"".join([data for data, _ in self._queue]))
+            made.write(b"".join([data for data, _ in self._queue]))
             self._queue.clear()
 
     def data_received(self, data: bytes) -> None:

@@ -38,7 +38,7 @@ Key = tuple[str, str, int, int, str]
 class Listening(NamedTuple):
     """One listening socket, and the index of its listener."""
 
-    index: int
+    listener: int
     transport: str
     host: str
     socket: socket.socket
@@ -192,7 +192,7 @@ class Streams:
             self._take_in(listening, accepted, address[0], address[1])
 
     def _accept_again(self, listening: Listening) -> None:
-        if listening.index in self._listening:
+        if listening.listener in self._listening:
             self.loop.add_reader(listening.socket.fileno(), self._accept, listening)
 
     def _take_in(self, listening: Listening, accepted: socket.socket, host: str, port: int) -> None:
@@ -203,9 +203,9 @@ class Streams:
             too_many = "connections_of_source"
         if too_many:
             accepted.close()
-            self.user.count(too_many)
+            self.user.counted(too_many)
         else:
-            self._new(Flow(listening.transport, host, port, listening.index), None, accepted, self._greet)
+            self._new(Flow(listening.transport, host, port, listening.listener), None, accepted, self._greet)
 
     async def _greet(self, connection: Connection, accepted: socket.socket) -> None:
         context = self._tls.server if connection.flow.transport == "TLS" and self._tls is not None else None
@@ -219,14 +219,14 @@ class Streams:
                 ssl_handshake_timeout=self.limits.handshake if context is not None else None,
             )
         except (OSError, ValueError) as error:
-            self.user.count("tls_handshake" if context is not None else "accept_failed")
+            self.user.counted("tls_handshake" if context is not None else "accept_failed")
             self._tell("connection_refused", connection.flow.host, _reason(error), connection.flow)
 
     # Out
 
     def _open(self, flow: Flow, key: Key) -> Connection | None:
         if len(self._making) >= self.limits.opening or self._count >= self.limits.connections:
-            self.user.count("connections_full")
+            self.user.counted("connections_full")
             return None
         if flow.transport == "TLS" and self._tls is None:
             return None
@@ -256,7 +256,7 @@ class Streams:
                     server_hostname=(flow.name or flow.host) if context is not None else None,
                 )
         except (OSError, ValueError) as error:
-            self.user.count("connect_failed")
+            self.user.counted("connect_failed")
             self._tell("connect_failed", flow.host, _reason(error), flow)
 
     def _tell(self, event: str, host: str, reason: str, flow: Flow | None = None) -> None:
