@@ -76,7 +76,7 @@ class Close(NamedTuple):
 
 
 class Resolve(NamedTuple):
-    """Look up where `host` is reached (RFC 3263); port 0 and transport "" leave that to the answer.
+    """Look up where `host` is reached over `transport` (RFC 3263); port 0 leaves the port to the answer.
 
     `Engine.resolved(ref, targets)` is owed, with targets in the order of trial and none when the look-up failed.
     """

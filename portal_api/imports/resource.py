@@ -29,7 +29,7 @@ from sipsvc.store.scope import find
 from sipsvc.store.types import instant
 
 MOST_BYTES = 64 * 1024 * 1024
-EXAMPLE_CSV = "prefix,name,rate,fee\r\n44,United Kingdom,0.006,0\r\n4420,\"United Kingdom, London\",0.004,0\r\n"
+EXAMPLE_CSV = 'prefix,name,rate,fee\r\n44,United Kingdom,0.006,0\r\n4420,"United Kingdom, London",0.004,0\r\n'
 STATUSES = ("uploaded", "validated", "invalid", "applied", "superseded", "undone", "failed")
 Mode = Annotated[
     Literal[MODES],  # type: ignore[valid-type]
