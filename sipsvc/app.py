@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from functools import partial
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from sipsvc.cdr.log import LogFull, LogWriter, open_calls
 from sipsvc.directory import Directory
-from sipsvc.effects import Flow, Listener, Now, Send, WriteCdr
+from sipsvc.effects import Flow, Listener, Now, Resolve, Send, Target, WriteCdr
 from sipsvc.engine import Engine
 from sipsvc.observe import get_logger
 from sipsvc.settings import Settings
-from sipsvc.transport import UdpListener
+from sipsvc.transport import Resolver, UdpListener
 
 # A timer that fires this much late hurts nobody; re-arming for less would cost more than it gives.
 TIMER_GRAIN_NS = 1_000_000
@@ -37,6 +39,7 @@ class Worker:
             for (host, port), (bound, _) in zip(settings.sip.advertised(), settings.sip.listeners(), strict=True)
         )
         self._engine = Engine(directory, listeners=listeners, secret=secret, random_bytes=os.urandom)
+        self._resolver = Resolver(listeners, settings.sip.dns(), Random())
         self._folder: Path = settings.data.dir / "cdr"
         self._writer: LogWriter | None = None
         self._unwritten: list[tuple[dict[str, Any], int, bool]] = []
@@ -82,6 +85,7 @@ class Worker:
 
     def stop(self) -> None:
         """Close sockets and log; what was written is on disk."""
+        self._resolver.close()
         for listener in self._listeners:
             listener.close()
         if self._timer is not None:
@@ -121,6 +125,9 @@ class Worker:
                     records.append((effect.record, effect.seq, effect.wait))
                 elif isinstance(effect, Send):
                     sends.append(effect)
+                elif isinstance(effect, Resolve):
+                    ref, host, port, transport = effect
+                    self._resolver.resolve(host, port, transport, partial(self._resolved, ref))
             if records:
                 self._write()
             for data, flow, ref in sends:
@@ -180,6 +187,14 @@ class Worker:
 
     def _send_failed(self, ref: str) -> None:
         self._engine.send_failed(ref, now())
+        self._carry_out()
+
+    def _resolved(self, ref: str, targets: tuple[Target, ...]) -> None:
+        try:
+            self._engine.resolved(ref, targets, now())
+        except Exception as error:  # as in `receive`
+            self._engine.count("internal_error")
+            self._log.error("internal_error", error=repr(error))
         self._carry_out()
 
     def _report(self) -> None:

@@ -74,10 +74,14 @@ class _Section(BaseModel):
 
 
 class SipSettings(_Section):
-    """Where SIP is listened for, and the name other parties are told (`advertise`, SIP-7)."""
+    """Where SIP is listened for, and the name other parties are told (`advertise`, SIP-7).
+
+    `nameserver` answers for the names of gateways (SIP-8), "" the system's.
+    """
 
     listen: Annotated[list[str], NoDecode] = ["udp:127.0.0.1:5060"]
     advertise: str = ""
+    nameserver: str = ""
 
     @field_validator("listen", mode="before")
     @classmethod
@@ -108,6 +112,17 @@ class SipSettings(_Section):
             host_port(value, 5060)
         return value
 
+    @field_validator("nameserver")
+    @classmethod
+    def _check_nameserver(cls, value: str) -> str:
+        if value:
+            host, _ = host_port(value, 53)
+            try:
+                ipaddress.ip_address(host)
+            except ValueError:
+                raise ValueError(f"{host!r} must be an IP address, for who would look up its name") from None
+        return value
+
     @model_validator(mode="after")
     def _reachable(self) -> SipSettings:
         for host, _ in self.listeners():
@@ -124,6 +139,10 @@ class SipSettings(_Section):
         if not self.advertise:
             return self.listeners()
         return [host_port(self.advertise, port) for _, port in self.listeners()]
+
+    def dns(self) -> tuple[str, int] | None:
+        """(address, port) of the name server, None for the system's."""
+        return host_port(self.nameserver, 53) if self.nameserver else None
 
     def uri_host(self) -> str:
         """The first listener's name as a URI writes it: what the identities of its calls are at."""
