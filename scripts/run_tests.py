@@ -16,7 +16,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 GROUPS = {
     "unit": (
-        [f"tests/{folder}" for folder in ("unit", "property", "store", "cdr", "feed", "imports", "portal", "house")],
+        [
+            f"tests/{folder}"
+            for folder in ("unit", "property", "torture", "store", "cdr", "feed", "imports", "portal", "house")
+        ],
         ["-n", "auto"],
     ),
     "sim": (["tests/sim"], ["-n", "auto"]),

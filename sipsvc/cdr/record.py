@@ -83,7 +83,9 @@ class Start(TypedDict):
 class Answer(TypedDict):
     """Kind `answer`; `answer_at` is when the first 2xx came. `sell` and `buy` are the rows, not yet charged.
 
-    Written again, about the same answer, when a party moves to another Contact.
+    Written again, about the same answer, when a party moves or the session is refreshed. `token` is the one in our
+    Record-Route; `session_expires_at` is when the session is over unless it is refreshed (RFC 4028). Older records
+    have neither.
     """
 
     kind: str
@@ -103,6 +105,8 @@ class Answer(TypedDict):
     rewritten: bool
     caller_half: Half
     gateway_half: Half
+    token: str
+    session_expires_at: int | None
 
 
 class End(TypedDict):

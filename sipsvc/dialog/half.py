@@ -6,19 +6,35 @@ from contextlib import suppress
 from ipaddress import ip_address
 from typing import Any
 
+from mypy_extensions import trait
+
 from sipsvc.effects import Flow
 from sipsvc.errors import SipError
 from sipsvc.message import Message, params_get, parse_name_addr, parse_uri
+
+_PORTS = {"UDP": 5060, "TCP": 5060, "TLS": 5061}
+
+
+@trait
+class Reach:
+    """What leads out of here: `conns` are the stream connections there are."""
+
+    conns: set[int]
+
+    def listener_for(self, transport: str, host: str, prefer: int) -> int:
+        """The index of a listener that sends to the address `host` over `transport`, -1 if there is none."""
+        raise AssertionError("whoever knows the ways out must know the listeners")
 
 
 class Half:
     """`own` and `other` are the values this side puts into From and To of requests it sends.
 
     `routes` is the route set from us to this side, nearest first; `cseq` the highest CSeq it sent;
-    `pinned` sends to `flow` whatever the Contact says, for a customer may sit behind a NAT (SIP-7).
+    `pinned` sends to `flow` whatever the Contact says, for a customer may sit behind a NAT (SIP-7);
+    `rewritten` tells that this side, a gateway, sees another From than the caller wrote (SIP-31).
     """
 
-    __slots__ = ("contact", "cseq", "flow", "other", "own", "pinned", "routes")
+    __slots__ = ("_way", "contact", "cseq", "flow", "other", "own", "pinned", "rewritten", "routes")
 
     def __init__(self, flow: Flow, own: str, other: str, contact: str, *, pinned: bool, cseq: int = 0) -> None:
         """`contact` serves until a message of this side brings a better one."""
@@ -29,6 +45,9 @@ class Half:
         self.routes: list[str] = []
         self.cseq = cseq
         self.pinned = pinned
+        self.rewritten = False
+        # Where its Contact or first route led when last looked at.
+        self._way: Flow | None = None
 
     def refresh(self, message: Message) -> None:
         """Take the remote target from a request or 2xx of this side (RFC 3261 §12.2)."""
@@ -40,30 +59,59 @@ class Half:
                 return  # what was known before serves on; a broken Contact reaches nobody
             # Headers have no place in a Request-URI (RFC 3261 §19.1.1).
             self.contact = str(parsed._replace(headers="")) if parsed.headers else uri
+            self._way = None
 
     def meet(self, response: Message, token: str) -> None:
-        """Take remote target and route set from this side's answer; `token` marks our own Record-Route in it."""
+        """Take remote target and route set from this side's answer.
+
+        `token` marks our own Record-Route values in it, two where our listeners differ: what stands above the
+        first of them lies beyond us.
+        """
         self.refresh(response)
         routes = response.all("record-route")
         ours = next((index for index, route in enumerate(routes) if token in route), 0)
         with suppress(SipError):  # a route set nobody can read leads nowhere: its Contact has to do
             self.routes = route_set(list(reversed(routes[:ours])))
+        self._way = None
 
     def address(self) -> tuple[str, list[str]]:
-        """Request-URI and Route lines of a request for this side (RFC 3261 §12.2.1.1, strict routers included)."""
-        routes = self.routes
-        if routes:
-            strict = parse_name_addr(routes[0], "Route").uri
-            loose = params_get(parse_uri(strict).params, "lr") is not None
-        if routes and not loose:
-            return strict, [*(f"Route: {route}" for route in routes[1:]), f"Route: <{self.contact}>"]
-        return self.contact, [f"Route: {route}" for route in routes]
+        """Request-URI and Route lines of a request for this side.
 
-    def target(self) -> Flow:
-        """Where to send a request for this side."""
-        if self.routes:
-            return _literal(parse_name_addr(self.routes[0], "Route").uri, self.flow)
-        return self.flow if self.pinned else _literal(self.contact, self.flow)
+        Where the next hop is a strict router, its URI is the Request-URI and the Contact goes last (RFC 3261 §16.6
+        step 6).
+        """
+        routes = self.routes
+        if not routes:
+            return self.contact, []
+        first = parse_uri(parse_name_addr(routes[0], "Route").uri)
+        if params_get(first.params, "lr") is not None:
+            return self.contact, [f"Route: {route}" for route in routes]
+        strict = str(first._replace(headers=""))
+        return strict, [*(f"Route: {route}" for route in routes[1:]), f"Route: <{self.contact}>"]
+
+    def target(self, reach: Reach) -> Flow:
+        """Where to send a request for this side (SIP-7).
+
+        A customer's stream that is gone is opened again to the Contact, but at its own address only: behind a NAT
+        there is no way back, and no customer shall make us connect to whom it likes.
+        """
+        flow = self.flow
+        if self.pinned and not self.routes:
+            if flow.transport == "UDP" or flow.conn in reach.conns:
+                return flow
+            way = _literal(self.contact, flow, reach)
+            return way if way.host == flow.host else flow
+        if self._way is None:
+            uri = parse_name_addr(self.routes[0], "Route").uri if self.routes else self.contact
+            self._way = _literal(uri, flow, reach)
+        if self.pinned and flow.conn in reach.conns and self._way[:2] == flow[:2]:
+            return flow  # the first of its proxies holds a connection to us already
+        return self._way
+
+    def move(self, flow: Flow) -> None:
+        """This side is now reached by `flow`."""
+        self.flow = flow
+        self._way = None
 
     def to_record(self) -> dict[str, Any]:
         """As it stands in the log."""
@@ -100,13 +148,22 @@ def route_set(values: list[str]) -> list[str]:
     return values
 
 
-def _literal(uri: str, otherwise: Flow) -> Flow:
-    """The address a URI names. One that names a host instead, which is not looked up, is taken to mean `otherwise`."""
+def _literal(uri: str, otherwise: Flow, reach: Reach) -> Flow:
+    """The address a URI names, if it names one that a listener of ours reaches; else the flow that served so far.
+
+    A URI that names no transport means the one of that flow: the dialog got here by it (departs from RFC 3263 §4.1,
+    by which it would be UDP). maddr is not followed.
+    """
     try:
         parsed = parse_uri(uri)
-        ip_address(parsed.host.strip("[]"))
+        host = parsed.host.strip("[]")
+        ip_address(host)
     except (SipError, ValueError):
         return otherwise
-    return Flow(
-        otherwise.transport, parsed.host.strip("[]"), parsed.port or 5060, otherwise.listener, 0, otherwise.name
-    )
+    named = (params_get(parsed.params, "transport") or "").upper()
+    transport = "TLS" if parsed.scheme == "sips" else named if named in _PORTS else otherwise.transport
+    listener = reach.listener_for(transport, host, otherwise.listener)
+    if listener < 0:
+        return otherwise
+    port = parsed.port or _PORTS[transport]
+    return otherwise._replace(transport=transport, host=host, port=port, listener=listener, conn=0)

@@ -135,13 +135,18 @@ class PriceList:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """RFC 3261 §17 timers and our own deadlines, milliseconds."""
+    """RFC 3261 §17 timers and our own deadlines, milliseconds; session intervals (RFC 4028) in seconds.
+
+    `min_se_s` is the smallest interval taken; `session_expires_s` is asked for where a caller asks for none, 0 never.
+    """
 
     t1_ms: int = 500
     t2_ms: int = 4_000
     t4_ms: int = 5_000
     max_call_ms: int = 14_400_000
     durable_wait_ms: int = 20
+    min_se_s: int = 90
+    session_expires_s: int = 1_800
 
 
 @dataclass(frozen=True, slots=True)

@@ -170,6 +170,9 @@ class Engine(Observer):
 
     def _response(self, response: Message, flow: Flow, now: Now) -> None:
         """To the transaction it answers; what answers none of ours is dropped (SIP-9)."""
+        via = response.via
+        if via.sent_by not in self.core.sent_by:
+            raise MessageDropped("foreign_via")
         client = self.core.layer.client_for(response)
         answer = response.status // 100 == 2 and response.method == "INVITE"
         if answer and not response.to.tag:
@@ -179,9 +182,6 @@ class Engine(Observer):
         if client is not None:
             client.receive(response, now)
             return
-        via = response.via
-        if via.sent_by not in self.core.sent_by:
-            raise MessageDropped("foreign_via")
         call = self.core.calls.get(via.branch[7:23])
         if call is None or not answer:
             raise MessageDropped("stray_response")

@@ -14,9 +14,6 @@ from sipsvc.proxy import Call, Core
 from sipsvc.proxy.call import Tried, Who
 from sipsvc.rating import ZERO, Price, charge, half_up, text
 
-# More requests than a dialog sees between its answer and a restart.
-CSEQ_STEP = 10_000
-
 
 def readable(value: str) -> str:
     """A Latin-1 view of the wire as the UTF-8 it was, for people and databases to read."""
@@ -68,10 +65,12 @@ def answer(call: Call) -> Answer:
         "buy": _priced(call.winner.buy, None),
         "ref": call.ref,
         "caller_tag": call.caller_tag,
-        "callee_tag": next(iter(call.callee_tags)),
-        "rewritten": call.rewritten,
+        "callee_tag": next(iter(call.dialogs)),
+        "rewritten": call.gateway.rewritten,
         "caller_half": call.caller.to_record(),  # type: ignore[typeddict-item]
         "gateway_half": call.gateway.to_record(),  # type: ignore[typeddict-item]
+        "token": call.token,
+        "session_expires_at": call.expires.utc if call.expires is not None else None,
     }
 
 
@@ -146,8 +145,8 @@ def revive(core: Core, first: dict[str, Any], answered: dict[str, Any], now: Now
         Half.from_record(answered["caller_half"]),
     )
     call.gateway = Half.from_record(answered["gateway_half"])
-    call.callee_tags = {answered["callee_tag"]}
-    call.rewritten = answered["rewritten"]
+    call.gateway.rewritten = answered["rewritten"]
+    call.dialogs = {answered["callee_tag"]: call.gateway}
     call.who = Who(first["customer"], first["customer_name"], first["trunk"], first["auth"], call.caller.flow)
     call.invite_at, call.progress_at = first["invite_at"], answered["progress_at"]
     call.status, call.reason, call.code = answered["status"], "OK", "answered"
@@ -173,11 +172,12 @@ def revive(core: Core, first: dict[str, Any], answered: dict[str, Any], now: Now
             tried.buy = _price(answered["buy"])
             call.winner = tried
     call.revived = True
-    # What was said since the answer is not in the log; CSeq may have gaps (RFC 3261 §12.2.1.1), but no number twice.
-    call.caller.cseq += CSEQ_STEP
-    call.gateway.cseq += CSEQ_STEP
     core.admit(call)
     core.up(call, now)
+    expires_at = answered.get("session_expires_at")
+    if expires_at is not None:
+        call.expires = Now(now.mono + (expires_at - now.utc) * 1_000_000, expires_at)
+        call.expiry = core.timers.set(call.expires.mono, call, Call.EXPIRY)
     return call
 
 

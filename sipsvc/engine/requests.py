@@ -11,9 +11,10 @@ from sipsvc.effects import Flow, Now
 from sipsvc.engine.admission import Admission, Challenged
 from sipsvc.errors import MessageDropped, SipError
 from sipsvc.headers import max_forwards
-from sipsvc.message import Message, parse_name_addr, parse_uri, parse_via
+from sipsvc.message import Message, Uri, parse_name_addr, parse_uri, parse_via
 from sipsvc.message.build import REASONS, response, stamp_via, warning
 from sipsvc.proxy import Call, Core, acknowledge, inside
+from sipsvc.proxy.session_timer import IntervalTooSmall
 from sipsvc.transaction.tables import Event, State
 
 ALLOW = "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO"
@@ -45,7 +46,7 @@ class Requests:
             if server is not None and server.state != State.ACCEPTED:
                 server.run(Event.ACK, now)
             else:
-                self._ack(request, now)
+                self._ack(request, flow, now)
             return
         if server is not None:
             server.run(Event.REQUEST, now)
@@ -58,37 +59,42 @@ class Requests:
                     invite.user.on_cancel(invite, now)
                 return
             raise SipError(481, "Call/Transaction Does Not Exist", "cancel_unknown")
+        # In the order of RFC 3261 §16.3. Inside a dialog the Request-URI decides nothing (SIP-16).
+        uri = None if request.to.tag else _request_uri(request)
         hops = max_forwards(request)
         if hops is None:
             raise SipError(400, "Bad Max-Forwards header")
-        if method == "OPTIONS" and not request.to.tag:
-            self._options(request, flow)
-            return
-        required = request.all("proxy-require")
+        ours = method == "OPTIONS" and uri is not None
+        if hops == 0 and not ours:
+            raise SipError(483, "Too Many Hops", "too_many_hops")
+        required = request.all("proxy-require") or (request.all("require") if ours else [])
         if required:
             raise SipError(420, f"Bad Extension: {', '.join(required)}", "bad_extension")
-        if hops == 0:
-            raise SipError(483, "Too Many Hops", "too_many_hops")
-        if request.to.tag:
+        if uri is None:
             self._inside(request, flow, now)
+        elif ours:
+            self._options(request, flow)
         elif method == "INVITE":
-            self._new_call(request, flow, now)
+            self._new_call(request, uri, flow, now)
         else:
             raise SipError(405, "Method Not Allowed", "method_not_allowed")
 
     def _inside(self, request: Message, flow: Flow, now: Now) -> None:
-        call, sender = self._dialog(request)
+        call, sender, receiver = self._dialog(request)
         try:
-            inside(self.core, call, sender, request, flow, now)
+            inside(self.core, call, sender, receiver, request, flow, now)
         except SipError as error:
             if request.method != "INVITE":
                 raise
             # With state, for its ACK looks like one to a 2xx and would be passed on.
             self.count(error.code)
-            answer = response(request, error.status, extra=[warning(self.core.host(flow), error.reason)])
+            extra = [warning(self.core.host(flow), error.reason)]
+            if isinstance(error, IntervalTooSmall):
+                extra.append(f"Min-SE: {error.min_se}")
+            answer = response(request, error.status, extra=extra)
             self.core.layer.new_server(request, flow).respond(error.status, answer, now)
 
-    def _new_call(self, request: Message, flow: Flow, now: Now) -> None:
+    def _new_call(self, request: Message, uri: Uri, flow: Flow, now: Now) -> None:
         loop = f"{_digest(request):08x}"
         passed_here = [via for via in map(parse_via, request.all("via")) if via.sent_by in self.core.sent_by]
         if any(via.branch.endswith(f".{loop}") for via in passed_here):
@@ -102,33 +108,45 @@ class Requests:
             parse_uri(request.from_.uri)
         except SipError as error:
             raise SipError(400, "Bad From header") from error
-        self.admission.invite(request, parse_uri(request.uri), flow, loop, now)
+        self.admission.invite(request, uri, flow, loop, now)
 
     def _names_us(self, route: str) -> bool:
         uri = parse_uri(parse_name_addr(route, "Route").uri)
         host = f"{uri.host}:{uri.port or 5060}".lower()
         return host in self.core.sent_by
 
-    def _dialog(self, request: Message) -> tuple[Call, Half]:
-        """The call whose token the request carries, and which side of it sent it. Raises SipError 481."""
-        for route in request.all("route")[:1]:
-            token = parse_uri(parse_name_addr(route, "Route").uri).user
-            call = self.core.calls.get(self.core.tokens.ref(token))
-            # Compared whole: a token can only be had from us, for the sealing key is ours alone.
-            if call is not None and call.token == token and call.call_id == request.call_id:
-                sender = call.side_of(request.from_.tag, request.to.tag)
-                if sender is not None:
-                    return call, sender
+    def _dialog(self, request: Message) -> tuple[Call, Half, Half]:
+        """The call whose token the request carries, who sent it and who is to get it. Raises SipError 481.
+
+        The token stands in the first Route, or in the Request-URI where a strict router put it (RFC 3261 §16.4). What
+        else those say is not read: where the request goes is what we know of the other party.
+        """
+        routes = request.all("route")
+        call = self._call_of(parse_name_addr(routes[0], "Route").uri, request) if routes else None
+        call = call or self._call_of(request.uri, request)
+        if call is not None:
+            parties = call.parties(request.from_.tag, request.to.tag)
+            if parties is not None:
+                return call, parties[0], parties[1]
         raise SipError(481, "Call/Transaction Does Not Exist", "no_dialog")
 
-    def _ack(self, request: Message, now: Now) -> None:
+    def _call_of(self, uri: str, request: Message) -> Call | None:
+        try:
+            token = parse_uri(uri).user
+        except SipError:
+            return None
+        call = self.core.calls.get(self.core.tokens.ref(token))
+        # Compared whole: a token can only be had from us, for the sealing key is ours alone.
+        return call if call is not None and call.token == token and call.call_id == request.call_id else None
+
+    def _ack(self, request: Message, flow: Flow, now: Now) -> None:
         if not request.to.tag:
             raise MessageDropped("stray_ack")
         try:
-            call, sender = self._dialog(request)
+            call, sender, receiver = self._dialog(request)
         except SipError as error:
             raise MessageDropped("stray_ack") from error
-        acknowledge(self.core, call, sender, request, now)
+        acknowledge(self.core, call, sender, receiver, request, flow, now)
 
     def _cancel(self, request: Message, flow: Flow, now: Now) -> None:
         """A CANCEL we know is accepted, whatever becomes of it (RFC 3261 §9.2)."""
@@ -147,6 +165,8 @@ class Requests:
         extra = [error.challenge] if isinstance(error, Challenged) else [warning(self.core.host(flow), error.reason)]
         if error.status == 405:
             extra.append(ALLOW)
+        if isinstance(error, IntervalTooSmall):
+            extra.append(f"Min-SE: {error.min_se}")
         if error.status == 420:
             extra.append(f"Unsupported: {error.reason.partition(': ')[2]}")
         reason = error.reason if error.status == 400 else REASONS[error.status]
@@ -155,6 +175,16 @@ class Requests:
     def _tag(self, request: Message) -> str:
         """The same request always gets the same tag, without our remembering it."""
         return self.admission.stateless_tag(request)
+
+
+def _request_uri(request: Message) -> Uri:
+    """Raises SipError 400 naming the Request-URI, 416 for a scheme that is not ours."""
+    try:
+        return parse_uri(request.uri)
+    except SipError as error:
+        if error.status != 400:
+            raise
+        raise SipError(400, f"Bad Request-URI{error.reason.removeprefix('Bad URI')}") from error
 
 
 def _digest(request: Message) -> int:

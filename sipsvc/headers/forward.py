@@ -8,22 +8,28 @@ from sipsvc.message import Message
 
 # Rewritten or rebuilt for whoever comes next; from a side we do not trust they never pass (SIP-23, TG-4).
 _ALWAYS_OFF = frozenset({"max-forwards", "route"})
+# More zeros than anybody writes before a number.
+MOST_DIGITS = 32
 _UNTRUSTED = frozenset({"p-asserted-identity", "p-preferred-identity", "remote-party-id", "diversion"})
 
 
-def without_identity(lines: list[str], names: list[str]) -> list[str]:
-    """Header lines without what an untrusted side says of identities."""
+def without_identity(lines: list[str], names: list[str]) -> tuple[list[str], list[str]]:
+    """Header lines and names without what an untrusted side says of identities."""
     if _UNTRUSTED.isdisjoint(names):
-        return lines
-    return [line for line, name in zip(lines, names, strict=True) if name not in _UNTRUSTED]
+        return lines, names
+    kept = [index for index, name in enumerate(names) if name not in _UNTRUSTED]
+    return [lines[index] for index in kept], [names[index] for index in kept]
 
 
 def max_forwards(request: Message) -> int | None:
-    """The hops left, 70 where the header is absent, None where it is no number (RFC 3261 §16.3)."""
+    """The hops left, 70 where the header is absent, None where it is no number of 0 to 255 (RFC 3261 §16.3, §20.22)."""
     value = request.get("max-forwards")
     if value is None:
         return 70
-    return int(value) if value.isascii() and value.isdigit() and len(value) <= 3 else None
+    if not value.isascii() or not value.isdigit() or len(value) > MOST_DIGITS:
+        return None
+    hops = int(value)
+    return hops if hops <= 255 else None
 
 
 class Pristine:

@@ -11,6 +11,7 @@ from sipsvc.message.grammar import CONTROL, FOLD
 from sipsvc.message.model import Message
 
 _STAMPS = frozenset({"received", "rport"})
+_RETURNED = frozenset({"from", "call-id", "cseq"})
 REASONS = {
     100: "Trying",
     200: "OK",
@@ -24,6 +25,7 @@ REASONS = {
     414: "Request-URI Too Long",
     416: "Unsupported URI Scheme",
     420: "Bad Extension",
+    422: "Session Interval Too Small",
     481: "Call/Transaction Does Not Exist",
     482: "Loop Detected",
     483: "Too Many Hops",
@@ -66,11 +68,22 @@ def has_other_via(response: Message) -> bool:
 
 
 def upward(response: Message, request: Message) -> tuple[list[str], list[str]]:
-    """Lines and names of a response as it answers `request`: under that request's own Vias, whatever came back."""
-    vias = [line for line, name in zip(request.lines, request.names, strict=True) if name == "via"]
-    kept = [index for index, name in enumerate(response.names) if name != "via"]
-    lines, names = response.lines, response.names
-    return [*vias, *(lines[index] for index in kept)], [*("via" for _ in vias), *(names[index] for index in kept)]
+    """Lines and names of a response as it answers `request`: what tells whose answer it is stands there as the
+    request has it (Via, From, Call-ID, CSeq, and To but for the tag), whatever came back (RFC 3261 §8.1.3.3).
+    """
+    lines = [line for line, name in zip(request.lines, request.names, strict=True) if name == "via"]
+    names = ["via"] * len(lines)
+    for line, name in zip(response.lines, response.names, strict=True):
+        if name in _RETURNED:
+            line = request.lines[request.index[name]]
+        elif name == "to":
+            tag = "" if request.to.tag else response.to.tag
+            line = request.lines[request.index[name]] + (f";tag={tag}" if tag else "")
+        elif name == "via":
+            continue
+        lines.append(line)
+        names.append(name)
+    return lines, names
 
 
 def without_top_via(response: Message) -> tuple[list[str], list[str]]:

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from sipsvc.errors import SipError
-from sipsvc.message.grammar import HOST, QUOTED
+from sipsvc.message.grammar import HOST, MAX_URI, QUOTED
 
 # From, To and Via come again in every message of a dialog or transaction. Longer values are not remembered.
 MEMO = 8_192
@@ -18,6 +18,9 @@ _VIA = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _NAME_ADDR = re.compile(rf"({QUOTED}{_WS}|[^<\"]*+)<([^<>]*+)>{_WS}((?:;.*)?)\Z", re.DOTALL)
+# What may stand before the bracket without quotes: tokens and, as many phones send them, letters beyond ASCII.
+_PLAIN_DISPLAY = re.compile(r"[A-Za-z0-9\-.!%*_+`'~ \t\x80-\xff]*+\Z")
+_URI_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*+:[^\x00-\x20\x7f<>\"]++\Z")
 _PARAM = re.compile(rf";{_WS}([^=;\s\"]++){_WS}(?:={_WS}({QUOTED}|[^;\s\"]++)?{_WS})?")
 _PARAMS = re.compile(rf"(?:;{_WS}[^=;\s\"]++{_WS}(?:={_WS}(?:{QUOTED}|[^;\s\"]++)?{_WS})?)*+\Z")
 # An unclosed quote or bracket takes in the rest, so that no text is looked at twice.
@@ -67,7 +70,8 @@ def parse_via(value: str) -> Via:
 def parse_name_addr(value: str, header: str) -> NameAddr:
     """One value of From, To, Contact, Route and their like. Raises SipError 400 naming `header`.
 
-    Without angle brackets everything behind the first `;` belongs to the header (RFC 3261 §20.10).
+    Without angle brackets everything behind the first `;` belongs to the header (RFC 3261 §20.10). From and To are
+    read to the letter, for they go on as they came (SIP-5).
     """
     return _memo_name_addr(value, header) if len(value) <= MEMO_LENGTH else _name_addr(value, header)
 
@@ -94,6 +98,13 @@ def _name_addr(value: str, header: str) -> NameAddr:
             raise SipError(400, f"Bad {header} header: URI needs angle brackets")
     if not uri or not _PARAMS.match(params):
         raise SipError(400, f"Bad {header} header")
+    if len(uri) > MAX_URI:
+        raise SipError(400, f"Bad {header} header: URI too long")
+    if header in ("From", "To"):
+        if not _URI_TEXT.match(uri):
+            raise SipError(400, f"Bad {header} header: no URI")
+        if display[:1] != '"' and not _PLAIN_DISPLAY.match(display):
+            raise SipError(400, f"Bad {header} header: display name needs quotes")
     return NameAddr(display.rstrip(), uri.strip(), params, params_get(params, "tag") or "")
 
 

@@ -10,7 +10,6 @@ import re
 
 MAX_DATAGRAM = 65_535
 MAX_HEADERS = 512
-MAX_LINE = 8_192
 MAX_URI = 2_048
 
 # token = 1*(alphanum / "-" / "." / "!" / "%" / "*" / "_" / "+" / "`" / "'" / "~")
@@ -49,7 +48,7 @@ COMPACT = {
 _USUAL = (
     "Accept Accept-Encoding Accept-Language Alert-Info Allow Allow-Events Authorization Call-ID Call-Info Contact "
     "Content-Disposition Content-Encoding Content-Language Content-Length Content-Type CSeq Date Diversion "
-    "Error-Info Event Expires From Identity In-Reply-To Max-Forwards MIME-Version Min-SE Organization "
+    "Error-Info Event Expires From Identity In-Reply-To Max-Forwards MIME-Version Min-Expires Min-SE Organization "
     "P-Asserted-Identity P-Preferred-Identity Path Priority Privacy Proxy-Authenticate Proxy-Authorization "
     "Proxy-Require RAck RSeq Reason Record-Route Refer-To Referred-By Remote-Party-ID Replaces Reply-To Require "
     "Retry-After Route Server Session-Expires Subject Supported Timestamp To Unsupported User-Agent Via Warning "
@@ -58,8 +57,14 @@ _USUAL = (
 
 # From the name as it is usually spelt, colon included, to its canonical form: one dict look-up a line.
 KNOWN_NAMES: dict[str, str] = {
-    f"{spelt}:": name.lower() for name in _USUAL for spelt in (name, name.lower(), name.upper())
-} | {f"{spelt}:": full for short, full in COMPACT.items() for spelt in (short, short.upper())}
+    f"{written}:": name.lower() for name in _USUAL for written in (name, name.lower(), name.upper())
+} | {f"{written}:": full for short, full in COMPACT.items() for written in (short, short.upper())}
+_SPELT = {name.lower(): name for name in _USUAL}
+
+
+def spelt(name: str) -> str:
+    """A canonical name as it is usually written, for a reason phrase: `Call-ID`; "one" for a long or odd one."""
+    return _SPELT.get(name) or (name.title() if len(name) <= 40 and name.replace("-", "").isalnum() else "one")
 
 
 def canonical(name: str) -> str:

@@ -38,6 +38,12 @@ class Message:
         what = f"{self.status} {self.reason}" if self.status else f"{self.method} {self.uri}"
         return f"<{what} Call-ID={self.get('call-id')} CSeq={self.cseq}>"
 
+    def append(self, name: str, line: str) -> None:
+        """One more header, behind the others."""
+        self.index.setdefault(name, len(self.lines))
+        self.lines.append(line)
+        self.names.append(name)
+
     def value_at(self, index: int) -> str:
         """A header's value, unfolded and stripped."""
         value = self.lines[index].partition(":")[2].strip(" \t")

@@ -5,24 +5,22 @@ from __future__ import annotations
 import re
 
 from sipsvc.errors import MessageDropped, SipError
-from sipsvc.message.grammar import (
-    KNOWN_NAMES,
-    LINE_END,
-    MAX_HEADERS,
-    MAX_LINE,
-    MAX_URI,
-    TOKEN,
-    canonical,
-)
+from sipsvc.message.grammar import KNOWN_NAMES, LINE_END, MAX_HEADERS, MAX_URI, TOKEN, canonical, spelt
 from sipsvc.message.model import Message
 
 _CSEQ = re.compile(r"([0-9]{1,10})[ \t]+([A-Za-z0-9\-.!%*_+`'~]+)\Z")
 _STATUS = re.compile(r"SIP/2\.0 ([1-6][0-9][0-9]) ([^\r\n]*)\Z", re.IGNORECASE)
-_ONCE = ("from", "to", "call-id", "cseq", "max-forwards", "content-length", "content-type")
-_ONCE_OR_VIA = ("via", *_ONCE)
-_REQUIRED = frozenset(("via", "from", "to", "call-id", "cseq"))
+_REQUIRED = ("via", "from", "to", "call-id", "cseq")
+_REQUIRED_NAMES = frozenset(_REQUIRED)
+# Headers of one value (RFC 3261 §25.1, and the RFCs that brought the others). A response twice saying who made it
+# harms nobody and is not worth a call: of responses only what we read has to be single.
+_ONCE_IN_RESPONSES = frozenset(("from", "to", "call-id", "cseq", "content-length", "content-type"))
+_ONCE = _ONCE_IN_RESPONSES | frozenset(
+    "max-forwards content-disposition date event expires mime-version min-expires min-se organization priority privacy "
+    "rack refer-to referred-by replaces reply-to rseq session-expires subject timestamp user-agent".split()
+)
+_BARE = re.compile(r"\r(?!\n)|(?<!\r)\n|\x00")
 _known = KNOWN_NAMES.get
-_HEADER_LABELS = {"from": "From", "to": "To", "call-id": "Call-ID", "cseq": "CSeq", "via": "Via"}
 
 
 def parse(data: bytes) -> Message:
@@ -38,24 +36,23 @@ def parse(data: bytes) -> Message:
     lines = text.split("\r\n") if "\r\n " not in text and "\r\n\t" not in text else LINE_END.split(text)
     start = lines.pop(0)
     fault: SipError | None = None
+    if len(lines) > MAX_HEADERS:
+        fault = SipError(400, "Too many headers")
+        del lines[MAX_HEADERS:]  # the rest costs no work
     names = [_known(line[: line.find(":") + 1]) or _unusual_name(line) for line in lines]
     message = Message(lines, names, body)
     seen = message.index
     if "" in seen:
-        fault = SipError(400, "Bad header line")
+        fault = fault or SipError(400, "Bad header line")
     if start[:4].upper() == "SIP/":
         _response_line(message, start)
     else:
         fault = _request_line(message, start) or fault
-    fault = _bare_characters(text) or fault
+    fault = _bare_characters(text, message) or fault
     if not blank:
         fault = fault or SipError(400, "No empty line after the headers")
-    if len(lines) > MAX_HEADERS:
-        fault = SipError(400, "Too many headers")
-    if lines and max(map(len, lines)) > MAX_LINE:
-        fault = SipError(400, "Header line too long")
-    if not seen.keys() >= _REQUIRED:
-        raise MessageDropped(f"no_{next(name for name in _ONCE_OR_VIA if name not in seen)}")
+    if not seen.keys() >= _REQUIRED_NAMES:
+        raise MessageDropped(f"no_{next(name for name in _REQUIRED if name not in seen)}")
     if len(seen) < len(names):
         fault = fault or _once(message)
     fault = fault or _cseq(message) or _length(message) or _views(message)
@@ -97,12 +94,15 @@ def _response_line(message: Message, start: str) -> None:
     message.reason = match.group(2)
 
 
-def _bare_characters(text: str) -> SipError | None:
+def _bare_characters(text: str, message: Message) -> SipError | None:
     """A CR or LF that ends no line, or a NUL, could end one for somebody behind us."""
     ends = text.count("\r\n")
-    if text.count("\n") != ends or text.count("\r") != ends or "\x00" in text:
-        return SipError(400, "Bare CR, LF or NUL in a header")
-    return None
+    if text.count("\n") == ends and text.count("\r") == ends and "\x00" not in text:
+        return None
+    for line, name in zip(message.lines, message.names, strict=True):
+        if name and _BARE.search(line):
+            return SipError(400, f"Bare CR, LF or NUL in {spelt(name)} header")
+    return SipError(400, "Bare CR, LF or NUL in the first line")
 
 
 def _cseq(message: Message) -> SipError | None:
@@ -118,16 +118,22 @@ def _cseq(message: Message) -> SipError | None:
 
 
 def _once(message: Message) -> SipError | None:
-    names = message.names
-    for name in _ONCE:
-        if names.count(name) > 1:
-            return SipError(400, f"{_HEADER_LABELS.get(name, name.title())} given more than once")
+    once = _ONCE_IN_RESPONSES if message.status else _ONCE
+    seen: set[str] = set()
+    for name in message.names:
+        if name in seen:
+            if name in once:
+                return SipError(400, f"{spelt(name)} header given more than once")
+        else:
+            seen.add(name)
     return None
 
 
 def _length(message: Message) -> SipError | None:
     value = message.get("content-length")
     if value is None:
+        # Nothing frames it on a stream, should it leave by one (RFC 3261 §16.6 step 9).
+        message.append("content-length", f"Content-Length: {len(message.body)}")
         return None
     if not value.isascii() or not value.isdigit() or len(value) > 9:
         return SipError(400, "Bad Content-Length header")

@@ -8,12 +8,13 @@ from typing import NamedTuple
 
 from sipsvc.errors import SipError
 from sipsvc.message.fields import MEMO, MEMO_LENGTH
-from sipsvc.message.grammar import HOST
+from sipsvc.message.grammar import HOST, MAX_URI
 
 _SIP = re.compile(
     rf"(sips?):(?:([^@\s<>\"]*)@)?({HOST})(?::([0-9]{{1,5}}))?((?:;[^?\s<>]*)?)(\?[^\s<>]*)?\Z", re.IGNORECASE
 )
 _TEL = re.compile(r"tel:([0-9A-Fa-f+*#().\-]+)((?:;[^\s<>]*)?)\Z", re.IGNORECASE)
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*+):")
 _ESCAPED = re.compile(r"%([0-9A-Fa-f]{2})")
 # user = 1*( unreserved / escaped / user-unreserved )
 _USER_OTHER = re.compile(r"[^A-Za-z0-9\-_.!~*'()&=+$,;?/]")
@@ -46,18 +47,20 @@ def parse_uri(text: str) -> Uri:
 
 
 def _uri(text: str) -> Uri:
+    if len(text) > MAX_URI:
+        raise SipError(400, "Bad URI: too long")
     match = _SIP.match(text)
     if match is not None:
         scheme, user, host, port, params, headers = match.groups()
         number = int(port) if port else 0
         if number > 65_535:
-            raise SipError(400, "Bad port in URI")
+            raise SipError(400, "Bad URI: port")
         return Uri(scheme.lower(), user or "", host, number, params, headers or "")
     match = _TEL.match(text)
     if match is not None:
         return Uri("tel", match.group(1), "", 0, match.group(2), "")
-    scheme = text.partition(":")[0].lower()
-    if scheme.isalpha() and ":" in text and scheme not in ("sip", "sips", "tel"):
+    scheme = _SCHEME.match(text)
+    if scheme is not None and scheme.group(1).lower() not in ("sip", "sips", "tel"):
         raise SipError(416, "Unsupported URI Scheme", "uri_scheme")
     raise SipError(400, "Bad URI")
 

@@ -60,11 +60,12 @@ class Call(TimerTarget):
     DEADLINE: ClassVar = 0
     FORGET: ClassVar = 1
     BYE: ClassVar = 2
+    EXPIRY: ClassVar = 3
 
-    __slots__ = ("acknowledged", "answer_at", "answer_mono", "call_id", "callee_tags", "caller", "caller_tag",
-                 "cdr_id", "code", "core", "deadline", "decision", "dialled", "directory", "end_at",
-                 "gateway", "hangup_by", "invite_at", "invite_cseq", "live", "longest_ms", "phase", "progress_at",
-                 "q850", "reason", "recovered", "ref", "revived", "rewritten", "sell", "session",
+    __slots__ = ("acknowledged", "answer_at", "answer_mono", "call_id", "caller", "caller_tag", "cdr_id",
+                 "code", "core", "deadline", "decision", "dialled", "dialogs", "directory", "end_at", "expires",
+                 "expiry", "gateway", "hangup_by", "invite_at", "invite_cseq", "live", "longest_ms", "phase",
+                 "progress_at", "q850", "reason", "recovered", "ref", "revived", "sell", "session",
                  "status", "token", "tried", "who", "winner")  # fmt: skip
 
     def __init__(self, core: Core, ref: str, cdr_id: str, call_id: str, caller_tag: str, caller: Half) -> None:
@@ -75,13 +76,15 @@ class Call(TimerTarget):
         self.caller_tag = caller_tag
         self.token = core.tokens.make(ref, caller_tag)
         self.caller = caller
+        # The gateway's half of each dialog by its To tag: in set-up one for each that rang, then the one that answered.
+        self.dialogs: dict[str, Half] = {}
         self.gateway: Half | None = None
-        self.callee_tags: set[str] = set()
-        # Whether this gateway sees another From than the caller wrote (SIP-31).
-        self.rewritten = False
         self.phase = Phase.SETUP
         self.session: InviteSession | None = None
         self.deadline: Timer | None = None
+        # When its session is over unless it is refreshed, None without a session timer (RFC 4028).
+        self.expires: Now | None = None
+        self.expiry: Timer | None = None
         # The longest it may last, as it stood when the call came.
         self.longest_ms = core.platform.timing.max_call_ms
         self.who = Who("", "", "", "", caller.flow)
@@ -116,21 +119,24 @@ class Call(TimerTarget):
         """Talk time so far, None where nobody answered; never more than a call may last, however late we look."""
         if self.answer_at is None:
             return None
-        spent = (now.mono - self.answer_mono) // 1_000_000
-        return max(0, min(spent, self.longest_ms))
+        until = now.mono if self.expires is None else min(now.mono, self.expires.mono)
+        return max(0, min((until - self.answer_mono) // 1_000_000, self.longest_ms))
 
-    def side_of(self, from_tag: str, to_tag: str) -> Half | None:
-        """Who sent a request with these tags: the caller's half, the gateway's, or nobody of this call."""
-        if from_tag == self.caller_tag and to_tag in self.callee_tags:
-            return self.caller
-        if to_tag == self.caller_tag and from_tag in self.callee_tags:
-            return self.gateway
-        return None
+    def parties(self, from_tag: str, to_tag: str) -> tuple[Half, Half] | None:
+        """Who sent a request with these tags and who is to get it; None where it is in no dialog of this call."""
+        if from_tag == self.caller_tag:
+            receiver = self.dialogs.get(to_tag)
+            return (self.caller, receiver) if receiver is not None else None
+        sender = self.dialogs.get(from_tag) if to_tag == self.caller_tag else None
+        return (sender, self.caller) if sender is not None else None
 
     def on_timer(self, kind: int, now: Now) -> None:
         if kind == self.DEADLINE:
             self.core.end_by_force(self, "timeout", "max_duration", now)
         elif kind == self.BYE:
             self.core.bye_caller(self, now)
+        elif kind == self.EXPIRY:
+            # Both parties have given it up already; a proxy says nothing (RFC 4028 §8.3).
+            self.core.over(self, "session_expired", "timeout", now)
         else:
             self.core.forget(self)

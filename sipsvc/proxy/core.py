@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mypy_extensions import trait
 
-from sipsvc.dialog import Half, Tokens
+from sipsvc.dialog import Half, Reach, Tokens
 from sipsvc.directory import Platform
 from sipsvc.effects import Flow, Listener, Now, Target
 from sipsvc.message import Message
@@ -53,9 +53,11 @@ class Nobody(ClientUser):
 
 
 NOBODY = Nobody()
+# More requests than a dialog sees between its last record and a restart.
+CSEQ_STEP = 10_000
 
 
-class Core:
+class Core(Reach):
     """`listeners` are ours as advertised; a flow names one by its index."""
 
     def __init__(
@@ -87,6 +89,7 @@ class Core:
         self.in_setup = 0
         # Answers held back until their record is on disk, in the order of their records (law 8).
         self.held: deque[tuple[int, InviteSession]] = deque()
+        self.conns: set[int] = set()
         self.listeners = listeners
         self.names = tuple(
             f"[{one.host}]:{one.port}" if ":" in one.host else f"{one.host}:{one.port}" for one in listeners
@@ -182,6 +185,7 @@ class Core:
         call.end_at = now.utc
         call.recovered = call.revived and by not in ("caller", "callee")
         self.timers.cancel(call.deadline)
+        self.timers.cancel(call.expiry)
         customer = self.by_customer.get(call.who.customer)
         if customer is not None:
             customer.discard(call.ref)
@@ -199,7 +203,7 @@ class Core:
         if call.phase is not Phase.UP or call.gateway is None:
             return
         self.over(call, code, by, now)
-        self.own_request(call, call.gateway, "BYE", call.caller.cseq + 1, now)
+        self.own_request(call, call.gateway, "BYE", _next_cseq(call, call.caller), now)
         settled = call.answer_mono + 64 * self.layer.t1
         if call.acknowledged or now.mono >= settled:
             self.bye_caller(call, now)
@@ -214,11 +218,11 @@ class Core:
 
     def bye_caller(self, call: Call, now: Now) -> None:
         if call.gateway is not None:
-            self.own_request(call, call.caller, "BYE", call.gateway.cseq + 1, now)
+            self.own_request(call, call.caller, "BYE", _next_cseq(call, call.gateway), now)
 
     def own_request(self, call: Call, half: Half, method: str, cseq: int, now: Now) -> None:
         """A request of ours inside a dialog, towards `half`."""
-        flow = half.target()
+        flow = half.target(self)
         branch = self.branch(call.ref)
         uri, routes = half.address()
         lines = [
@@ -243,3 +247,9 @@ class Core:
         held = self.held
         while held and held[0][0] <= seq:
             held.popleft()[1].release(now)
+
+
+def _next_cseq(call: Call, half: Half) -> int:
+    """Behind all that this side said. What it said since the last record, a restart has forgotten; CSeq may have gaps
+    (RFC 3261 §12.2.1.1), but no number twice."""
+    return half.cseq + 1 + (CSEQ_STEP if call.revived else 0)

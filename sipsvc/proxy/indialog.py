@@ -14,33 +14,42 @@ from sipsvc.message.build import join, response, upward, without_top_via
 from sipsvc.proxy.branch import Branch, BranchUser
 from sipsvc.proxy.call import Call, Phase
 from sipsvc.proxy.core import Core
+from sipsvc.proxy.session_timer import Asked, IntervalTooSmall, ask, settle, tell
 from sipsvc.transaction import ClientTransaction, ClientUser, ServerTransaction, ServerUser
 
 RING_MS = 185_000
 _KEEP: Callable[[str], bool] = lambda value: False  # noqa: E731 - credentials for us go no further
 
 
-def inside(core: Core, call: Call, sender: Half, request: Message, flow: Flow, now: Now) -> None:
+def inside(core: Core, call: Call, sender: Half, receiver: Half, request: Message, flow: Flow, now: Now) -> None:
     """Relay a request other than ACK and CANCEL. Raises SipError for what may not pass."""
-    receiver = call.gateway if sender is call.caller else call.caller
-    if receiver is None or (call.phase is Phase.OVER and request.method != "BYE"):
+    if call.phase is Phase.OVER and request.method != "BYE":
         raise SipError(481, "Call/Transaction Does Not Exist", "no_dialog")
-    if call.phase is Phase.OVER and call.hangup_by not in ("caller", "callee"):
+    if call.phase is Phase.OVER and call.hangup_by not in ("caller", "callee") and call.code != "session_expired":
         # We ended the call and told both sides; behind our BYE, theirs would be out of order.
         core.layer.new_server(request, flow).respond(200, response(request, 200), now)
         return
     if request.method == "REFER":
         raise SipError(403, "A transfer would be a call of its own", "refer_refused")
+    asked = None
+    if request.method in ("INVITE", "UPDATE"):
+        asked = ask(request, core.platform.timing)
+        if asked is not None and asked.too_small:
+            raise IntervalTooSmall(asked.too_small)
     if call.session is not None:
         call.session.release(now)
+    newest = request.cseq > sender.cseq
     sender.cseq = max(sender.cseq, request.cseq)
-    if request.method in ("INVITE", "UPDATE"):
-        _refresh(core, call, sender, request, now)
+    moved = _follow(core, call, sender, receiver, flow)
+    if request.method in ("INVITE", "UPDATE") and newest:  # one that was overtaken tells of a place it has left
+        moved |= _refresh(sender, request)
+    if moved:
+        _remember(core, call, now)
     if request.method == "BYE" and call.phase is Phase.UP:
         call.q850 = q850(request)
         core.over(call, "answered", "caller" if sender is call.caller else "callee", now)
     server = core.layer.new_server(request, flow)
-    Relay(core, call, server, sender, receiver).start(now)
+    Relay(core, call, server, sender, receiver, asked).start(now)
 
 
 def stray_answer(core: Core, call: Call, response: Message, flow: Flow, now: Now) -> None:
@@ -49,10 +58,10 @@ def stray_answer(core: Core, call: Call, response: Message, flow: Flow, now: Now
     From a party of the call it goes on to the other; from anybody else it is ACKed and BYEd. Raises SipError.
     """
     tag = response.to.tag
-    if call.phase is Phase.UP and call.gateway is not None and tag in (call.caller_tag, *call.callee_tags):
-        from_callee = tag in call.callee_tags
+    if call.phase is Phase.UP and call.gateway is not None and (tag == call.caller_tag or tag in call.dialogs):
+        from_callee = tag in call.dialogs
         lines, names = without_top_via(response)
-        if call.rewritten:
+        if call.gateway.rewritten:
             lines = lines.copy()
             name, value = ("from", call.caller.own) if from_callee else ("to", call.gateway.other)
             lines[names.index(name)] = f"{name.title()}: {value}"
@@ -64,26 +73,46 @@ def stray_answer(core: Core, call: Call, response: Message, flow: Flow, now: Now
         half = Half(flow, response.get("to") or "", response.get("from") or "", contact, pinned=False)
         half.meet(response, call.token)
         core.own_request(call, half, "ACK", response.cseq, now)
-        if tag not in call.callee_tags:  # else its BYE has passed already
+        if tag not in call.dialogs:  # else its BYE has passed already
             core.own_request(call, half, "BYE", response.cseq + 1, now)
 
 
-def acknowledge(core: Core, call: Call, sender: Half, request: Message, now: Now) -> None:
+def acknowledge(core: Core, call: Call, sender: Half, receiver: Half, request: Message, flow: Flow, now: Now) -> None:
     """An ACK to a 2xx goes straight to the other party; nothing answers it."""
-    receiver = call.gateway if sender is call.caller else call.caller
-    if receiver is not None:
-        flow = receiver.target()
-        core.send(_build(core, call, sender, receiver, request, flow, _ack_branch(call, request)), flow, "")
+    if _follow(core, call, sender, receiver, flow):
+        _remember(core, call, now)
+    way = receiver.target(core)
+    core.send(_build(core, call, sender, receiver, request, way, _ack_branch(call, request)), way, "")
     if sender is call.caller and not call.acknowledged:
         call.acknowledged = True
         core.acknowledged(call, now)
 
 
-def _refresh(core: Core, call: Call, half: Half, message: Message, now: Now) -> None:
-    """Take a new remote target (RFC 3261 §12.2), into the log too: a restart is to find it."""
+def _refresh(half: Half, message: Message) -> bool:
+    """Take a new remote target (RFC 3261 §12.2); whether it is another one."""
     before = half.contact
     half.refresh(message)
-    if half.contact != before and call.phase is Phase.UP:
+    return half.contact != before
+
+
+def _follow(core: Core, call: Call, sender: Half, receiver: Half, flow: Flow) -> bool:
+    """Follow a customer to where it sends from: its NAT bound another port, its stream was opened anew (SIP-7).
+
+    Token and tags prove that it is one of the two parties, and the other one knows them too: so a gateway's own
+    address is never taken for the customer's. Whether more than the connection has changed.
+    """
+    before = sender.flow
+    if flow == before or sender is not call.caller:
+        return False
+    if flow[:3] in (receiver.flow[:3], receiver.target(core)[:3]):
+        return False
+    sender.move(flow)
+    return flow[:4] != before[:4]
+
+
+def _remember(core: Core, call: Call, now: Now) -> None:
+    """Into the log: a restart is to find the parties where they are."""
+    if call.phase is Phase.UP:
         core.observer.answered(call, now)
 
 
@@ -96,20 +125,25 @@ def _ack_branch(call: Call, request: Message) -> str:
 class Relay(ServerUser, ClientUser, BranchUser):
     """One request and its answer, across the call."""
 
-    __slots__ = ("branch", "call", "core", "receiver", "sender", "server")
+    __slots__ = ("asked", "branch", "call", "core", "met", "receiver", "sender", "server")
 
-    def __init__(self, core: Core, call: Call, server: ServerTransaction, sender: Half, receiver: Half) -> None:
+    def __init__(
+        self, core: Core, call: Call, server: ServerTransaction, sender: Half, receiver: Half, asked: Asked | None
+    ) -> None:
         self.core = core
         self.call = call
         self.server = server
         self.sender = sender
         self.receiver = receiver
+        self.asked = asked
         self.branch: Branch | None = None
+        # Whether the receiver accepted: a repeated 2xx is no news, and it may have moved since.
+        self.met = False
         server.user = self
 
     def start(self, now: Now) -> None:
         core, request = self.core, self.server.request
-        flow = self.receiver.target()
+        flow = self.receiver.target(core)
         name = core.branch(self.call.ref)
         data = _build(core, self.call, self.sender, self.receiver, request, flow, name)
         if request.method == "INVITE":
@@ -117,6 +151,7 @@ class Relay(ServerUser, ClientUser, BranchUser):
             self.branch = Branch(core, self, 0, flow, "", RING_MS)
             self.branch.start(name, data, 0, now)
         else:
+            self.server.await_answer(now)
             core.layer.new_client(name, request.method, data, flow, self, now)
 
     def on_cancel(self, server: ServerTransaction, now: Now) -> None:
@@ -126,14 +161,19 @@ class Relay(ServerUser, ClientUser, BranchUser):
     # Of a request that is no INVITE
 
     def on_response(self, client: ClientTransaction, response: Message, now: Now) -> None:
-        if response.status > 100:
+        if response.status == 408:
+            self.server.abandon(now)  # RFC 4320 §4.2, whoever made it
+        elif response.status >= 200:
             if response.status < 300 and response.method == "UPDATE":
-                _refresh(self.core, self.call, self.receiver, response, now)
+                self._accepted(response, now)
             self.server.respond(response.status, self._back(response), now)
 
     def on_no_response(self, client: ClientTransaction, failed: bool, now: Now) -> None:
-        # RFC 4320 §4.1: a late 408 to a non-INVITE helps nobody; the sender times out by itself.
-        self.server.destroy()
+        if failed:
+            self.server.respond(500, response(self.server.request, 500), now)
+        else:
+            # RFC 4320 §4.2: a late 408 to a non-INVITE helps nobody; the sender times out by itself.
+            self.server.abandon(now)
 
     # Of a re-INVITE
 
@@ -142,7 +182,7 @@ class Relay(ServerUser, ClientUser, BranchUser):
             self.server.respond(response.status, self._back(response), now)
 
     def on_success(self, branch: Branch, response: Message, now: Now) -> None:
-        _refresh(self.core, self.call, self.receiver, response, now)
+        self._accepted(response, now)
         self.server.respond(response.status, self._back(response), now)
 
     def on_failure(self, branch: Branch, failure: Message | None, why: str, now: Now) -> None:
@@ -155,25 +195,33 @@ class Relay(ServerUser, ClientUser, BranchUser):
     def on_ring_timeout(self, branch: Branch, now: Now) -> None:
         return  # cancelled by the branch; its 487 comes back
 
+    def _accepted(self, response: Message, now: Now) -> None:
+        """The first 2xx to a request that refreshes the dialog."""
+        if not self.met:
+            self.met = True
+            news = _refresh(self.receiver, response)
+            if self.call.phase is Phase.UP:
+                news |= settle(self.core, self.call, self.asked, response, now)
+            if news:
+                _remember(self.core, self.call, now)
+
     def _back(self, response: Message) -> bytes:
         """The answer as the sender gets it, with From and To as it wrote them."""
         request = self.server.request
         lines, names = upward(response, request)
-        if self.call.rewritten:
+        if self.sender.rewritten or self.receiver.rewritten:
             lines[names.index("from")] = f"From: {request.get('from')}"
             lines[names.index("to")] = f"To: {request.get('to')}"
-        lines = without_identity(lines, names)
+        lines, names = without_identity(lines, names)
+        if self.asked is not None and 200 <= response.status < 300:
+            tell(self.asked, lines, names)
         return join(f"SIP/2.0 {response.status} {response.reason}", lines, response.body)
 
 
 def _build(core: Core, call: Call, sender: Half, receiver: Half, request: Message, flow: Flow, branch: str) -> bytes:
     """The request for `receiver`: its own Contact and route set, whatever the sender wrote there."""
-    from_value = to_value = ""
-    if call.rewritten:
-        if sender is call.caller:
-            from_value = receiver.other
-        else:
-            to_value = receiver.own
+    from_value = receiver.other if receiver.rewritten else ""
+    to_value = receiver.own if sender.rewritten else ""
     pristine = Pristine(request, _KEEP)
     uri, routes = receiver.address()
     return pristine.build(uri, [core.via(flow, branch), *routes], from_value=from_value, to_value=to_value)

@@ -14,6 +14,7 @@ from sipsvc.proxy.branch import MS, Branch, BranchUser
 from sipsvc.proxy.call import Call, Tried
 from sipsvc.proxy.core import Core
 from sipsvc.proxy.response import Outcome, best
+from sipsvc.proxy.session_timer import Asked, settle, tell
 from sipsvc.proxy.way import Way, WayUser, only_target
 from sipsvc.rating import ZERO, Price
 from sipsvc.timers import Timer, TimerTarget
@@ -30,8 +31,9 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
     that has one address and needs no thought. `places` says for each entry of `call.tried` which attempt it was of.
     """
 
-    __slots__ = ("attempts", "branches", "call", "cancelled", "core", "current", "expired", "held", "loop", "next",
-                 "outcomes", "places", "pristine", "server", "timer", "way", "winner", "winner_tag")  # fmt: skip
+    __slots__ = ("asked", "attempts", "branches", "call", "cancelled", "core", "current", "expired", "held", "loop",
+                 "next", "outcomes", "places", "pristine", "server", "timer", "way", "winner",
+                 "winner_tag")  # fmt: skip
 
     def __init__(
         self,
@@ -41,6 +43,7 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
         pristine: Pristine,
         attempts: tuple[Attempt, ...],
         loop: str,
+        asked: Asked | None,
     ) -> None:
         self.core = core
         self.call = call
@@ -48,6 +51,7 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
         self.pristine = pristine
         self.attempts = attempts
         self.loop = loop
+        self.asked = asked
         self.next = 0
         self.places: list[int] = []
         self.way: Way | None = None
@@ -238,8 +242,10 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
     def _answer(self, branch: Branch, response: Message, tag: str, now: Now) -> None:
         call, core = self.call, self.core
         self.winner, self.winner_tag = branch, tag
-        call.callee_tags.clear()
-        self._meet(branch, response)
+        half = self._meet(branch, response)
+        call.dialogs = {tag: half}
+        call.gateway = half
+        call.caller.other = half.own
         tried = call.tried[branch.index]
         tried.status, tried.left = response.status, ""
         call.winner = tried
@@ -248,6 +254,7 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
         core.up(call, now)
         if self.way is not None:
             self.way.drop()
+        settle(core, call, self.asked, response, now)
         for other in self.branches:
             if other is not branch:
                 other.leave(now)
@@ -267,7 +274,8 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
             if branch is not self.winner:
                 tried.status = response.status
                 tried.left = tried.left or "answered_too_late"
-            self.core.own_request(self.call, half, "BYE", self.pristine.cseq + 1, now)
+            # Behind what the caller may have said in this early dialog.
+            self.core.own_request(self.call, half, "BYE", self.call.caller.cseq + 1, now)
 
     def _finish(self, now: Now) -> None:
         """No gateway is left, or none may be tried: the best response goes up (§16.7 step 6)."""
@@ -307,16 +315,19 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
         own = response.get("to") or ""
         other = branch.from_value or self.server.request.get("from") or ""
         half = Half(branch.flow, own, other, self._attempt(branch).dress.request_uri, pinned=False)
+        half.rewritten = bool(branch.from_value)
         half.meet(response, self.call.token)
         return half
 
-    def _meet(self, branch: Branch, response: Message) -> None:
+    def _meet(self, branch: Branch, response: Message) -> Half:
         """An early or confirmed dialog with this branch: what is sent inside it goes there (law 7)."""
-        call = self.call
-        call.gateway = self._half(branch, response)
-        call.caller.other = call.gateway.own
-        call.callee_tags.add(response.to.tag)
-        call.rewritten = bool(branch.from_value)
+        dialogs, tag = self.call.dialogs, response.to.tag
+        half = dialogs.get(tag)
+        if half is not None and half.flow is branch.flow:
+            half.meet(response, self.call.token)
+        else:
+            half = dialogs[tag] = self._half(branch, response)
+        return half
 
     def _upward(self, branch: Branch, response: Message) -> bytes:
         """A gateway's response as the caller gets it: our Via off, its own From back (SIP-31)."""
@@ -324,7 +335,9 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
         if branch.from_value:
             lines[names.index("from")] = f"From: {self.server.request.get('from')}"
         if not self._attempt(branch).gateway.trusted:
-            lines = without_identity(lines, names)
+            lines, names = without_identity(lines, names)
+        if self.asked is not None and 200 <= response.status < 300:
+            tell(self.asked, lines, names)
         return join(f"SIP/2.0 {response.status} {response.reason}", lines, response.body)
 
 

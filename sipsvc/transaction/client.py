@@ -24,7 +24,7 @@ class ClientUser:
         raise AssertionError("a client transaction's user must take responses")
 
     def on_no_response(self, client: ClientTransaction, failed: bool, now: Now) -> None:
-        """No final response in 64·T1, or with `failed` the transport could not send."""
+        """No final response in 64·T1, or with `failed` the transport could not send or its connection was lost."""
         raise AssertionError("a client transaction's user must take time-outs")
 
 
@@ -42,8 +42,8 @@ class ClientTransaction(TimerTarget):
         self.flow = flow
         self.user = user
         self.state: int = State.TRYING
-        self.times = layer.times
-        self.interval = self.times.t1
+        self.times = layer.times if flow.transport == "UDP" else layer.reliable
+        self.interval = self.times.resend
         self.retransmit: Timer | None = None
         self.timeout: Timer | None = None
         self.linger: Timer | None = None
@@ -52,8 +52,9 @@ class ClientTransaction(TimerTarget):
     def start(self, now: Now) -> None:
         layer = self.layer
         layer.send(self.request, self.flow, self.key)
-        self.retransmit = layer.timers.set(now.mono + self.interval, self, Event.RETRANSMIT)
-        self.timeout = layer.timers.set(now.mono + 64 * self.times.t1, self, Event.TIMEOUT)
+        if self.interval:
+            self.retransmit = layer.timers.set(now.mono + self.interval, self, Event.RETRANSMIT)
+        self.timeout = layer.timers.set(now.mono + self.times.patience, self, Event.TIMEOUT)
 
     def give_up(self) -> None:
         """Send no more, but stay to hear what may still come (a branch left early, SIP-13)."""
@@ -93,21 +94,24 @@ class ClientTransaction(TimerTarget):
                     self.interval = min(self.interval, self.times.t2)
                 self.retransmit = layer.timers.set(now.mono + self.interval, self, Event.RETRANSMIT)
             elif action == Do.STEADY:
-                layer.timers.cancel(self.retransmit)
-                self.retransmit = layer.timers.set(now.mono + self.times.t2, self, Event.RETRANSMIT)
+                if self.interval:
+                    layer.timers.cancel(self.retransmit)
+                    self.retransmit = layer.timers.set(now.mono + self.times.t2, self, Event.RETRANSMIT)
             elif action == Do.QUIET:
                 layer.timers.cancel(self.retransmit)
-                if self.invite or self.state != State.PROCEEDING:
-                    layer.timers.cancel(self.timeout)
+                layer.timers.cancel(self.timeout)
             elif action == Do.ACK:
                 assert response is not None
                 if not self.ack:
                     self.ack = ack_for(self.request, response)
                 layer.send(self.ack, self.flow, "")
             elif action == Do.LINGER:
-                # Timer D and M are 64·T1; K is T4.
-                wait = 64 * self.times.t1 if self.invite else self.times.t4
-                self.linger = layer.timers.set(now.mono + wait, self, Event.LINGER)
+                wait = self.times.k if not self.invite else self.times.m if event == Event.SUCCESS else self.times.d
+                if wait:
+                    self.linger = layer.timers.set(now.mono + wait, self, Event.LINGER)
+                else:
+                    self.state = State.TERMINATED
+                    layer.forget_client(self)
             elif action == Do.EXPIRED:
                 layer.timers.cancel(self.retransmit)
                 self.user.on_no_response(self, False, now)

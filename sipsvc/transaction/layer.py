@@ -9,23 +9,29 @@ from sipsvc.effects import Flow, Now
 from sipsvc.message import Message
 from sipsvc.timers import TimerHeap
 from sipsvc.transaction.client import ClientTransaction, ClientUser
-from sipsvc.transaction.server import ServerTransaction
+from sipsvc.transaction.server import Key, ServerTransaction
 from sipsvc.transaction.tables import Event, times
 
 COOKIE = "z9hG4bK"
 
 
 class Layer:
-    """All transactions. `send(data, flow, ref)` hands a datagram out; `times` are those of new transactions."""
+    """All transactions. `send(data, flow, ref)` hands a message out.
+
+    `times` are those of new transactions over UDP, `reliable` of those over any other transport.
+    """
 
     def __init__(self, timers: TimerHeap, timing: Timing, send: Callable[[bytes, Flow, str], None]) -> None:
         self.timers = timers
         self.send = send
-        self.times = times(timing)
+        self.use(timing)
         self.retransmitted = 0
         self._clients: dict[str, ClientTransaction] = {}
         self._servers: dict[tuple[str, str, str], ServerTransaction] = {}
         self._merged: dict[tuple[str, str, int, str], ServerTransaction] = {}
+        # Those on streams, by peer and by connection, so that the loss of one finds its own without looking at all.
+        self._to_peer: dict[tuple[str, str, int, int], dict[str, ClientTransaction]] = {}
+        self._on_conn: dict[int, dict[Key, ServerTransaction]] = {}
 
     @property
     def t1(self) -> int:
@@ -33,7 +39,8 @@ class Layer:
 
     def use(self, timing: Timing) -> None:
         """Transactions that begin from now on take these times."""
-        self.times = times(timing)
+        self.times = times(timing, reliable=False)
+        self.reliable = times(timing, reliable=True)
 
     def __len__(self) -> int:
         return len(self._clients) + len(self._servers)
@@ -45,6 +52,8 @@ class Layer:
         key = f"{branch} {method}"
         client = ClientTransaction(self, key, method == "INVITE", request, flow, user)
         self._clients[key] = client
+        if flow.transport != "UDP":
+            self._to_peer.setdefault(flow[:4], {})[key] = client
         client.start(now)
         return client
 
@@ -56,6 +65,20 @@ class Layer:
         client = self._clients.get(key)
         if client is not None:
             client.run(Event.ERROR, None, now)
+
+    def flow_lost(self, flow: Flow, now: Now) -> None:
+        """A connection ended, or could not be opened: what was asked over it and not heard of yet has failed.
+
+        An INVITE that got a provisional response goes on: its peer has it, and owes the rest by a connection of its
+        own (RFC 3261 §18.2.2).
+        """
+        for client in list(self._to_peer.get(flow[:4], {}).values()):
+            if client.flow.conn in (0, flow.conn):
+                client.run(Event.ERROR, None, now)
+
+    def servers_on(self, conn: int) -> list[ServerTransaction]:
+        """Those whose request came by this connection, and whose answers may have to take another way."""
+        return list(self._on_conn.get(conn, {}).values())
 
     def server_for(self, request: Message) -> ServerTransaction | None:
         """The transaction a request repeats."""
@@ -69,6 +92,8 @@ class Layer:
         key = self._key(request, request.method)
         server = ServerTransaction(self, key, request, flow)
         self._servers[key] = server
+        if flow.conn:
+            self._on_conn.setdefault(flow.conn, {})[key] = server
         return server
 
     def remember_merged(self, server: ServerTransaction) -> None:
@@ -82,9 +107,22 @@ class Layer:
 
     def forget_client(self, client: ClientTransaction) -> None:
         self._clients.pop(client.key, None)
+        if client.flow.transport != "UDP":
+            peer = client.flow[:4]
+            others = self._to_peer.get(peer)
+            if others is not None:
+                others.pop(client.key, None)
+                if not others:
+                    del self._to_peer[peer]
 
     def forget_server(self, server: ServerTransaction) -> None:
         self._servers.pop(server.key, None)
+        if server.conn:
+            others = self._on_conn.get(server.conn)
+            if others is not None:
+                others.pop(server.key, None)
+                if not others:
+                    del self._on_conn[server.conn]
         if server.merge_key is not None:
             self._merged.pop(server.merge_key, None)
 

@@ -8,6 +8,7 @@ from mypy_extensions import trait
 
 from sipsvc.effects import Flow, Now
 from sipsvc.message import Message
+from sipsvc.message.build import response
 from sipsvc.timers import Timer, TimerTarget
 from sipsvc.transaction.tables import INVITE_SERVER, OTHER_SERVER, Do, Event, State
 
@@ -27,10 +28,10 @@ class ServerUser:
 
 
 class ServerTransaction(TimerTarget):
-    """`request` is the pristine request; `last` the response sent last."""
+    """`request` is the pristine request, which came by the connection `conn`; `last` the response sent last."""
 
-    __slots__ = ("flow", "interval", "invite", "key", "last", "layer", "linger", "merge_key", "request", "retransmit",
-                 "state", "timeout", "times", "user")  # fmt: skip
+    __slots__ = ("conn", "flow", "interval", "invite", "key", "last", "layer", "linger", "merge_key", "request",
+                 "retransmit", "state", "timeout", "times", "user")  # fmt: skip
 
     def __init__(self, layer: Layer, key: Key, request: Message, flow: Flow) -> None:
         self.layer = layer
@@ -38,11 +39,12 @@ class ServerTransaction(TimerTarget):
         self.merge_key: tuple[str, str, int, str] | None = None
         self.request = request
         self.flow = flow
+        self.conn = flow.conn
         self.invite = request.method == "INVITE"
         self.state: int = State.TRYING
         self.last = b""
-        self.times = layer.times
-        self.interval = self.times.t1
+        self.times = layer.times if flow.transport == "UDP" else layer.reliable
+        self.interval = self.times.resend
         self.retransmit: Timer | None = None
         self.timeout: Timer | None = None
         self.linger: Timer | None = None
@@ -60,10 +62,13 @@ class ServerTransaction(TimerTarget):
             self.last = data
             self.run(event, now)
 
-    def destroy(self) -> None:
-        """Forget a request that will not be answered (RFC 4320 §4.2)."""
-        self.state = State.TERMINATED
-        self.layer.forget_server(self)
+    def await_answer(self, now: Now) -> None:
+        """Somebody else is to answer this request other than INVITE; its sender gets 100 when that takes long."""
+        self.retransmit = self.layer.timers.set(now.mono + self.times.late, self, Event.LATE)
+
+    def abandon(self, now: Now) -> None:
+        """Nobody will answer this request other than INVITE; what repeats it is absorbed (RFC 4320 §4.2)."""
+        self.run(Event.ABANDONED, now)
 
     def on_timer(self, kind: int, now: Now) -> None:
         self.run(kind, now)
@@ -81,17 +86,26 @@ class ServerTransaction(TimerTarget):
                     layer.retransmitted += 1
             elif action == Do.BACKOFF:
                 if event == Event.FAILURE:
-                    self.timeout = layer.timers.set(now.mono + 64 * self.times.t1, self, Event.TIMEOUT)
+                    self.timeout = layer.timers.set(now.mono + self.times.patience, self, Event.TIMEOUT)
                 else:
                     self.interval = min(self.interval * 2, self.times.t2)
-                self.retransmit = layer.timers.set(now.mono + self.interval, self, Event.RETRANSMIT)
+                if self.interval:
+                    self.retransmit = layer.timers.set(now.mono + self.interval, self, Event.RETRANSMIT)
             elif action == Do.QUIET:
                 layer.timers.cancel(self.retransmit)
                 layer.timers.cancel(self.timeout)
             elif action == Do.LINGER:
-                # Timers J and L are 64·T1; I is T4.
-                wait = self.times.t4 if event == Event.ACK else 64 * self.times.t1
-                self.linger = layer.timers.set(now.mono + wait, self, Event.LINGER)
+                wait = self.times.j if not self.invite else self.times.i if event == Event.ACK else self.times.l
+                if wait:
+                    self.linger = layer.timers.set(now.mono + wait, self, Event.LINGER)
+                else:
+                    self.state = State.TERMINATED
+                    layer.forget_server(self)
+            elif action == Do.OUTLAST:
+                self.linger = layer.timers.set(now.mono + self.times.patience, self, Event.LINGER)
+            elif action == Do.TRYING:
+                self.last = response(self.request, 100)
+                layer.send(self.last, self.flow, "")
             elif action == Do.EXPIRED:
                 layer.timers.cancel(self.retransmit)
             elif action == Do.END:

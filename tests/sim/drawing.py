@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 from tests.sim.network import Faults
@@ -65,9 +66,14 @@ KINDS = {
     "rings": 14, "answers at once": 6, "many 18x": 4, "100 only": 4, "hangs up": 8, "rr": 3, "strict": 2,
     "re-INVITE by callee": 3, "486": 5, "503": 7, "500": 4, "404": 3, "603": 3, "302": 2, "401": 2, "407": 2,
     "rings and fails": 4, "silent": 4, "late": 5, "late 2xx": 5, "twice": 3, "rings for ever": 2, "stubborn": 2,
-    "rude": 2, "100 for ever": 1, "100rel": 4, "keeps ringing": 1,
+    "rude": 2, "100 for ever": 1, "100rel": 6, "keeps ringing": 1, "forks": 3, "rubbish": 2, "not for us": 2,
+    "distorts": 3, "2xx without a tag": 2, "rings after the end": 2, "refuses thrice": 2, "answers after refusing": 1,
+    "refuses after answering": 1,
 }  # fmt: skip
-LOSSES = (0.0, 0.0, 0.01, 0.03, 0.06, 0.1)
+LOSSES = (0.0, 0.0, 0.0, 0.01, 0.03, 0.06, 0.1, 0.1, 0.2, 0.3)
+# Behind what a customer or a gateway may stand.
+WAYS = {"": 70, "loose": 18, "strict": 12}
+ASKED = ("UPDATE", "INFO", "OPTIONS", "MESSAGE", "XYZZY")
 
 
 def draw_faults(seed: int) -> Faults:
@@ -78,6 +84,18 @@ def draw_faults(seed: int) -> Faults:
         delay_ms=rng.choice((1.0, 10.0, 60.0)),
         jitter_ms=rng.choice((0.5, 10.0, 80.0, 300.0)),
     )
+
+
+def draw_way(seed: int, name: str) -> str:
+    """Whether `name` stands behind a proxy that keeps itself in the way, `loose` or `strict`; most do not."""
+    return Random(f"way {seed} {name}").choices(list(WAYS), list(WAYS.values()))[0]
+
+
+def draw_reboots(seed: int, gateways: list[str]) -> list[tuple[float, str, float]]:
+    """When in milliseconds which gateway forgets everything, and how long it is away."""
+    rng = Random(f"reboots {seed}")
+    times = rng.choice((0, 0, 0, 0, 0, 1, 1, 2, 4)) if gateways else 0
+    return [(rng.uniform(3_000, 70_000), rng.choice(gateways), rng.uniform(0, 2_500)) for _ in range(times)]
 
 
 def draw_setting(seed: int) -> Setting:
@@ -159,7 +177,19 @@ def _call(rng: Random, call_id: str, setting: Setting) -> CallPlan:
                                       plan.gateways.values()) and rng.random() < 0.5:  # fmt: skip
         plan.cancel_ms = rng.uniform(2000, 20_000)
     plan.dialled = _dialled(rng, plan)
+    if rng.random() < 0.3:
+        plan.asks = _asks(rng, 3_000)
+    if rng.random() < 0.3:
+        plan.early_asks = _asks(rng, 1_500, ("UPDATE", "INFO", "XYZZY"))
+    if plan.reinvite_ms is not None and rng.random() < 0.4:
+        # Both ask at once (§14.1).
+        for name, script in plan.gateways.items():
+            plan.gateways[name] = replace(script, reinvite=max(0.0, plan.reinvite_ms - rng.uniform(0, 40)))
     return plan
+
+
+def _asks(rng: Random, within_ms: float, methods: tuple[str, ...] = ASKED) -> tuple[tuple[float, str], ...]:
+    return tuple((rng.uniform(0, within_ms), rng.choice(methods)) for _ in range(rng.randint(1, 3)))
 
 
 def _agent(rng: Random, customer: CustomerSpec) -> str:
@@ -226,4 +256,8 @@ def draw_gateway(rng: Random) -> GatewayPlan:
     elif kind in ("late", "late 2xx"):
         first = rng.uniform(4_050, 7_000)
         final = first + rng.choice((5.0, rng.uniform(0, 100), rng.uniform(0, 6_000)))
-    return GatewayPlan(kind, first, final, hangup, reinvite, status)
+    elif kind == "refuses thrice":
+        status, final = rng.choice((486, 404)), rng.uniform(5, 1_500)
+    asks = _asks(rng, 3_000) if rng.random() < 0.2 else ()
+    early = _asks(rng, 1_500, ("UPDATE", "INFO")) if kind == "100rel" and rng.random() < 0.5 else ()
+    return GatewayPlan(kind, first, final, hangup, reinvite, status, early, asks)

@@ -1,4 +1,4 @@
-"""Scripted gateways: what a carrier may do to a call, one function a behaviour."""
+"""Scripted gateways: who they are and one INVITE at one of them. What they may do to it is in `behaviours`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from tests.sim.network import Address
 from tests.sim.party import SDP, Party, TalkingAgent, answer_headers
 from tests.sim.plan import CallPlan, GatewayPlan, GatewaySpec
 from tests.sim.sipmsg import Msg, parse_name, parse_uri
@@ -38,32 +39,58 @@ class GatewayCall:
         self.came_at = agent.world.net.time
         self.statuses: list[tuple[int, int]] = []
         self.answers: list[Answered] = []
+        self.early: dict[str, Party] = {}
         self.cancelled_at: int | None = None
         self.pracked = False
         # Behind its own proxy the gateway is reached through that proxy's route only (§12.1.1).
-        self.routed = script.kind in ("rr", "strict")
+        self.routed = script.kind in ("rr", "strict") and agent.seen_at == agent.address
 
     def at(self, delay_ms: float, run: Callable[[], None]) -> None:
-        self.agent.world.net.after(delay_ms, run)
+        self.agent.later(delay_ms, run)
 
-    def provisional(self, status: int, reason: str = "Ringing") -> None:
-        if not self.tx.final:
-            self.statuses.append((self.agent.world.net.time, status))
-            self.tx.respond(status, reason, self._headers() if status > 100 else ())
+    def provisional(self, status: int, reason: str = "Ringing", tag: str = "") -> None:
+        if self.tx.final:
+            return
+        self.statuses.append((self.agent.world.net.time, status))
+        if status > 100:
+            self._rings(tag or self.tx.tag)
+        self.tx.respond(status, reason, self.headers() if status > 100 else (), tag=tag)
+
+    def _rings(self, tag: str) -> Party:
+        """The early dialog that a provisional response opens here."""
+        party = self.early.get(tag)
+        if party is None:
+            party = self.early[tag] = self._party(tag, early=True)
+            party.on_prack = self._prack
+            for delay, method in self.script.early_asks:
+                self.at(delay, partial(self._ask_early, party, method))
+        return party
+
+    def _party(self, tag: str, early: bool) -> Party:
+        msg = self.invite
+        target = parse_name(msg.get("contact")).uri
+        local, remote = f"{msg.get('to')};tag={tag}", msg.get("from")
+        dialog = Dialog(self.agent, msg.call_id, local, remote, 100, target, msg.all("record-route"))
+        return Party(self.agent, dialog, self.contact, early)
+
+    def _ask_early(self, party: Party, method: str) -> None:
+        """Only once the caller is known to have the dialog too (RFC 3261 §12.1: it may never have heard of it)."""
+        if party.early and self.pracked:
+            party.ask(method)
 
     def reliable(self) -> None:
         """183 that wants a PRACK, repeated until it comes (RFC 3262 §3)."""
         if not self.tx.final and not self.pracked:
             self.statuses.append((self.agent.world.net.time, 183))
-            self.tx.respond(183, "Session Progress", [*self._headers(), ("Require", "100rel"), ("RSeq", "77")])
+            self._rings(self.tx.tag)
+            self.tx.respond(183, "Session Progress", [*self.headers(), ("Require", "100rel"), ("RSeq", "77")])
             self.at(1_000.0, self.reliable)
 
-    def prack(self, tx: ServerTx) -> None:
+    def _prack(self, msg: Msg) -> None:
         self.pracked = True
         self.agent.world.counts["PRACK at gateways"] += 1
-        if tx.msg.get("rack") != f"77 {self.invite.cseq} INVITE":
-            self.agent.world.report("prack", tx.msg.call_id, f"{self.agent.name} got RAck {tx.msg.get('rack')!r}")
-        tx.respond(200, "OK")
+        if msg.get("rack") != f"77 {self.invite.cseq} INVITE":
+            self.agent.world.report("prack", msg.call_id, f"{self.agent.name} got RAck {msg.get('rack')!r}")
 
     def refuse(self, status: int) -> None:
         if self.tx.final:
@@ -74,6 +101,8 @@ class GatewayCall:
         elif status == 302:
             extra = [("Contact", "<sip:elsewhere@10.99.0.1:5060>")]
         self.statuses.append((self.agent.world.net.time, status))
+        for party in self.early.values():
+            party.end("refused")
         self.tx.respond(status, REASONS[status], extra)
 
     @property
@@ -88,25 +117,26 @@ class GatewayCall:
         host, port = self.agent.address
         return [f"<sip:{host}:{port}{';lr' if self.script.kind == 'rr' else ''};gw={self.agent.spec.id}>", *theirs]
 
-    def _headers(self) -> list[tuple[str, str]]:
+    def headers(self) -> list[tuple[str, str]]:
+        """What any response that makes a dialog carries."""
         return list(answer_headers(self._record_routes(), self.contact)[:-1])
 
-    def answer(self, tag: str = "") -> None:
-        """Answer 200 under `tag`, once per tag."""
+    def answer(self, tag: str = "", anyway: bool = False) -> None:
+        """Answer 200 under `tag`, once per tag, and not after a refusal unless `anyway`."""
         tag = tag or self.tx.tag
-        if self.tx.final >= 300 or any(answered.tag == tag for answered in self.answers):
+        if (self.tx.final >= 300 and not anyway) or any(answered.tag == tag for answered in self.answers):
             return
-        msg = self.invite
-        target = parse_name(msg.get("contact")).uri
-        local, remote = f"{msg.get('to')};tag={tag}", msg.get("from")
-        dialog = Dialog(self.agent, msg.call_id, local, remote, 100, target, msg.all("record-route"))
-        party = Party(self.agent, dialog, self.contact)
+        party = self.early.get(tag) or self._party(tag, early=False)
+        party.confirm()
         self.answers.append(Answered(tag, self.agent.world.net.time, party))
         self.statuses.append((self.agent.world.net.time, 200))
         self.agent.await_ack(self.tx, tag)
         self.tx.on_ack = self._acked
         self.tx.on_no_ack = party.hang_up
         self.tx.respond(200, "OK", answer_headers(self._record_routes(), self.contact), SDP, tag)
+        for other in self.early.values():
+            if other.early:
+                other.end("answered elsewhere")
 
     def _acked(self, msg: Msg) -> None:
         for answered in self.answers:
@@ -117,7 +147,8 @@ class GatewayCall:
                     self.at(script.hangup, party.hang_up)
                 if script.reinvite is not None:
                     self.at(script.reinvite, party.reinvite)
-                    self.at(script.reinvite * 1.5, party.inquire)
+                for delay, method in script.asks:
+                    self.at(delay, partial(party.ask, method))
 
     def on_cancel(self) -> None:
         self.cancelled_at = self.agent.world.net.time
@@ -128,13 +159,21 @@ class GatewayCall:
 
 
 class GatewayAgent(TalkingAgent):
-    """A carrier. `calls` is everything it was ever sent."""
+    """A carrier. `calls` is everything it was ever sent; `begin` is what it does with a new one."""
 
-    def __init__(self, world: World, spec: GatewaySpec, plans: dict[str, CallPlan], seed: int) -> None:
-        super().__init__(world, spec.id, spec.address, seed)
-        self.spec, self.plans = spec, plans
+    def __init__(
+        self,
+        world: World,
+        spec: GatewaySpec,
+        address: Address,
+        plans: dict[str, CallPlan],
+        seed: int,
+        begin: Callable[[GatewayCall], None],
+    ) -> None:
+        super().__init__(world, spec.id, address, seed)
+        self.spec, self.plans, self.begin = spec, plans, begin
         self.calls: list[GatewayCall] = []
-        world.net.nodes[spec.address[0], DIRECT_PORT] = self
+        world.net.nodes[address[0], DIRECT_PORT] = self
 
     def on_new_call(self, tx: ServerTx) -> None:
         msg = tx.msg
@@ -146,7 +185,12 @@ class GatewayAgent(TalkingAgent):
         call = GatewayCall(self, tx, script)
         self.calls.append(call)
         self.world.counts[f"gateway: {script.kind}"] += 1
-        KINDS.get(script.kind, fails)(call)
+        self.begin(call)
+
+    def reboot(self, down_ms: float) -> None:
+        super().reboot(down_ms)
+        self.forgotten.update(call.invite.call_id for call in self.calls)
+        self.world.forgotten |= self.forgotten
 
     def on_cancel(self, invite: ServerTx) -> None:
         for call in self.calls:
@@ -155,10 +199,6 @@ class GatewayAgent(TalkingAgent):
 
     def on_request(self, tx: ServerTx) -> None:
         self._check_way(tx)
-        early = [call for call in self.calls if (call.invite.call_id, call.tx.tag) == (tx.msg.call_id, tx.msg.to_tag)]
-        if tx.msg.method == "PRACK" and early:
-            early[0].prack(tx)
-            return
         super().on_request(tx)
 
     def _check_way(self, tx: ServerTx) -> None:
@@ -176,93 +216,10 @@ class GatewayAgent(TalkingAgent):
             right = msg.uri in contacts and len(routes) == 1 and "gw" in dict(parse_uri(routes[0]).params)
         else:
             right = "gw" in dict(parse_uri(msg.uri).params) and len(routes) == 1 and routes[0] in contacts
-        if not right or (call.routed and tx.dst[1] == DIRECT_PORT):
+        if not right or (call.routed and tx.dst[1] == DIRECT_PORT) or tx.src[0] != self._nearest(tx):
             text = f"{self.name} ({call.script.kind}): {msg.line} at port {tx.dst[1]} with Route {msg.all('route')}"
             self.world.report("route-set", msg.call_id, text)
 
-
-def answers(call: GatewayCall) -> None:
-    call.at(5, call.answer)
-
-
-def rings(call: GatewayCall) -> None:
-    call.at(call.script.first, lambda: call.provisional(180))
-    call.at(call.script.final, call.answer)
-
-
-def many(call: GatewayCall) -> None:
-    """100, then every 18x there is, some again and again."""
-    first, final = call.script.first, call.script.final
-    call.at(5, lambda: call.provisional(100, "Trying"))
-    for step, status in enumerate((183, 180, 180, 181, 182, 180, 199, 183)):
-        call.at(first + (final - first) * step / 9, partial(call.provisional, status, "Progress"))
-    call.at(final, call.answer)
-
-
-def only_100(call: GatewayCall) -> None:
-    call.at(call.script.first, lambda: call.provisional(100, "Trying"))
-    call.at(call.script.final, call.answer)
-
-
-def trying_for_ever(call: GatewayCall) -> None:
-    call.at(call.script.first, lambda: call.provisional(100, "Trying"))
-
-
-def rings_for_ever(call: GatewayCall) -> None:
-    call.at(call.script.first, lambda: call.provisional(180))
-
-
-def keeps_ringing(call: GatewayCall) -> None:
-    """Rings longer than Timer C at one go, but says so now and then (§16.7 step 2)."""
-    for step in range(4):
-        call.at(call.script.first + step * 30_000.0, lambda: call.provisional(180))
-    call.at(call.script.first + 115_000.0, call.answer)
-
-
-def silent(call: GatewayCall) -> None:
-    """Nothing at all, not even for a CANCEL's INVITE."""
-
-
-def late_answer(call: GatewayCall) -> None:
-    call.at(call.script.final, call.answer)
-
-
-def reliable(call: GatewayCall) -> None:
-    call.at(call.script.first, call.reliable)
-    call.at(call.script.final, call.answer)
-
-
-def twice(call: GatewayCall) -> None:
-    """A carrier that forked and got two answers (§13.2.2.4)."""
-    rings(call)
-    call.at(call.script.final + call.script.first / 2, lambda: call.answer(f"{call.tx.tag}x"))
-
-
-def fails(call: GatewayCall) -> None:
-    call.at(call.script.final, lambda: call.refuse(call.script.status))
-
-
-def rings_and_fails(call: GatewayCall) -> None:
-    call.at(call.script.first, lambda: call.provisional(180))
-    fails(call)
-
-
-KINDS: dict[str, Callable[[GatewayCall], None]] = {
-    "answers at once": answers,
-    "rings": rings,
-    "rr": rings,
-    "strict": rings,
-    "many 18x": many,
-    "100 only": only_100,
-    "100rel": reliable,
-    "100 for ever": trying_for_ever,
-    "keeps ringing": keeps_ringing,
-    "rings for ever": rings_for_ever,
-    "stubborn": rings_for_ever,
-    "rude": rings_for_ever,
-    "silent": silent,
-    "late": rings,
-    "late 2xx": late_answer,
-    "twice": twice,
-    "rings and fails": rings_and_fails,
-}
+    def _nearest(self, tx: ServerTx) -> str:
+        """Behind a proxy nobody else may come straight here."""
+        return self.seen_at[0] if self.seen_at != self.address else tx.src[0]

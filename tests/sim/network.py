@@ -58,7 +58,9 @@ class Datagram:
 
 
 class Node(Protocol):
-    """Whoever is reached at an address."""
+    """Whoever is reached at an address; one that is down loses what comes."""
+
+    up: bool
 
     def on_datagram(self, data: bytes, msg: Msg | None, src: Address, dst: Address) -> None: ...
 
@@ -117,15 +119,17 @@ class Network:
         return True
 
     def _arrive(self, packet: Datagram, data: bytes) -> None:
+        node = self.nodes[packet.dst]
+        if not node.up:
+            self.counts["lost"] += 1
+            return
         link = (packet.src, packet.dst)
         newest = self._newest.get(link, -1)
         if packet.serial < newest and not packet.arrivals:
             self.counts["reordered"] += 1
         self._newest[link] = max(newest, packet.serial)
         packet.arrivals.append(self.time)
-        node = self.nodes.get(packet.dst)
-        if node is not None:
-            node.on_datagram(data, packet.msg, packet.src, packet.dst)
+        node.on_datagram(data, packet.msg, packet.src, packet.dst)
 
     def run(self, until: int, done: Callable[[], bool] = lambda: False) -> None:
         """Work the heap up to the instant `until`, or till `done()` or nothing is left."""

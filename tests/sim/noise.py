@@ -18,6 +18,8 @@ BROKEN_LINE = re.compile(rb"\0|\r(?!\n)|(?<!\r)\n")
 class Noise:
     """Sends altered copies of what was lately sent and weighs what comes back."""
 
+    up = True
+
     def __init__(self, world: World, proxies: tuple[Address, ...], seed: int) -> None:
         self.world, self.proxies = world, proxies
         self.rng = Random(f"noise {seed}")

@@ -114,7 +114,10 @@ class GatewaySpec:
 
 @dataclass(frozen=True)
 class GatewayPlan:
-    """How one gateway will treat one call. Times are milliseconds after the INVITE came, `hangup` after the ACK."""
+    """How one gateway will treat one call. Times are milliseconds after the INVITE came, `hangup` after the ACK.
+
+    `early_asks` are requests to the caller by delay after the first provisional response, `asks` after the ACK.
+    """
 
     kind: str
     first: float = 100.0
@@ -122,6 +125,8 @@ class GatewayPlan:
     hangup: float | None = None
     reinvite: float | None = None
     status: int = 0
+    early_asks: tuple[tuple[float, str], ...] = ()
+    asks: tuple[tuple[float, str], ...] = ()
 
 
 @dataclass
@@ -142,6 +147,8 @@ class CallPlan:
     expect: str = ""
     password: str = ""
     privacy: bool = False
+    early_asks: tuple[tuple[float, str], ...] = ()
+    asks: tuple[tuple[float, str], ...] = ()
     gateways: dict[str, GatewayPlan] = field(default_factory=dict)
 
 

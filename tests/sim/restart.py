@@ -1,4 +1,4 @@
-"""The server killed at any instant, or drained and restarted, in the middle of a run."""
+"""The server killed at any instant, once or again and again, or drained and restarted, in the middle of a run."""
 
 from __future__ import annotations
 
@@ -7,15 +7,27 @@ from dataclasses import dataclass
 from random import Random
 
 from tests.sim.rim import EngineHost, EngineLike
+from tests.sim.sipmsg import Msg
 from tests.sim.sipua import World
 
 DRAIN_PATIENCE_MS = 10_000.0
 POLL_MS = 50.0
+# What it may be in the middle of when it dies: any instant, or just when such a message came.
+MOMENTS: dict[str, Callable[[Msg], bool]] = {
+    "hunting": lambda msg: msg.status >= 500 and msg.method == "INVITE",
+    "CANCEL": lambda msg: not msg.status and msg.method == "CANCEL",
+    "answer": lambda msg: 200 <= msg.status < 300 and msg.method == "INVITE",
+    "ACK": lambda msg: msg.method == "ACK",
+    "BYE": lambda msg: not msg.status and msg.method == "BYE",
+    "200 to BYE": lambda msg: msg.status == 200 and msg.method == "BYE",
+    "inside": lambda msg: not msg.status and msg.method in ("UPDATE", "PRACK", "INFO"),
+}
 
 
 @dataclass(frozen=True)
 class Restart:
-    """`kill`: dead after `effects` more effects from `at_ms` on; `drain`: no new calls, then a stop when idle.
+    """`kill`: dead after `effects` more effects from `at_ms` on, or from the `moment` that comes next after it;
+    `drain`: no new calls, then a stop when idle.
 
     Back after `down_ms`, with a monotonic clock that begins at `clock` nanoseconds.
     """
@@ -25,15 +37,27 @@ class Restart:
     effects: int
     down_ms: float
     clock: int
+    moment: str = ""
 
 
-def draw_restart(seed: int) -> Restart | None:
-    """Every fourth run or so has one."""
+def draw_restarts(seed: int) -> list[Restart]:
+    """Every third run or so has one, and some have several."""
     rng = Random(f"restart {seed}")
-    kind = rng.choice(("kill", "drain", "", "", "", "", "kill", ""))
+    kind = rng.choice(("kill", "drain", "", "", "", "", "kill", "kill", ""))
     if not kind:
-        return None
-    return Restart(kind, rng.uniform(3_000, 65_000), rng.randint(0, 9), rng.uniform(50, 4_000), rng.randrange(10**15))
+        return []
+    times = rng.choice((1, 1, 1, 2, 3, 5)) if kind == "kill" else 1
+    return [
+        Restart(
+            kind,
+            rng.uniform(3_000, 65_000),
+            rng.randint(0, 9),
+            rng.uniform(50, 4_000),
+            rng.randrange(10**15),
+            rng.choice(("", "", *MOMENTS)) if kind == "kill" else "",
+        )
+        for _ in range(times)
+    ]
 
 
 def schedule(restart: Restart, host: EngineHost, make: Callable[[], EngineLike], world: World) -> None:
@@ -61,8 +85,19 @@ def schedule(restart: Restart, host: EngineHost, make: Callable[[], EngineLike],
         stop_when_idle(DRAIN_PATIENCE_MS)
 
     def die() -> None:
-        world.counts[f"restart: {restart.kind}"] += 1
+        world.counts[f"restart: {restart.kind}{' at ' if restart.moment else ''}{restart.moment}"] += 1
         net.after(restart.down_ms, come_back)
 
-    host.on_death = die
-    net.after(restart.at_ms, condemn if restart.kind == "kill" else drain)
+    def begin() -> None:
+        if not host.up or host.effects_left is not None or host.doom is not None:
+            net.after(1_000.0, begin)  # one death at a time
+            return
+        host.on_death = die
+        if restart.kind == "drain":
+            drain()
+        elif restart.moment:
+            host.doom = (MOMENTS[restart.moment], condemn)
+        else:
+            condemn()
+
+    net.after(restart.at_ms, begin)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import traceback
+from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from functools import partial
 from random import Random
@@ -76,7 +77,10 @@ class EngineHost:
         self.up = True
         self.life = 0
         self.drained_at: int | None = None
-        self.died_at: int | None = None
+        # When each life ended.
+        self.deaths: list[int] = []
+        # A message that this is true of brings the end of this life about.
+        self.doom: tuple[Callable[[Msg], bool], Callable[[], None]] | None = None
         self.effects_left: int | None = None
         self.on_death: Callable[[], None] = lambda: None
         self._order = 0
@@ -87,18 +91,22 @@ class EngineHost:
         for host in hosts:
             net.nodes[host] = self
 
+    def life_at(self, at: int) -> int:
+        """Which of its lives it was in."""
+        return bisect_left(self.deaths, at)
+
     @property
     def now(self) -> Now:
         """The engine's clock: its monotonic part begins anew with every life."""
         return Now(self.net.time - self._shift, self.net.utc)
 
     def on_datagram(self, data: bytes, msg: Msg | None, src: Address, dst: Address) -> None:
-        if not self.up:
-            self.net.counts["lost"] += 1
-            return
         if msg is not None:
             self._order += 1
             self.wire.append(Wire(self.net.time, self._order, False, src, msg))
+            if self.doom is not None and self.doom[0](msg):
+                self.doom[1]()
+                self.doom = None
         flow = Flow("UDP", src[0], src[1], self.hosts.index(dst))
         self.enter(lambda: self.engine.receive(data, flow, self.now))
 
@@ -197,7 +205,7 @@ class EngineHost:
         """As by kill -9: what was sent and appended stays, everything else is gone."""
         self.up, self.effects_left = False, None
         self.life += 1
-        self.died_at = self.net.time
+        self.deaths.append(self.net.time)
         if self._alarm is not None:
             self._alarm.cancel()
         self._alarm = self._alarm_at = None

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import typer
 
+from tests.sim.account import LONG_RUN, PROMISED, account
 from tests.sim.invariants import check
 from tests.sim.ladder import ladder
 from tests.sim.scenario import play, prepare
@@ -32,16 +33,7 @@ def run_seed(seed: int) -> Outcome:
     """Play one seed and hold it to every invariant."""
     run = play(prepare(seed))
     views = check(run)
-    counts: Counter[str] = Counter(run.world.counts)
-    for name, number in run.world.net.counts.items():
-        counts[f"network: {name}"] += number
-    counts["engine retransmissions"] += run.engine.core.layer.retransmitted
-    for view in views:
-        counts["hunts"] += max(0, len(view.branches) - 1)
-        counts["CANCEL by callers"] += view.cancel is not None
-        counts["answered"] += view.answer is not None
-        end = view.records[-1].record if view.records else {}
-        counts[f"outcome: {end.get('code') or 'no CDR'}"] += 1
+    counts = account(run, views)
     faulty = list(dict.fromkeys(finding.call_id for finding in run.findings if finding.call_id))
     ladders = ["\n".join(ladder(run, call_id)) for call_id in faulty[:LADDERS_SHOWN]]
     return Outcome(seed, len(run.plans), list(run.findings), counts, ladders)
@@ -57,14 +49,17 @@ def run_seeds(first: int, number: int, cores: int = CORES) -> list[Outcome]:
 
 
 def tell(outcomes: list[Outcome]) -> int:
-    """Print the account of a run; the number of violations."""
+    """Print the account of a run; the number of violations, promises that a long run did not keep among them."""
     total: Counter[str] = Counter()
     for outcome in outcomes:
         total += outcome.counts
     calls = sum(outcome.calls for outcome in outcomes)
     violations = sum(len(outcome.findings) for outcome in outcomes)
     print(f"seeds {len(outcomes)}, calls {calls}")
-    for name in sorted(total):
+    for name in sorted(set(total) - set(PROMISED)):
+        print(f"  {name:<40} {total[name]:>8}")
+    print("\npromised")
+    for name in PROMISED:
         print(f"  {name:<40} {total[name]:>8}")
     for outcome in outcomes:
         if not outcome.findings:
@@ -75,6 +70,10 @@ def tell(outcomes: list[Outcome]) -> int:
         for lines in outcome.ladders:
             print(f"\n{lines}")
     rules = Counter(finding.rule for outcome in outcomes for finding in outcome.findings)
+    missing = [name for name in PROMISED if not total[name]]
+    if missing and len(outcomes) >= LONG_RUN:
+        print(f"\nnever met: {', '.join(missing)}")
+        violations += len(missing)
     print(f"\nviolations {violations}" + "".join(f", {rule} {number}" for rule, number in rules.most_common()))
     return violations
 

@@ -28,14 +28,24 @@ from sipsvc.directory import (
 )
 from sipsvc.effects import Listener
 from sipsvc.engine import Engine
+from tests.sim.behaviours import begin
 from tests.sim.customers import LONGEST_SETUP_MS, CallerCall, CustomerAgent
-from tests.sim.drawing import STRANGER, WRONG_PASSWORD, draw_calls, draw_faults, draw_setting
+from tests.sim.drawing import (
+    STRANGER,
+    WRONG_PASSWORD,
+    draw_calls,
+    draw_faults,
+    draw_reboots,
+    draw_setting,
+    draw_way,
+)
 from tests.sim.gateways import GatewayAgent
 from tests.sim.live import draw_changes
 from tests.sim.network import MS, Address, Network
 from tests.sim.noise import Noise
 from tests.sim.plan import CallPlan, CustomerSpec, GatewaySpec, Row, Setting
-from tests.sim.restart import Restart, draw_restart, schedule
+from tests.sim.proxies import RecordingProxy
+from tests.sim.restart import Restart, draw_restarts, schedule
 from tests.sim.rim import EngineHost
 from tests.sim.sipmsg import hexmd5
 from tests.sim.sipua import GIVE_UP, Finding, World
@@ -57,9 +67,10 @@ class Run:
     plans: dict[str, CallPlan]
     world: World
     host: EngineHost
-    restart: Restart | None
+    restarts: list[Restart]
     callers: dict[str, CallerCall]
     gateways: dict[str, GatewayAgent]
+    proxies: list[RecordingProxy]
     noise: Noise
 
     @property
@@ -163,26 +174,56 @@ def prepare(seed: int) -> Run:
     books = directories(settings)
     net = Network(seed, draw_faults(seed))
     world = World(net)
+    world.stateful = frozenset(host for host, _ in PROXIES)
     host = EngineHost(net, make_engine(books[setting.version], seed), list(PROXIES), books[setting.version])
     for at, changed in changes:
         net.after(at, partial(host.swap, books[changed.version]))
-    gateways = {spec.id: GatewayAgent(world, spec, plans, seed) for spec in setting.gateways if not spec.dead}
+    proxies: list[RecordingProxy] = []
+    gateways = {spec.id: _carrier(world, spec, plans, seed, proxies) for spec in setting.gateways if not spec.dead}
+    for at, name, down_ms in draw_reboots(seed, list(gateways)):
+        net.after(at, partial(gateways[name].reboot, down_ms))
     agents: dict[str, CustomerAgent] = {}
     callers = {}
     for plan in plans.values():
         if plan.agent not in agents:
-            stem, number = plan.agent[:-1], int(plan.agent[-1])
-            address = (f"{NETS[stem]}.{number}", 5060 + number)
-            proxy = PROXIES[Random(f"{seed} {plan.agent}").random() < 0.3]
-            agents[plan.agent] = CustomerAgent(world, plan.agent, address, seed, proxy, hidden=number == 3)
+            agents[plan.agent] = _customer_agent(world, plan.agent, seed, proxies)
         callers[plan.call_id] = agents[plan.agent].call(plan)
     # Cutting calls short and dying at once is no life any server leads.
-    restart = draw_restart(seed) if setting.max_call_ms > SHORT_CALL_MS else None
-    if restart is not None:
+    restarts = draw_restarts(seed) if setting.max_call_ms > SHORT_CALL_MS else []
+    for restart in restarts:
         schedule(restart, host, lambda: make_engine(host.directory, seed, host.life), world)
     by_version = {one.version: one for one in settings}
     noise = Noise(world, PROXIES, seed)
-    return Run(seed, setting, by_version, books, plans, world, host, restart, callers, gateways, noise)
+    return Run(seed, setting, by_version, books, plans, world, host, restarts, callers, gateways, proxies, noise)
+
+
+def _carrier(
+    world: World, spec: GatewaySpec, plans: dict[str, CallPlan], seed: int, proxies: list[RecordingProxy]
+) -> GatewayAgent:
+    """A gateway at its address, or behind a proxy that has that address."""
+    way = draw_way(seed, spec.id)
+    if not way:
+        return GatewayAgent(world, spec, spec.address, plans, seed, begin)
+    inside = (spec.address[0].replace("10.2.0.", "10.2.1."), spec.address[1])
+    agent = GatewayAgent(world, spec, inside, plans, seed, begin)
+    agent.seen_at = spec.address
+    proxies.append(RecordingProxy(world, f"edge-{spec.id}", spec.address, way == "strict", inside))
+    return agent
+
+
+def _customer_agent(world: World, name: str, seed: int, proxies: list[RecordingProxy]) -> CustomerAgent:
+    """A phone; some sit behind a proxy of their own."""
+    stem, number = name[:-1], int(name[-1])
+    net = NETS[stem]
+    proxy = PROXIES[Random(f"{seed} {name}").random() < 0.3]
+    way = draw_way(seed, name) if stem in ("acme", "beta") else ""
+    hidden = number == 3 and not way
+    agent = CustomerAgent(world, name, (f"{net}.{number}", 5060 + number), seed, proxy, hidden=hidden)
+    if way:
+        outbound = (f"{net}.{10 + number}", 5060)
+        agent.outbound = agent.seen_at = outbound
+        proxies.append(RecordingProxy(world, f"pbx-{name}", outbound, way == "strict"))
+    return agent
 
 
 def play(run: Run) -> Run:

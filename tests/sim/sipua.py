@@ -10,13 +10,16 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import NamedTuple
 
-from tests.sim.network import Address, Handle, Network
+from tests.sim import excuses
+from tests.sim.network import MS, Address, Handle, Network
 from tests.sim.sipmsg import Msg, build, params_of, parse, parse_name, parse_uri
 
 T1, T2, T4 = 500.0, 4000.0, 5000.0
 GIVE_UP = 64 * T1
 Headers = Sequence[tuple[str, str]]
 Answer = Callable[[Msg], None]
+# Told whether the links alone are to blame for it that no answer came.
+Gone = Callable[[bool], None]
 
 
 class Finding(NamedTuple):
@@ -35,6 +38,9 @@ class World:
         self.net = net
         self.findings: list[Finding] = []
         self.counts: Counter[str] = Counter()
+        # Calls that one of their parties has forgotten, and who passes every copy on or answers it: servers with state.
+        self.forgotten: set[str] = set()
+        self.stateful: frozenset[str] = frozenset()
 
     def report(self, rule: str, call_id: str, text: str) -> None:
         self.findings.append(Finding(rule, call_id, self.net.time, text))
@@ -43,7 +49,7 @@ class World:
 class ClientTx:
     """A request on its way: retransmissions, and for INVITE the ACK to a failure (§17.1)."""
 
-    def __init__(self, agent: Agent, data: bytes, msg: Msg, dest: Address, told: Answer, gone: Callable[[], None]):
+    def __init__(self, agent: Agent, data: bytes, msg: Msg, dest: Address, told: Answer, gone: Gone):
         self.agent, self.data, self.msg, self.dest = agent, data, msg, dest
         self.told, self.gone = told, gone
         self.invite = msg.method == "INVITE"
@@ -51,10 +57,9 @@ class ClientTx:
         self.provisional = False
         self.final = 0
         self.wait = T1
-        net = agent.world.net
         agent.clients[msg.branch, msg.method] = self
-        self.again: Handle = net.after(T1, self._again)
-        self.end: Handle = net.after(GIVE_UP, self._gone)
+        self.again: Handle = agent.later(T1, self._again)
+        self.end: Handle = agent.later(GIVE_UP, self._gone)
         agent.send(data, dest)
 
     def _again(self) -> None:
@@ -64,12 +69,16 @@ class ClientTx:
         self.wait = self.wait * 2 if self.invite else min(T2, self.wait * 2)
         if self.state == "proceeding":
             self.wait = T2
-        self.again = self.agent.world.net.after(self.wait, self._again)
+        self.again = self.agent.later(self.wait, self._again)
 
     def _gone(self) -> None:
         """Timers B and F."""
         self.close()
-        self.gone()
+        world = self.agent.world
+        by_loss = excuses.took_too_long(world.net.record, world.stateful, self.msg, int(GIVE_UP * MS))
+        if by_loss:
+            world.counts[f"{self.msg.method} timed out by loss"] += 1
+        self.gone(by_loss)
 
     def close(self) -> None:
         self.state = "terminated"
@@ -80,7 +89,7 @@ class ClientTx:
     def _linger(self, delay_ms: float) -> None:
         self.again.cancel()
         self.end.cancel()
-        self.end = self.agent.world.net.after(delay_ms, self.close)
+        self.end = self.agent.later(delay_ms, self.close)
 
     def receive(self, msg: Msg) -> None:
         if msg.status < 200:
@@ -123,33 +132,42 @@ class ClientTx:
 class ServerTx:
     """A request received: absorbs retransmissions, repeats finals until the ACK (§17.2, §13.3.1.4)."""
 
-    def __init__(self, agent: Agent, msg: Msg, src: Address, dst: Address) -> None:
+    def __init__(self, agent: Agent, key: tuple[str, str, str], msg: Msg, src: Address, dst: Address) -> None:
+        self.key = key
         self.agent, self.msg, self.src, self.dst = agent, msg, src, dst
         self.last: bytes | None = None
         self.final = 0
+        self.refused = False
         self.cancelled = False
         self.tag = agent.token("t")
         self.repeats: dict[str, Handle] = {}
         self.ends: dict[str, Handle] = {}
+        self.rounds: dict[str, int] = {}
+        # Not from whoever says one thing and then another.
+        self.owed_an_ack = True
         self.on_ack: Callable[[Msg], None] = lambda _: None
         self.on_no_ack: Callable[[], None] = lambda: None
 
     def respond(self, status: int, reason: str, headers: Headers = (), body: bytes = b"", tag: str = "") -> None:
         """Send a response; a final one is repeated as its kind demands."""
         tag = tag or self.tag
-        data = self._response(status, reason, headers, body, tag)
+        data = self.response(status, reason, headers, body, tag)
         self.agent.respond_to(self.msg, self.src, self.dst, data)
         self.last = data
         if status < 200:
             return
         self.final = status
-        net = self.agent.world.net
-        net.after(GIVE_UP + T4, lambda: self.agent.forget(self))
+        self.refused = self.refused or status >= 300
+        agent = self.agent
+        agent.later(GIVE_UP + T4, lambda: agent.forget(self))
         if self.msg.method == "INVITE":
-            self.repeats[tag] = net.after(T1, lambda: self._repeat(data, tag, T1))
-            self.ends[tag] = net.after(GIVE_UP, lambda: self._no_ack(tag, status))
+            self.acked(tag)
+            self.rounds[tag] = 1
+            self.repeats[tag] = agent.later(T1, lambda: self._repeat(data, tag, T1))
+            self.ends[tag] = agent.later(GIVE_UP, lambda: self._no_ack(tag, status))
 
-    def _response(self, status: int, reason: str, headers: Headers, body: bytes, tag: str) -> bytes:
+    def response(self, status: int, reason: str, headers: Headers, body: bytes, tag: str) -> bytes:
+        """A response's bytes, not sent yet."""
         msg = self.msg
         vias = msg.all("via")
         if "rport" in params_of(vias[0]):
@@ -162,13 +180,19 @@ class ServerTx:
     def _repeat(self, data: bytes, tag: str, wait: float) -> None:
         self.agent.world.counts["agent retransmissions"] += 1
         self.agent.respond_to(self.msg, self.src, self.dst, data)
+        self.rounds[tag] += 1
         wait = min(T2, wait * 2)
-        self.repeats[tag] = self.agent.world.net.after(wait, lambda: self._repeat(data, tag, wait))
+        self.repeats[tag] = self.agent.later(wait, lambda: self._repeat(data, tag, wait))
 
     def _no_ack(self, tag: str, status: int) -> None:
         self.acked(tag)
-        rule = "ack-arrives" if status < 300 else "ack-of-failure-arrives"
-        self.agent.world.report(rule, self.msg.call_id, f"{self.agent.name}: no ACK to its {status} in 64·T1")
+        world, call_id = self.agent.world, self.msg.call_id
+        said = self.msg.to_tag or tag
+        if excuses.unacknowledged(world.net.record, call_id, said, self.rounds[tag]):
+            world.counts["ACK missed by loss"] += 1
+        elif self.owed_an_ack and call_id not in world.forgotten:
+            rule = "ack-arrives" if status < 300 else "ack-of-failure-arrives"
+            world.report(rule, call_id, f"{self.agent.name}: no ACK to its {status} in 64·T1")
         if status < 300:
             self.on_no_ack()
 
@@ -211,7 +235,7 @@ class Dialog:
         return build(f"{method} {uri} SIP/2.0", [*headers, *extra], body), (hop.host, hop.port)
 
     def request(
-        self, method: str, told: Answer, gone: Callable[[], None], extra: Headers = (), body: bytes = b""
+        self, method: str, told: Answer, gone: Gone, extra: Headers = (), body: bytes = b""
     ) -> ClientTx:
         self.cseq += 1
         data, dest = self.compose(method, self.cseq, extra, body)
@@ -223,7 +247,10 @@ class Dialog:
 
 
 class Agent:
-    """An address on the network with a transaction layer; customers and gateways are made of it."""
+    """An address on the network with a transaction layer; customers and gateways are made of it.
+
+    `seen_at` is the address the world knows it by: its own, or that of the proxy it sits behind.
+    """
 
     def __init__(self, world: World, name: str, address: Address, seed: int) -> None:
         self.world = world
@@ -233,7 +260,32 @@ class Agent:
         self.clients: dict[tuple[str, str], ClientTx] = {}
         self.servers: dict[tuple[str, str, str], ServerTx] = {}
         self.rport = True
+        self.up = True
+        self.boots = 0
+        self.seen_at = address
         world.net.nodes[address] = self
+
+    @property
+    def hops(self) -> int:
+        """How many Vias a request of one hop has when it comes: one more behind a proxy of its own."""
+        return 1 + (self.seen_at != self.address)
+
+    def later(self, delay_ms: float, run: Callable[[], None]) -> Handle:
+        """Call `run`, unless this agent has been started anew by then."""
+        boots = self.boots
+        return self.world.net.after(delay_ms, lambda: run() if boots == self.boots else None)
+
+    def reboot(self, down_ms: float) -> None:
+        """Everything it knew is gone, and for a while it is not there at all."""
+        self.boots += 1
+        self.up = False
+        self.clients.clear()
+        self.servers.clear()
+        self.world.counts["gateway reboots"] += 1
+        self.later(down_ms, self._come_up)
+
+    def _come_up(self) -> None:
+        self.up = True
 
     def token(self, kind: str) -> str:
         return f"{kind}{self.rng.getrandbits(40):010x}"
@@ -247,7 +299,7 @@ class Agent:
             msg = self.world.net.record[-1].msg
             self.world.report("reachable", msg.call_id if msg else "", f"{self.name}: nobody at {dest}: {msg}")
 
-    def start(self, data: bytes, dest: Address, told: Answer, gone: Callable[[], None]) -> ClientTx:
+    def start(self, data: bytes, dest: Address, told: Answer, gone: Gone) -> ClientTx:
         return ClientTx(self, data, parse(data), dest, told, gone)
 
     def respond_to(self, request: Msg, src: Address, dst: Address, data: bytes) -> None:
@@ -258,7 +310,8 @@ class Agent:
             self.world.report("reachable", request.call_id, f"{self.name}: response to {src[0]}:{port} has no taker")
 
     def forget(self, tx: ServerTx) -> None:
-        self.servers = {key: value for key, value in self.servers.items() if value is not tx}
+        if self.servers.get(tx.key) is tx:
+            del self.servers[tx.key]
 
     def on_datagram(self, data: bytes, msg: Msg | None, src: Address, dst: Address) -> None:
         if msg is None:
@@ -267,6 +320,7 @@ class Agent:
             client = self.clients.get((msg.branch, msg.method))
             if client is None:
                 self.world.counts["stray responses at agents"] += 1
+                self.on_stray(msg)
                 return
             self.check_response(client, msg)
             client.receive(msg)
@@ -279,7 +333,7 @@ class Agent:
         elif server is not None:
             server.receive_again()
         else:
-            server = self.servers[key] = ServerTx(self, msg, src, dst)
+            server = self.servers[key] = ServerTx(self, key, msg, src, dst)
             if msg.method == "CANCEL":
                 self._cancel(server, self.servers.get((msg.branch, sent_by, "INVITE")))
             else:
@@ -300,7 +354,7 @@ class Agent:
             self.world.report("from-restored", msg.call_id, text)
 
     def _ack(self, server: ServerTx | None, msg: Msg) -> None:
-        if server is not None and server.final >= 300:
+        if server is not None and server.refused:
             server.acked(server.tag)
         elif server is not None:
             self.world.report("ack-branch", msg.call_id, f"{self.name}: ACK on the branch of its {server.final} INVITE")
@@ -316,7 +370,7 @@ class Agent:
         for name in ("call-id", "from"):
             if msg.get(name) != invite.msg.get(name):
                 self.world.report("cancel-form", msg.call_id, f"CANCEL's {name} is not its INVITE's")
-        if msg.uri != invite.msg.uri or msg.cseq != invite.msg.cseq or len(msg.all("via")) != 1:
+        if msg.uri != invite.msg.uri or msg.cseq != invite.msg.cseq or len(msg.all("via")) != self.hops:
             self.world.report("cancel-form", msg.call_id, f"CANCEL {msg.uri} {msg.cseq} for {invite.msg.uri}")
         cancel.respond(200, "OK", tag=invite.tag)
         invite.cancelled = True
@@ -324,6 +378,9 @@ class Agent:
 
     def on_request(self, tx: ServerTx) -> None:
         raise AssertionError(f"{self.name} got {tx.msg}")
+
+    def on_stray(self, msg: Msg) -> None:
+        """A response to nothing it still remembers."""
 
     def on_cancel(self, invite: ServerTx) -> None:
         self.world.counts["CANCEL without effect at agents"] += 1

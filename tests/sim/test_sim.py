@@ -8,6 +8,7 @@ from multiprocessing import get_context
 import pytest
 
 from tests.sim import mutants
+from tests.sim.behaviours import begin
 from tests.sim.customers import CallerCall, CustomerAgent
 from tests.sim.gateways import GatewayAgent
 from tests.sim.network import MS, Address, Faults, Network
@@ -52,7 +53,7 @@ class Direct:
         self.world = World(net)
         spec = GatewaySpec("gw1", GATEWAY, ())
         self.plans: dict[str, CallPlan] = {}
-        self.gateway = GatewayAgent(self.world, spec, self.plans, seed)
+        self.gateway = GatewayAgent(self.world, spec, spec.address, self.plans, seed, begin)
         self.customer = CustomerAgent(self.world, "anna", ("10.1.0.1", 5061), seed, GATEWAY)
 
     def call(self, action: str, script: GatewayPlan, cancel_ms: float | None = None) -> CallerCall:

@@ -35,6 +35,14 @@ class Branch:
     def at(self) -> int:
         return self.first.at
 
+    def is_heard(self, msg: Msg) -> bool:
+        """Whether it may say this: not a final response of one kind after the other (§17.1.1.2), no 2xx that makes
+        no dialog (§12.1.1)."""
+        if msg.status < 200:
+            return True
+        said = next((wire.msg.status for wire in self.replies if wire.msg.status >= 200), msg.status)
+        return (said < 300) == (msg.status < 300) and (msg.status >= 300 or bool(msg.to_tag))
+
     def provisionals(self, before: int) -> list[Wire]:
         return [wire for wire in self.replies if wire.msg.status < 200 and wire.order < before]
 
@@ -49,7 +57,7 @@ class CallView:
     def __init__(self, run: Run, plan: CallPlan, wires: list[Wire], records: list[Logged]) -> None:
         self.run, self.plan, self.wires, self.records = run, plan, wires, records
         self.caller: CallerCall = run.callers[plan.call_id]
-        self.caller_address = self.caller.agent.address
+        self.caller_address = self.caller.agent.seen_at
         self.known = is_known(plan)
 
     def setting_at(self, order: int) -> Setting:
@@ -148,7 +156,7 @@ class CallView:
             found[wire.msg.branch] = Branch(gateway, rows[gateway.id], wire, wire.msg.branch)
         for wire in self.where(out=False, caller=False, method="INVITE", request=False):
             branch = found.get(wire.msg.branch)
-            if branch is not None:
+            if branch is not None and ours(wire.msg) and branch.is_heard(wire.msg):
                 branch.replies.append(wire)
         return list(found.values())
 
@@ -156,10 +164,10 @@ class CallView:
     def answer(self) -> tuple[Branch, Wire] | None:
         """The first 2xx of any branch, if it came before another final response went up (SIP-15)."""
         best: tuple[Branch, Wire] | None = None
-        died = self.run.host.died_at or 0
+        life = self.run.host.life_at
         for branch in self.branches:
             for wire in branch.replies:
-                if branch.at < died < wire.at:
+                if life(branch.at) != life(wire.at):
                     continue  # nobody is left who knows this branch
                 if 200 <= wire.msg.status < 300 and (best is None or wire.order < best[1].order):
                     best = branch, wire
@@ -175,7 +183,8 @@ class CallView:
         if self.answer is None:
             return None
         tag = self.answer[1].msg.to_tag
-        since = self.run.host.died_at or 0 if self.fate == "up" else 0
+        host, ended = self.run.host, self.records[-1] if self.records else None
+        since = host.deaths[ended.life - 1] if ended is not None and ended.life else 0
         for wire in self.wires:
             msg = wire.msg
             if msg.method == "BYE" and not msg.status and tag in (msg.to_tag, msg.from_tag) and wire.at > since:
@@ -183,12 +192,14 @@ class CallView:
         return None
 
     @cached_property
-    def fate(self) -> str:
-        """What a restart did to it: it was `in set-up`, `up`, had `just ended`, or "" for nothing."""
-        died = self.run.host.died_at
-        before = [logged for logged in self.records if logged.life == 0]
-        if died is None or not before:
-            return "in set-up" if died is not None and self._came_before(died) else ""
+    def fates(self) -> set[str]:
+        """What restarts did to it: it was `in set-up`, `up`, had `just ended`."""
+        return {self._fate(life, died) for life, died in enumerate(self.run.host.deaths)} - {""}
+
+    def _fate(self, life: int, died: int) -> str:
+        before = [logged for logged in self.records if logged.life <= life]
+        if not before:
+            return "in set-up" if self._came_before(died) else ""
         last = before[-1]
         if last.record["kind"] == "start":
             return "in set-up"

@@ -11,6 +11,7 @@ from tests.sim.sipua import GIVE_UP
 from tests.sim.view import INSTANT, Branch, CallView, ours
 
 FROM_CALLER = {302: 500, 401: 500, 407: 500, 503: 500}
+LATE = 3_500 * MS
 
 
 def order_of_hunting(view: CallView) -> None:
@@ -174,16 +175,26 @@ def acks_of_failures(view: CallView) -> None:
 
 
 def one_final(view: CallView) -> None:
-    """A server transaction says one final response and its copies; 100 is ours alone, and at once (SIP-10)."""
-    said: dict[tuple[str, str, str, bool], set[tuple[int, str]]] = defaultdict(set)
-    died = view.run.host.died_at or 0
+    """A server transaction says one final response and its copies; 100 is ours alone (SIP-10).
+
+    It is sent at once to an INVITE, to another request only when T1 has grown to T2 (RFC 4320 §4.1) or it repeats.
+    """
+    said: dict[tuple[str, str, str, int], set[tuple[int, str]]] = defaultdict(set)
+    life = view.run.host.life_at
     came = {wire.at for wire in view.wires if not wire.out}
+    first: dict[tuple[str, str], int] = {}
+    for wire in view.wires:
+        if not wire.out and not wire.msg.status:
+            first.setdefault((wire.msg.branch, wire.msg.method), wire.at)
     for wire in view.wires:
         msg = wire.msg
         if not wire.out or not msg.status:
             continue
         if msg.status >= 200:
-            said[wire.peer[0], msg.branch, msg.method, wire.at > died].add((msg.status, msg.to_tag))
+            said[wire.peer[0], msg.branch, msg.method, life(wire.at)].add((msg.status, msg.to_tag))
+        elif msg.status == 100 and msg.method != "INVITE":
+            if wire.at < first.get((msg.branch, msg.method), wire.at) + LATE:
+                view.report("100-not-forwarded", f"100 {msg.method} sent to {wire.peer} too early")
         elif msg.status == 100 and wire.at not in came:
             view.report("100-not-forwarded", f"100 sent to {wire.peer} when nothing had come")
     for (peer, _, method, _), finals in said.items():
@@ -200,15 +211,21 @@ def form(view: CallView) -> None:
             continue
         vias = msg.all("via")
         if msg.status:
-            if len(vias) != 1 or ours(msg):
+            hops = 2 if _sits_behind(view, wire) else 1
+            if len(vias) != hops or ours(msg):
                 view.report("via", f"{msg.line} to {wire.peer} with Via {vias}")
-        elif not ours(msg) or msg.get("max-forwards") not in ("69", "70"):
+        elif not ours(msg) or msg.get("max-forwards") not in ("68", "69", "70"):
             view.report("via", f"{msg.line} with Via {vias[0]}, Max-Forwards {msg.get('max-forwards')!r}")
+
+
+def _sits_behind(view: CallView, wire: Wire) -> bool:
+    """Whether the peer of this message is a proxy with somebody behind it."""
+    return any(proxy.address[0] == wire.peer[0] for proxy in view.run.proxies)
 
 
 def bye_after_ack(view: CallView) -> None:
     """A BYE of ours goes to the caller only after its ACK, or 64·T1 after the 2xx (SIP-19, §15)."""
-    if view.answer is None or view.final is None:
+    if view.answer is None:
         return
     tag = view.answer[1].msg.to_tag
     acks = [wire.order for wire in view.where(out=False, caller=True, method="ACK") if wire.msg.to_tag == tag]
@@ -216,7 +233,7 @@ def bye_after_ack(view: CallView) -> None:
     for bye in view.where(out=True, caller=True, method="BYE", request=True):
         # The callee may hang up when it pleases, and its BYE passes; what counts is what we begin ourselves.
         own = not any(order < bye.order for order in byes)
-        if own and not any(order < bye.order for order in acks) and bye.at - view.final.at < GIVE_UP * MS:
+        if own and not any(order < bye.order for order in acks) and bye.at - view.answer[1].at < GIVE_UP * MS:
             view.report("bye-after-ack", "the engine's BYE to the caller went before the caller's ACK")
             return
 
@@ -249,7 +266,8 @@ def dress(view: CallView) -> None:
             view.report("identity", f"{gateway.id} was shown an identity the caller made up")
         routes = msg.all("record-route")
         host, port = view.caller.agent.proxy
-        if len(routes) != 1 or f"@{host}:{port}" not in routes[0]:
+        came = view.admitted.msg.all("record-route") if view.admitted is not None else []
+        if routes[1:] != came or f"@{host}:{port}" not in routes[0]:
             view.report("route-set", f"{gateway.id} got Record-Route {routes}")
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from sipsvc.errors import MessageDropped
+from sipsvc.headers import max_forwards
 from sipsvc.message import Message, parse, split_values
 from tests.unit.wire import CALLEE, CUSTOMER, GATES, STRANGER, US, Wire, answer, datagram, request
 
@@ -73,6 +74,12 @@ READ: list[tuple[str, bytes, Callable[[Message], object], object]] = [
     ("Content-Length smaller", request(body=b"12345").replace(b"Length: 5", b"Length: 2"), lambda m: m.body, b"12"),
     ("Content-Length absent", request(body=b"12345").replace(b"Content-Length: 5\r\n", b""), lambda m: m.body,
      b"12345"),
+    ("Content-Length is added", request(body=b"12345").replace(b"Content-Length: 5\r\n", b""),
+     lambda m: m.get("content-length"), "5"),
+    ("Max-Forwards with zeros before it", request(Max_Forwards="0" * 20 + "68"), max_forwards, 68),
+    ("a header line of 10 KB", request(Subject="s" * 10_000), lambda m: len(m.get("subject") or ""), 10_000),
+    ("letters beyond ASCII without quotes", request(From="Zo\xc3\xab <sip:1@h>;tag=1"), lambda m: m.from_.display,
+     "Zo\xc3\xab"),
     ("Content-Length compact", request(body=b"12345").replace(b"Content-Length: 5", b"l:3"), lambda m: m.body, b"123"),
     ("binary body", request(body=b"\x00\r\n\r\n\xff"), lambda m: m.body, b"\x00\r\n\r\n\xff"),
 ]  # fmt: skip
@@ -96,6 +103,9 @@ FAULTS: list[tuple[str, bytes, int, str]] = [
     ("Max-Forwards twice", request("INVITE", URI, "Max-Forwards: 70"), 400, "Max-Forwards"),
     ("Content-Length twice", request("INVITE", URI, "Content-Length: 0"), 400, "Content-Length"),
     ("Content-Type twice", request("INVITE", URI, "c: a/b", "Content-Type: a/b"), 400, "Content-Type"),
+    ("Subject twice", request("INVITE", URI, "Subject: a", "s: b"), 400, "Subject"),
+    ("Session-Expires twice", request("INVITE", URI, "x: 90", "Session-Expires: 90"), 400, "Session-Expires"),
+    ("User-Agent twice", request("INVITE", URI, "User-Agent: a", "User-Agent: b"), 400, "User-Agent"),
     ("Content-Length larger", request(body=b"12").replace(b"Length: 2", b"Length: 3"), 400, "Content-Length"),
     ("Content-Length negative", request().replace(b"Length: 0", b"Length: -1"), 400, "Content-Length"),
     ("Content-Length no number", request().replace(b"Length: 0", b"Length: \xb2"), 400, "Content-Length"),
@@ -110,15 +120,25 @@ FAULTS: list[tuple[str, bytes, int, str]] = [
     ("From with an open quote", request(From='"A <sip:1@h>;tag=1'), 400, "From"),
     ("From with an open bracket", request(From="<sip:1@h;tag=1"), 400, "From"),
     ("From with a broken parameter", request(From='<sip:1@h>;tag="1'), 400, "From"),
+    ("From without scheme", request(From="ann@h;tag=1"), 400, "From"),
+    ("From with a blank in its URI", request(From="<sip:ann @h>;tag=1"), 400, "From"),
+    ("From with an unquoted comma", request(From="Bell, Ann <sip:1@h>;tag=1"), 400, "From"),
+    ("From with a URI of 2 KiB and one", request(From=f"<sip:{'1' * 2_045}>;tag=1"), 400, "From"),
+    ("To with an unquoted colon", request(To="a:b <sip:1@h>"), 400, "To"),
     ("From with headers but no brackets", request(From="sip:1@h?a=b"), 400, "From"),
     ("From of an unknown scheme", request(From="<weird:abc>;tag=1"), 400, "From"),
     ("To empty", request(To=" "), 400, "To"),
     ("Call-ID with a blank", request(Call_ID="a b"), 400, "Call-ID"),
     ("Max-Forwards no number", request(Max_Forwards="many"), 400, "Max-Forwards"),
+    ("Max-Forwards past 255", request(Max_Forwards="256"), 400, "Max-Forwards"),
     ("Max-Forwards superscript", request(Max_Forwards="\xb2"), 400, "Max-Forwards"),
-    ("bare LF", request(Subject="a\nb"), 400, "LF"),
-    ("bare CR", request(Subject="a\rb"), 400, "CR"),
-    ("NUL", request(Subject="a\0b"), 400, "NUL"),
+    ("bare LF", request(Subject="a\nb"), 400, "NUL in Subject"),
+    ("bare CR", request(Subject="a\rb"), 400, "CR, LF or NUL in Subject"),
+    ("NUL", request(Subject="a\0b"), 400, "NUL in Subject"),
+    ("NUL in a header nobody knows", request("INVITE", URI, "x-mine: \0"), 400, "NUL in X-Mine"),
+    ("NUL in a header of an odd name", request("INVITE", URI, "x%mine: \0"), 400, "NUL in one header"),
+    ("NUL in the request line", request("INVITE", "sip:1\0@h"), 400, "NUL in the"),
+    ("NUL as a quoted pair", request(From='"a\\\0" <sip:1@h>;tag=1'), 400, "NUL in From"),
     ("bare LF where we repeat it", request(From="<sip:1@h>;tag=1\nX: y"), 400, "LF"),
     ("NUL where we repeat it", request(To="<sip:1@h>;x=\0"), 400, "NUL"),
     ("no colon", request("INVITE", URI, "Nonsense"), 400, "header"),
@@ -132,8 +152,12 @@ FAULTS: list[tuple[str, bytes, int, str]] = [
     ("another version", request().replace(b" SIP/2.0\r\n", b" SIP/7.0\r\n", 1), 505, "Version"),
     ("a URI of 2 KiB and one", request("INVITE", "sip:" + "1" * 2_045), 414, "Too Long"),
     ("an unknown scheme", request("INVITE", "mailto:a@b.c"), 416, "Scheme"),
-    ("a URI that is none", request("INVITE", "sip:@"), 400, "URI"),
-    ("a port out of range", request("INVITE", "sip:1@h:70000"), 400, "port"),
+    ("an unknown scheme with a dot", request("INVITE", "soap.beep://h:1"), 416, "Scheme"),
+    ("an unknown scheme in OPTIONS", request("OPTIONS", "isbn:1"), 416, "Scheme"),
+    ("a URI that is none", request("INVITE", "sip:@"), 400, "Request-URI"),
+    ("a URI that is none in OPTIONS", request("OPTIONS", "<sip:h>"), 400, "Request-URI"),
+    ("a URI that is none in REGISTER", request("REGISTER", "sip:::1"), 400, "Request-URI"),
+    ("a port out of range", request("INVITE", "sip:1@h:70000"), 400, "Request-URI: port"),
 ]
 
 

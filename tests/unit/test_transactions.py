@@ -155,7 +155,65 @@ SERVERS: dict[str, tuple[str, list[Step], list[Step], int | None]] = {
         "BYE", [(100, "100"), (500, "again"), (600, "200")],
         [(100, "send 100"), (500, "send 100"), (600, "send 200")], 32_600,
     ),
-    "BYE: forgotten without an answer": ("BYE", [(100, "destroy")], [], 100),
+    "BYE: waited for, answered in time": (
+        "BYE", [(0, "await"), (500, "again"), (3_400, "200"), (3_600, "again")],
+        [(3_400, "send 200"), (3_600, "send 200")], 35_400,
+    ),
+    "BYE: waited for too long, it gets 100 and that repeated (RFC 4320 §4.1)": (
+        "BYE", [(0, "await"), (500, "again"), (3_600, "again"), (7_500, "again"), (8_000, "200"), (11_500, "again")],
+        [(3_500, "send 100"), (3_600, "send 100"), (7_500, "send 100"), (8_000, "send 200"), (11_500, "send 200")],
+        40_000,
+    ),
+    "BYE: nobody answers: no 408, and what repeats it is absorbed (RFC 4320 §4.2)": (
+        "BYE", [(0, "await"), (100, "abandon"), (500, "again"), (4_000, "again")],
+        [(3_500, "send 100"), (4_000, "send 100")], 32_100,
+    ),
+    "BYE: not waited for and abandoned": ("BYE", [(100, "abandon"), (500, "again")], [], 32_100),
+    "BYE: abandoned at the end of its sender's patience": (
+        "BYE", [(0, "await"), (32_000, "abandon")], [(3_500, "send 100")], 64_000,
+    ),
+}  # fmt: skip
+
+# Over TCP and TLS: timers A, E and G never run, D, I, J and K are 0 (§17).
+STREAM_CLIENTS: dict[str, tuple[str, list[Step], list[Step], int | None]] = {
+    "timer B alone": ("INVITE", [], [(0, "send INVITE"), (32_000, "hear nothing")], 32_000),
+    "a failure is acknowledged; timer D is 0": (
+        "INVITE", [(100, "180"), (200, "486"), (200, "486")],
+        [(0, "send INVITE"), (100, "hear 180"), (200, "send ACK"), (200, "hear 486")], 200,
+    ),
+    "timer M stays 64·T1": (
+        "INVITE", [(100, "200"), (600, "200")], [(0, "send INVITE"), (100, "hear 200"), (600, "hear 200")], 32_100,
+    ),
+    "the connection goes before any word": ("INVITE", [(50, "lost")], [(0, "send INVITE"), (50, "hear failure")], 50),
+    "the connection goes after a word: the rest comes by another": (
+        "INVITE", [(50, "100"), (60, "lost"), (70, "200")],
+        [(0, "send INVITE"), (50, "hear 100"), (70, "hear 200")], 32_070,
+    ),
+    "the connection goes after the end": ("INVITE", [(50, "486"), (60, "lost")],
+                                          [(0, "send INVITE"), (50, "send ACK"), (50, "hear 486")], 60),
+    "timer F alone": ("BYE", [], [(0, "send BYE"), (32_000, "hear nothing")], 32_000),
+    "timer F after a provisional too": (
+        "BYE", [(600, "100")], [(0, "send BYE"), (600, "hear 100"), (32_000, "hear nothing")], 32_000,
+    ),
+    "timer K is 0": ("BYE", [(600, "200"), (600, "200")], [(0, "send BYE"), (600, "hear 200")], 600),
+    "BYE: the connection goes": ("BYE", [(600, "100"), (700, "lost")],
+                                 [(0, "send BYE"), (600, "hear 100"), (700, "hear failure")], 700),
+}  # fmt: skip
+STREAM_SERVERS: dict[str, tuple[str, list[Step], list[Step], int | None]] = {
+    "no timer G, but H": ("INVITE", [(0, "100"), (1_000, "486")], [(0, "send 100"), (1_000, "send 486")], 33_000),
+    "timer I is 0": ("INVITE", [(1_000, "486"), (1_100, "ACK")], [(1_000, "send 486")], 1_100),
+    "a repeated INVITE gets the failure again all the same": (
+        "INVITE", [(0, "486"), (200, "again"), (400, "ACK")], [(0, "send 486"), (200, "send 486")], 400,
+    ),
+    "timer L stays 64·T1": (
+        "INVITE", [(1_000, "200"), (1_500, "200"), (1_600, "again")], [(1_000, "send 200"), (1_500, "send 200")],
+        33_000,
+    ),
+    "BYE: timer J is 0": ("BYE", [(100, "200")], [(100, "send 200")], 100),
+    "BYE: waited for too long, it gets 100": (
+        "BYE", [(0, "await"), (4_000, "200")], [(3_500, "send 100"), (4_000, "send 200")], 4_000,
+    ),
+    "BYE: nobody answers": ("BYE", [(0, "await"), (100, "abandon")], [(3_500, "send 100")], 32_100),
 }  # fmt: skip
 
 SCALES = {"usual": (1, Timing()), "a fifth": (5, Timing(100, 800, 1_000))}
@@ -169,12 +227,23 @@ def scaled(steps: list[Step], by: int) -> list[Step]:
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("name", CLIENTS)
 def test_client(name: str, scale: str) -> None:
-    by, timing = SCALES[scale]
-    method, script, outcome, end = CLIENTS[name]
+    run_client(CLIENTS[name], *SCALES[scale], GATES[0])
+
+
+@pytest.mark.rule("SIP-10", "SIP-6")
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("transport", ["TCP", "TLS"])
+@pytest.mark.parametrize("name", STREAM_CLIENTS)
+def test_client_on_a_stream(name: str, transport: str, scale: str) -> None:
+    run_client(STREAM_CLIENTS[name], *SCALES[scale], GATES[0]._replace(transport=transport))
+
+
+def run_client(row: tuple[str, list[Step], list[Step], int | None], by: int, timing: Timing, flow: Flow) -> None:
+    method, script, outcome, end = row
     bench = Bench(timing)
     branch = "z9hG4bKus"
     ours = request(method, "sip:1@203.0.113.1", Via=f"SIP/2.0/UDP us;branch={branch}")
-    client = bench.layer.new_client(branch, method, ours, GATES[0], bench, bench.now)
+    client = bench.layer.new_client(branch, method, ours, flow, bench, bench.now)
     for time, what in scaled(script, by):
         bench.wait_until(time)
         if what.isdigit():
@@ -186,6 +255,8 @@ def test_client(name: str, scale: str) -> None:
             bench.layer.failed(client.key, bench.now)
         elif what == "give up":
             client.give_up()
+        elif what == "lost":
+            bench.layer.flow_lost(flow._replace(conn=7), bench.now)
         else:
             client.destroy()
     ended = bench.ended(200_000)
@@ -198,17 +269,30 @@ def test_client(name: str, scale: str) -> None:
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("name", SERVERS)
 def test_server(name: str, scale: str) -> None:
-    by, timing = SCALES[scale]
-    method, script, outcome, end = SERVERS[name]
+    run_server(SERVERS[name], *SCALES[scale], CUSTOMER)
+
+
+@pytest.mark.rule("SIP-10", "SIP-6")
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("transport", ["TCP", "TLS"])
+@pytest.mark.parametrize("name", STREAM_SERVERS)
+def test_server_on_a_stream(name: str, transport: str, scale: str) -> None:
+    run_server(STREAM_SERVERS[name], *SCALES[scale], CUSTOMER._replace(transport=transport, conn=3))
+
+
+def run_server(row: tuple[str, list[Step], list[Step], int | None], by: int, timing: Timing, flow: Flow) -> None:
+    method, script, outcome, end = row
     bench = Bench(timing)
     theirs = parse(request(method))
-    server = bench.layer.new_server(theirs, CUSTOMER)
+    server = bench.layer.new_server(theirs, flow)
     for time, what in scaled(script, by):
         bench.wait_until(time)
         if what.isdigit():
             server.respond(int(what), answer(theirs, int(what)), bench.now)
-        elif what == "destroy":
-            server.destroy()
+        elif what == "await":
+            server.await_answer(bench.now)
+        elif what == "abandon":
+            server.abandon(bench.now)
         else:
             data = request(method if what == "again" else "ACK")
             message = parse(data)
@@ -219,6 +303,50 @@ def test_server(name: str, scale: str) -> None:
     assert ended == (None if end is None else end // by)
     assert bench.log == scaled(outcome, by)
     assert len(bench.heap) == 0
+
+
+@pytest.mark.rule("SIP-10", "SIP-6")
+@pytest.mark.parametrize(
+    ("flow", "lost", "failed"),
+    [
+        (Flow("TCP", "203.0.113.1", 5080), Flow("TCP", "203.0.113.1", 5080, 0, 4), True),
+        (Flow("TCP", "203.0.113.1", 5080, 0, 4), Flow("TCP", "203.0.113.1", 5080, 0, 4), True),
+        (Flow("TCP", "203.0.113.1", 5080), Flow("TCP", "203.0.113.1", 5080), True),
+        (Flow("TCP", "203.0.113.1", 5080, 0, 5), Flow("TCP", "203.0.113.1", 5080, 0, 4), False),
+        (Flow("TCP", "203.0.113.1", 5080, 0, 5), Flow("TCP", "203.0.113.1", 5080), False),
+        (Flow("TLS", "203.0.113.1", 5080), Flow("TCP", "203.0.113.1", 5080, 0, 4), False),
+        (Flow("TCP", "203.0.113.2", 5080), Flow("TCP", "203.0.113.1", 5080, 0, 4), False),
+        (Flow("TCP", "203.0.113.1", 5081), Flow("TCP", "203.0.113.1", 5080, 0, 4), False),
+        (Flow("TCP", "203.0.113.1", 5080, 1), Flow("TCP", "203.0.113.1", 5080, 0, 4), False),
+        (Flow("UDP", "203.0.113.1", 5080), Flow("TCP", "203.0.113.1", 5080, 0, 4), False),
+    ],
+)
+def test_whom_a_lost_connection_concerns(flow: Flow, lost: Flow, failed: bool) -> None:
+    bench = Bench(Timing())
+    for number in (1, 2):
+        data = request("BYE", Via=f"SIP/2.0/TCP us;branch=z9hG4bK{number}")
+        bench.layer.new_client(f"z9hG4bK{number}", "BYE", data, flow, bench, bench.now)
+    bench.layer.flow_lost(lost, bench.now)
+    heard = [what for _, what in bench.log if what.startswith("hear")]
+    assert heard == (["hear failure"] * 2 if failed else [])
+    bench.layer.flow_lost(lost, bench.now)
+    assert len([what for _, what in bench.log if what == "hear failure"]) == len(heard)
+
+
+@pytest.mark.rule("SIP-10", "SIP-6")
+def test_the_requests_of_a_connection_are_known_as_long_as_they_last() -> None:
+    bench = Bench(Timing())
+    first = bench.layer.new_server(parse(request("BYE")), CUSTOMER._replace(transport="TCP", conn=3))
+    second = bench.layer.new_server(parse(request()), CUSTOMER._replace(transport="TCP", conn=3))
+    bench.layer.new_server(parse(request("INFO")), CUSTOMER)
+    assert bench.layer.servers_on(3) == [first, second]
+    assert bench.layer.servers_on(4) == bench.layer.servers_on(0) == []
+    second.flow = CUSTOMER._replace(transport="TCP")  # its answers go another way now
+    first.respond(200, b"SIP/2.0 200 OK", bench.now)
+    assert bench.layer.servers_on(3) == [second]
+    second.respond(486, b"SIP/2.0 486 Busy", bench.now)
+    second.run(Event.ACK, bench.now)
+    assert bench.layer.servers_on(3) == []
 
 
 OLD: dict[str, Any] = {"Via": "SIP/2.0/UDP old.example;branch=1"}
