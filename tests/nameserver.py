@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import socket
 import subprocess
 import time
@@ -34,7 +36,7 @@ class Nameserver:
         """It answers when this returns."""
         self.stop()
         command = [
-            "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--no-poll",
+            _program(), "--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--no-poll",
             "--user=", "--group=", "--pid-file=", "--bind-interfaces", "--listen-address=127.0.0.1",
             f"--port={self.port}", "--local-ttl=3600",
             "--local=/test/", f"--server=/slow.test/127.0.0.1#{self._deaf.getsockname()[1]}",
@@ -74,6 +76,13 @@ class Nameserver:
                 return link.recv(512)[:2] == query[:2]
             except OSError:
                 return False
+
+
+def _program() -> str:
+    # Debian keeps it where only root's PATH leads.
+    found = shutil.which("dnsmasq", path=f"{os.environ['PATH']}:/usr/sbin")
+    assert found is not None, "dnsmasq is missing: run `make deps` or install the Debian package dnsmasq-base"
+    return found
 
 
 def _port_of_both() -> int:
