@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from functools import partial
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from sipsvc import keyring
 from sipsvc.cdr.log import LogFull, LogWriter, open_calls
 from sipsvc.directory import Directory
-from sipsvc.effects import Close, Flow, Listener, Now, Send, WriteCdr
+from sipsvc.effects import Close, Flow, Listener, Now, Resolve, Send, Target, WriteCdr
 from sipsvc.engine import Engine
 from sipsvc.errors import ConfigError, SipError
 from sipsvc.observe import get_logger
 from sipsvc.settings import Settings
-from sipsvc.transport import Streams, StreamUser, Tls, UdpListener
+from sipsvc.transport import Resolver, Streams, StreamUser, Tls, UdpListener
 
 # A timer that fires this much late hurts nobody; re-arming for less would cost more than it gives.
 TIMER_GRAIN_NS = 1_000_000
@@ -46,6 +48,7 @@ class Worker:
         self._data: Path = settings.data.dir
         self._tls = Tls(settings.sip.tls) if settings.sip.tls.certificate else None
         self._streams = Streams(self._stream_user(), self._tls)
+        self._resolver = Resolver(listeners, settings.sip.dns(), Random())
         self._datagrams: dict[int, UdpListener] = {}
         for index, one in enumerate(ours):
             try:
@@ -103,6 +106,7 @@ class Worker:
 
     def stop(self) -> None:
         """Close sockets and log; what was written is on disk."""
+        self._resolver.close()
         self._close_sockets()
         if self._timer is not None:
             self._timer.cancel()
@@ -171,6 +175,9 @@ class Worker:
                     records.append((effect.record, effect.seq, effect.wait))
                 elif isinstance(effect, Send | Close):
                     sends.append(effect)
+                elif isinstance(effect, Resolve):
+                    ref, host, port, transport = effect
+                    self._resolver.resolve(host, port, transport, partial(self._resolved, ref))
             if records:
                 self._write()
             for one in sends:
@@ -234,6 +241,14 @@ class Worker:
 
     def _send_failed(self, ref: str) -> None:
         self._engine.send_failed(ref, now())
+        self._carry_out()
+
+    def _resolved(self, ref: str, targets: tuple[Target, ...]) -> None:
+        try:
+            self._engine.resolved(ref, targets, now())
+        except Exception as error:  # as in `receive`
+            self._engine.count("internal_error")
+            self._log.error("internal_error", error=repr(error))
         self._carry_out()
 
     def _report(self) -> None:
