@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 TOKEN = rb"[A-Za-z0-9\-.!%*_+`'~]+"
-QUOTED = rb'"(?:[^"\\]|\\.)*+"'
+QUOTED = rb'"(?:[^"\\\x00-\x08\x0a-\x1f\x7f]|\\[^\x00\r\n])*+"'
 HOST = rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9.\-_]*[A-Za-z0-9.])?)"
-PARAMS = rb"(?:[ \t]*;[ \t]*[^=;\s\"]+[ \t]*(?:=[ \t]*(?:" + QUOTED + rb"|[^;\s\"]+)?[ \t]*)?)*"
+PARAMS = rb"(?:[ \t]*;[ \t]*[^=;\x00-\x20\x7f\"]+[ \t]*(?:=[ \t]*(?:" + QUOTED + rb"|[^;\x00-\x20\x7f\"]+)?[ \t]*)?)*"
 REQUEST = re.compile(rb"(" + TOKEN + rb") [A-Za-z][A-Za-z0-9+.\-]*:[^\x00-\x20\x7f<>\"]+ SIP/2\.0\Z")
 RESPONSE = re.compile(rb"SIP/2\.0 ([1-6][0-9][0-9]) [^\x00-\x08\x0a-\x1f\x7f]*\Z")
 HEADER = re.compile(rb"(" + TOKEN + rb")[ \t]*:(.*)\Z", re.DOTALL)
