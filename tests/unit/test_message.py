@@ -129,6 +129,7 @@ FAULTS: list[tuple[str, bytes, int, str]] = [
     ("From of an unknown scheme", request(From="<weird:abc>;tag=1"), 400, "From"),
     ("To empty", request(To=" "), 400, "To"),
     ("Call-ID with a blank", request(Call_ID="a b"), 400, "Call-ID"),
+    ("Call-ID with a control character", request(Call_ID="\x1ba"), 400, "Call-ID"),
     ("Max-Forwards no number", request(Max_Forwards="many"), 400, "Max-Forwards"),
     ("Max-Forwards past 255", request(Max_Forwards="256"), 400, "Max-Forwards"),
     ("Max-Forwards superscript", request(Max_Forwards="\xb2"), 400, "Max-Forwards"),
