@@ -1,4 +1,4 @@
-"""`python -m tests.fuzz [--seconds N | --runs N] [--seed N] [--plant]`, or `python -m tests.fuzz FILE` to see one input.
+"""`python -m tests.fuzz [--seconds N | --runs N] [--seed N] [--plant]`; with a FILE it runs that one input.
 
 Prints one line at the end: executions, edges and findings. Exit codes: 0 nothing found, 1 a finding, whose input is
 printed and kept, 2 the fuzzer did not run. With `--plant` it is the other way round: 0 the planted bug was found,
@@ -35,8 +35,8 @@ def fuzz(limits: list[str], seed: int, planted: bool) -> int:
         seeds.write(begin)
         command = [
             sys.executable, "-m", "tests.fuzz.child", *(["--plant"] if planted else []), *limits, f"-seed={seed}",
-            f"-max_len={MOST_BYTES}", "-mutate_depth=1", "-print_final_stats=1", "-timeout=60", f"-artifact_prefix={FOUND}/",
-            str(new), str(begin), str(CORPUS),
+            f"-max_len={MOST_BYTES}", "-mutate_depth=1", "-print_final_stats=1", "-timeout=60",
+            f"-artifact_prefix={FOUND}/", str(new), str(begin), str(CORPUS),
         ]  # fmt: skip
         run = subprocess.run(
             command,

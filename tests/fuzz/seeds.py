@@ -8,7 +8,7 @@ from sipsvc.effects import Flow
 from tests.fuzz.target import BOOK, DIVIDER, PEERS
 from tests.torture.table import NUMBER, ROWS
 from tests.torture.test_torture import message
-from tests.unit.wire import GATES, Sent, Wire, answer, request, talking
+from tests.unit.wire import CUSTOMER, GATES, Sent, Wire, answer, request, talking
 
 LETTERS = {flow: letter for letter, flow in PEERS.items()}
 
@@ -20,7 +20,7 @@ class Recorder(Wire):
         super().__init__(BOOK)
         self.packets: list[bytes] = []
 
-    def give(self, data: bytes, flow: Flow = next(iter(PEERS.values()))) -> list[Sent]:
+    def give(self, data: bytes, flow: Flow = CUSTOMER) -> list[Sent]:
         self.packets.append(LETTERS[flow] + data)
         return super().give(data, flow)
 
@@ -59,13 +59,14 @@ def calls() -> dict[str, bytes]:
 
     stranger = request("INVITE", Proxy_Authorization='Digest username="alice", realm="sipsvc", nonce="n", response="r"')
     out["stranger"] = b"S" + stranger
-    out["stream"] = b"F\r\n\r\n" + request() + b"\r\n\r\n" + request("OPTIONS", body=b"abc") + request("BYE", CSeq="2 BYE")
+    stream = (b"", request(), b"\r\n\r\n", request("OPTIONS", body=b"abc"), request("BYE", CSeq="2 BYE"))
+    out["stream"] = b"F" + b"".join(stream)
     return out
 
 
 def write(folder: Path) -> int:
     """Every seed as a file of `folder`; returns how many."""
-    seeds = {name: data for name, data in calls().items()}
+    seeds = calls()
     for row in ROWS:
         data = message(row)
         seeds[row.name] = (b"C" if data[:4] != b"SIP/" else b"G") + data

@@ -27,8 +27,12 @@ BOOK = directory(
     timing=Timing(max_call_ms=120_000),
 )
 # A proxy's own business in a request it sends on.
-REWRITTEN = frozenset("via route record-route max-forwards from to cseq p-asserted-identity p-preferred-identity "
-                      "remote-party-id diversion identity proxy-authorization".split())  # fmt: skip
+REWRITTEN = frozenset(
+    "via route record-route max-forwards from to cseq p-asserted-identity p-preferred-identity remote-party-id "
+    "diversion identity proxy-authorization session-expires min-se".split()
+)
+
+ADDED = (b"Require: timer",)  # in answers to callers that keep the session's time (RFC 4028 §8.2)
 
 
 class Finding(Exception):
@@ -103,8 +107,9 @@ def untouched(came: bytes, left: bytes) -> None:
     call, sent_call = ([value for name, value, _ in lines if name == "call-id"] for lines in (read[1], sent[1]))
     if call != sent_call or read[0].startswith((b"ACK ", b"CANCEL ")):
         return
-    before = [line for name, _, line in read[1] if name not in REWRITTEN]
-    after = [line for name, _, line in sent[1] if name not in REWRITTEN]
+    before, after = (
+        [line for name, _, line in lines if name not in REWRITTEN and line not in ADDED] for lines in (read[1], sent[1])
+    )
     lengths = [int(value) for name, value, _ in read[1] if name == "content-length"]
     if not lengths:
         after = [line for line in after if not line.startswith(b"Content-Length:")]

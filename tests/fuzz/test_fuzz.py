@@ -72,7 +72,7 @@ BAD = {
     "a wrong content-length": GOOD[:-1],
     "a bad from": GOOD.replace(b'"Ann"', b"Ann, B"),
     "a bad to": GOOD.replace(b"To: <", b"To: <<"),
-    "a bad via": GOOD.replace(b";branch=z9hG4bK-1", b";;branch=z9hG4bK-1").replace(b"Via: SIP/2.0/UDP 192", b"Via: SIP/2.0/ 192"),
+    "a bad via": GOOD.replace(b"Via: SIP/2.0/UDP 192", b"Via: SIP/2.0/ 192"),
     "a bad call-id": GOOD.replace(b"Call-ID: call-1", b"Call-ID: call 1"),
     "a bad cseq": GOOD.replace(b"CSeq: 1 ", b"CSeq: x "),
     "a bad max-forwards": GOOD.replace(b"Max-Forwards: 69", b"Max-Forwards: 256"),
@@ -90,7 +90,9 @@ def test_the_judge_sees(fault: str) -> None:
 
 
 @pytest.mark.rule("SIP-1", "SIP-4")
-@pytest.mark.parametrize(("old", "new"), [(b"Contact", b"contact"), (b"\r\nabc", b"\r\nabd"), (b"5062>\r\n", b"5062>\r\nX: 1\r\n")])
+@pytest.mark.parametrize(
+    ("old", "new"), [(b"Contact", b"contact"), (b"\r\nabc", b"\r\nabd"), (b"5062>\r\n", b"5062>\r\nX: 1\r\n")]
+)
 def test_the_judge_sees_what_changed_on_the_way(old: bytes, new: bytes) -> None:
     came = request("INVITE", "sip:1@h", "Subject: a", body=b"abc")
     untouched(came, GOOD.replace(b"Content-Length", b"Subject: a\r\nContent-Length"))
