@@ -23,6 +23,9 @@ PREFIXES ?= 500000
 SEEDS ?= 200
 FIRST_SEED ?= 1
 
+# Debian packages of the programs that tests/wire runs.
+WIRE := sip-tester baresip-core kamailio sipsak postgresql
+
 .DEFAULT_GOAL := help
 .PHONY: help run call test check lint sim sim-mutants wire load load-import bench import-big rules lock deps clean
 
@@ -38,7 +41,7 @@ call: $(STAMP) ## one real call through `make run`, as a ladder with its priced 
 		$(if $(TO),--to '$(TO)') $(if $(FAIL),--fail '$(FAIL)')
 
 test: $(STAMP) ## everything a release needs: ruff, mypy, unit, sim and wire tests, with their counts; none skipped
-	@scripts/deps $(PYTHON) sip-tester baresip-core postgresql
+	@scripts/deps $(PYTHON) $(WIRE)
 	@$(BIN)/python scripts/run_tests.py --wire -- $(BIN)
 
 check: $(STAMP) ## ruff, mypy, unit and sim tests; of other programs PostgreSQL only, which the tests start themselves
@@ -49,8 +52,8 @@ lint: $(STAMP) ## ruff and mypy --strict only
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-wire: $(STAMP) ## the tests with real SIPp and baresip only
-	@scripts/deps $(PYTHON) sip-tester baresip-core postgresql
+wire: $(STAMP) ## the tests with real SIPp, baresip, Kamailio and sipsak only
+	@scripts/deps $(PYTHON) $(WIRE)
 	$(BIN)/pytest tests/wire
 
 sim: $(STAMP) ## random calls with loss, doubling and reordering on a virtual clock, against invariants; SEEDS=200 FIRST_SEED=1
@@ -80,7 +83,7 @@ lock: ## renew requirements.lock from pyproject.toml, with hashes
 	scripts/lock $(PYTHON)
 
 deps: ## install the Debian packages the tests need, or say which command does
-	@scripts/deps $(PYTHON) python3-venv sip-tester baresip-core postgresql
+	@scripts/deps $(PYTHON) python3-venv $(WIRE)
 
 clean: ## remove what the other targets made; the server's data stays
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

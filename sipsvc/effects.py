@@ -31,6 +31,7 @@ class Flow(NamedTuple):
     """Where a packet came from or goes to: transport, peer host (an address) and port, our listener's index.
 
     `conn` numbers a stream's connection and is never used again; 0 is a datagram, or any connection to that peer.
+    `name` is whom a TLS peer has to prove to be (RFC 5922 §7): the host as configured, "" for `host` itself.
     """
 
     transport: str
@@ -38,6 +39,7 @@ class Flow(NamedTuple):
     port: int
     listener: int = 0
     conn: int = 0
+    name: str = ""
 
 
 class Target(NamedTuple):
@@ -74,7 +76,7 @@ class Close(NamedTuple):
 
 
 class Resolve(NamedTuple):
-    """Look up where `host` is reached (RFC 3263); port 0 and transport "" leave that to the answer.
+    """Look up where `host` is reached over `transport` (RFC 3263); port 0 leaves the port to the answer.
 
     `Engine.resolved(ref, targets)` is owed, with targets in the order of trial and none when the look-up failed.
     """

@@ -8,15 +8,20 @@ with six places. The database has one row per `cdr_id`; delivering any record tw
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 
 class Attempt(TypedDict):
-    """One gateway tried. `left` says why it was left: `` while it is the last, else `no_provisional`, `503`…"""
+    """One address of a gateway tried. `left` says why it was left: `` while it is the last, else `503`, `dns`…
+
+    `address` is as a listener is written, `tcp:192.0.2.1:5060`; "" with `left` `dns` where none was found, and absent
+    from records of before gateways had names. `status` is 0 where nothing was sent, or nothing came.
+    """
 
     gateway: str
     name: str
     request_uri: str
+    address: NotRequired[str]
     started_at: int
     status: int
     left: str
@@ -78,7 +83,9 @@ class Start(TypedDict):
 class Answer(TypedDict):
     """Kind `answer`; `answer_at` is when the first 2xx came. `sell` and `buy` are the rows, not yet charged.
 
-    Written again, about the same answer, when a party moves to another Contact.
+    Written again, about the same answer, when a party moves or the session is refreshed. `token` is the one in our
+    Record-Route; `session_expires_at` is when the session is over unless it is refreshed (RFC 4028). Older records
+    have neither.
     """
 
     kind: str
@@ -98,6 +105,8 @@ class Answer(TypedDict):
     rewritten: bool
     caller_half: Half
     gateway_half: Half
+    token: str
+    session_expires_at: int | None
 
 
 class End(TypedDict):

@@ -116,7 +116,8 @@ class Half:
     def to_record(self) -> dict[str, Any]:
         """As it stands in the log."""
         return {
-            "flow": list(self.flow[:4]),  # a connection does not outlive the process
+            # A connection does not outlive the process; whom to expect at the end of the next one does.
+            "flow": [*self.flow[:4], self.flow.name] if self.flow.name else list(self.flow[:4]),
             "contact": self.contact,
             "routes": self.routes,
             "own": self.own,
@@ -127,9 +128,9 @@ class Half:
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> Half:
-        transport, host, port, listener = record["flow"]
+        transport, host, port, listener, *name = record["flow"]
         half = cls(
-            Flow(transport, host, port, listener),
+            Flow(transport, host, port, listener, 0, *name),
             record["own"],
             record["other"],
             record["contact"],

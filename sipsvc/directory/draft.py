@@ -60,8 +60,9 @@ class Draft:
                 listed = [*there.get(address, ()), item]
                 there[address] = tuple(sorted(listed, key=lambda one: (one.port == 0, one.port, one.id)))
         elif isinstance(item, Gateway):
-            addresses, where = self._own("addresses"), (item.host, item.port)
-            addresses[where] = tuple(sorted((*addresses.get(where, ()), item.id)))
+            if not item.named:  # what a name's packets come from is not known beforehand
+                addresses, where = self._own("addresses"), (item.host, item.port)
+                addresses[where] = tuple(sorted((*addresses.get(where, ()), item.id)))
             self._partners.add(item.partner)
         elif isinstance(item, Block):
             self._inner("blocked", item.partner)[item.prefix] = item
@@ -142,7 +143,8 @@ class Draft:
                 length, address = _network(item.source)
                 _thin(self._inner("networks", length), address, lambda one: one.id == item.id)
         elif isinstance(item, Gateway):
-            _thin(self._own("addresses"), (item.host, item.port), lambda one: one == item.id)
+            if not item.named:
+                _thin(self._own("addresses"), (item.host, item.port), lambda one: one == item.id)
             self._partners.add(item.partner)
         elif isinstance(item, Block):
             _leave(self._inner("blocked", item.partner), item.prefix, item)

@@ -80,7 +80,11 @@ class Rewrite:
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """A carrier's gateway and what it asks for (TG-1..6). Times are milliseconds. Only its partner's calls use it."""
+    """A carrier's gateway and what it asks for (TG-1..6). Times are milliseconds. Only its partner's calls use it.
+
+    `host` is an IP literal without brackets or a name; port 0 is what DNS says, or the transport's own (SIP-8).
+    `transport` is `udp`, `tcp` or `tls`; with `tcp_if_large` a request too large for UDP goes by TCP (SIP-6).
+    """
 
     id: str
     name: str
@@ -102,6 +106,14 @@ class Gateway:
     hunt_codes: frozenset[int] = frozenset({500, 502, 503, 504})
     provisional_timeout_ms: int = 4_000
     ring_timeout_ms: int = 185_000
+    transport: str = "udp"
+    tcp_if_large: bool = False
+
+    @property
+    def named(self) -> bool:
+        """Whether `host` is a name. No name's last label is a number (RFC 1123 §2.1)."""
+        host = self.host
+        return ":" not in host and not host.rpartition(".")[2].isdigit()
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,13 +135,18 @@ class PriceList:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """RFC 3261 §17 timers and our own deadlines, milliseconds."""
+    """RFC 3261 §17 timers and our own deadlines, milliseconds; session intervals (RFC 4028) in seconds.
+
+    `min_se_s` is the smallest interval taken; `session_expires_s` is asked for where a caller asks for none, 0 never.
+    """
 
     t1_ms: int = 500
     t2_ms: int = 4_000
     t4_ms: int = 5_000
     max_call_ms: int = 14_400_000
     durable_wait_ms: int = 20
+    min_se_s: int = 90
+    session_expires_s: int = 1_800
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +189,7 @@ class Directory:
     # Made from trunks: enabled ones by username, and by source network.
     users: Mapping[str, Trunk] = field(default_factory=dict)
     networks: Networks = field(default_factory=dict)
-    # Made from gateways: each partner's in the order of ids, and the ids of those at an address.
+    # Made from gateways: each partner's in the order of ids, and the ids of those given by address at theirs.
     gateways_of: Mapping[str, tuple[Gateway, ...]] = field(default_factory=dict)
     addresses: Mapping[tuple[str, int], tuple[str, ...]] = field(default_factory=dict)
     # Made from blocks: by partner ("" the platform) and prefix.

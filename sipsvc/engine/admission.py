@@ -17,6 +17,7 @@ from sipsvc.message import Message, Uri
 from sipsvc.message.build import response, warning
 from sipsvc.proxy import Call, Core, InviteSession, Phase
 from sipsvc.proxy.call import Who
+from sipsvc.proxy.session_timer import CODE, TOO_SMALL, ask
 from sipsvc.rating import Price
 from sipsvc.routing import REFUSALS, CallFacts, Decision, Live, decide
 from sipsvc.timers import Timer, TimerTarget
@@ -72,11 +73,15 @@ class Admission:
         # Not before the record: whoever has a 100 repeats nothing.
         server.respond(100, response(request, 100), now)
         self.core.admit(call)
-        if decision.code:
-            refusal = REFUSALS[decision.code]
+        asked = ask(request, self.core.platform.timing)
+        code = decision.code or (CODE if asked is not None and asked.too_small else "")
+        if code:
+            refusal = REFUSALS[code] if decision.code else TOO_SMALL
             call.status, call.reason = refusal.status, refusal.reason
-            self.core.over(call, decision.code, "proxy", now)
+            self.core.over(call, code, "proxy", now)
             extra = [warning(self.core.host(flow), refusal.text)]
+            if not decision.code and asked is not None:
+                extra.append(f"Min-SE: {asked.too_small}")
             if decision.code == self.closed:
                 extra.append(f"Retry-After: {RETRY_AFTER_S}")
             tag = self.core.random_hex(16)
@@ -87,7 +92,7 @@ class Admission:
         assert decision.pricelist is not None and decision.sell is not None
         call.sell = Price(decision.sell, decision.pricelist.currency, decision.pricelist.minimum)
         pristine = Pristine(request, lambda value: not self.authenticator.ours(value))
-        InviteSession(self.core, call, server, pristine, decision.attempts, loop).start(now)
+        InviteSession(self.core, call, server, pristine, decision.attempts, loop, asked).start(now)
 
     def stateless_tag(self, request: Message) -> str:
         """A To tag that the same request always gets (RFC 3261 §8.2.7)."""

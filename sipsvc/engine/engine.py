@@ -10,7 +10,7 @@ from sipsvc.auth import Authenticator
 from sipsvc.auth.digest import Nonces
 from sipsvc.dialog import Tokens
 from sipsvc.directory import Directory
-from sipsvc.effects import Effect, Flow, Listener, Now, Send, WriteCdr
+from sipsvc.effects import Effect, Flow, Listener, Now, Resolve, Send, Target, WriteCdr
 from sipsvc.engine import journal
 from sipsvc.engine.admission import Admission, Orphan
 from sipsvc.engine.requests import Requests
@@ -41,7 +41,9 @@ class Engine(Observer):
         self._effects: list[Effect] = []
         self._written = 0
         self.counters: dict[str, int] = {}
-        self.core = Core(directory.platform, listeners, Tokens(secret), self._send, random_bytes, self)
+        self.core = Core(
+            directory.platform, listeners, Tokens(secret), self._send, random_bytes, self, self._resolve, self.count
+        )
         self.admission = Admission(
             self.core,
             Authenticator(directory, Nonces(secret), frozenset(one.host for one in listeners), random_bytes),
@@ -83,6 +85,10 @@ class Engine(Observer):
     def send_failed(self, ref: str, now: Now) -> None:
         """The transport could not send the request that carried `ref`."""
         self.core.layer.failed(ref, now)
+
+    def resolved(self, ref: str, targets: tuple[Target, ...], now: Now) -> None:
+        """The answer to the Resolve with that `ref`: addresses in order of trial, none when the look-up failed."""
+        self.core.resolved(ref, targets, now)
 
     def drain(self, now: Now) -> None:
         """No new calls; those in set-up and conversation go on."""
@@ -158,6 +164,9 @@ class Engine(Observer):
 
     def _send(self, data: bytes, flow: Flow, ref: str) -> None:
         self._effects.append(Send(data, flow, ref))
+
+    def _resolve(self, ref: str, host: str, port: int, transport: str) -> None:
+        self._effects.append(Resolve(ref, host, port, transport))
 
     def _response(self, response: Message, flow: Flow, now: Now) -> None:
         """To the transaction it answers; what answers none of ours is dropped (SIP-9)."""

@@ -69,6 +69,8 @@ def answer(call: Call) -> Answer:
         "rewritten": call.gateway.rewritten,
         "caller_half": call.caller.to_record(),  # type: ignore[typeddict-item]
         "gateway_half": call.gateway.to_record(),  # type: ignore[typeddict-item]
+        "token": call.token,
+        "session_expires_at": call.expires.utc if call.expires is not None else None,
     }
 
 
@@ -161,15 +163,21 @@ def revive(core: Core, first: dict[str, Any], answered: dict[str, Any], now: Now
             answered["sent_to"],
             buy,
             attempt["started_at"],
+            attempt.get("address", ""),  # before gateways had names none was written
         )
         tried.status, tried.left = attempt["status"], attempt["left"]
         call.tried.append(tried)
-        if attempt["gateway"] == answered["gateway"]:
+        # One gateway may have been tried at several addresses; the one that was not left is the one that answered.
+        if attempt["gateway"] == answered["gateway"] and not tried.left and 200 <= tried.status < 300:
             tried.buy = _price(answered["buy"])
             call.winner = tried
     call.revived = True
     core.admit(call)
     core.up(call, now)
+    expires_at = answered.get("session_expires_at")
+    if expires_at is not None:
+        call.expires = Now(now.mono + (expires_at - now.utc) * 1_000_000, expires_at)
+        call.expiry = core.timers.set(call.expires.mono, call, Call.EXPIRY)
     return call
 
 
@@ -179,6 +187,7 @@ def _attempts(call: Call) -> list[Attempt]:
             "gateway": one.gateway,
             "name": one.name,
             "request_uri": one.request_uri,
+            "address": one.address,
             "started_at": one.started_at,
             "status": one.status,
             "left": one.left,

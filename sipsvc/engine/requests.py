@@ -14,6 +14,7 @@ from sipsvc.headers import max_forwards
 from sipsvc.message import Message, Uri, parse_name_addr, parse_uri, parse_via
 from sipsvc.message.build import REASONS, response, stamp_via, warning
 from sipsvc.proxy import Call, Core, acknowledge, inside
+from sipsvc.proxy.session_timer import IntervalTooSmall
 from sipsvc.transaction.tables import Event, State
 
 ALLOW = "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO"
@@ -87,7 +88,10 @@ class Requests:
                 raise
             # With state, for its ACK looks like one to a 2xx and would be passed on.
             self.count(error.code)
-            answer = response(request, error.status, extra=[warning(self.core.host(flow), error.reason)])
+            extra = [warning(self.core.host(flow), error.reason)]
+            if isinstance(error, IntervalTooSmall):
+                extra.append(f"Min-SE: {error.min_se}")
+            answer = response(request, error.status, extra=extra)
             self.core.layer.new_server(request, flow).respond(error.status, answer, now)
 
     def _new_call(self, request: Message, uri: Uri, flow: Flow, now: Now) -> None:
@@ -161,6 +165,8 @@ class Requests:
         extra = [error.challenge] if isinstance(error, Challenged) else [warning(self.core.host(flow), error.reason)]
         if error.status == 405:
             extra.append(ALLOW)
+        if isinstance(error, IntervalTooSmall):
+            extra.append(f"Min-SE: {error.min_se}")
         if error.status == 420:
             extra.append(f"Unsupported: {error.reason.partition(': ')[2]}")
         reason = error.reason if error.status == 400 else REASONS[error.status]

@@ -51,6 +51,9 @@ def dress(gateway: Gateway, e164: str, caller: Caller) -> Dress | None:
     if not user or _UNSENDABLE.search(user) or _UNSENDABLE.search(prefix):
         return None
     host = f"[{gateway.host}]" if ":" in gateway.host else gateway.host
+    port = f":{gateway.port}" if gateway.port else ""
+    # Without it the URI would stand for UDP (RFC 3263 §4.1).
+    transport = "" if gateway.transport == "udp" else f";transport={gateway.transport}"
     where = gateway.caller_prefix_in
     prefixed = escape_user(gateway.caller_prefix + caller.shown)
     identity: list[str] = []
@@ -64,7 +67,7 @@ def dress(gateway: Gateway, e164: str, caller: Caller) -> Dress | None:
             privacy = "full" if caller.private else "off"
             identity.append(f"Remote-Party-ID: <sip:{number}@{caller.host}>;party=calling;screen=yes;privacy={privacy}")
     return Dress(
-        f"sip:{prefix}{digits}@{host}:{gateway.port}",
+        f"sip:{prefix}{digits}@{host}{port}{transport}",
         prefix + digits,
         _from(gateway, caller, prefixed),
         tuple(identity),

@@ -13,11 +13,12 @@ MOST_DIGITS = 32
 _UNTRUSTED = frozenset({"p-asserted-identity", "p-preferred-identity", "remote-party-id", "diversion"})
 
 
-def without_identity(lines: list[str], names: list[str]) -> list[str]:
-    """Header lines without what an untrusted side says of identities."""
+def without_identity(lines: list[str], names: list[str]) -> tuple[list[str], list[str]]:
+    """Header lines and names without what an untrusted side says of identities."""
     if _UNTRUSTED.isdisjoint(names):
-        return lines
-    return [line for line, name in zip(lines, names, strict=True) if name not in _UNTRUSTED]
+        return lines, names
+    kept = [index for index, name in enumerate(names) if name not in _UNTRUSTED]
+    return [lines[index] for index in kept], [names[index] for index in kept]
 
 
 def max_forwards(request: Message) -> int | None:

@@ -39,7 +39,7 @@ class BranchUser:
 
 
 class Branch(ClientUser, TimerTarget):
-    """`index` is the gateway's place in the decision; `from_value` what it sees as From, "" for the caller's own."""
+    """`index` is its place among all that was tried; `from_value` what it sees as From, "" for the caller's own."""
 
     SILENCE: ClassVar = 0
     RING: ClassVar = 1

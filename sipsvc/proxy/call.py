@@ -33,17 +33,23 @@ class Who(NamedTuple):
 
 
 class Tried:
-    """One gateway tried. `left` is why it was left for the next, "" while it was the last."""
+    """One address of a gateway tried. `left` is why it was left for the next, "" while it was the last.
 
-    __slots__ = ("buy", "gateway", "left", "name", "request_uri", "started_at", "status", "user")
+    `address` is as a listener is written, `udp:192.0.2.1:5060`, or "" where none was found.
+    """
 
-    def __init__(self, gateway: str, name: str, request_uri: str, user: str, buy: Price, started_at: int) -> None:
+    __slots__ = ("address", "buy", "gateway", "left", "name", "request_uri", "started_at", "status", "user")
+
+    def __init__(
+        self, gateway: str, name: str, request_uri: str, user: str, buy: Price, started_at: int, address: str
+    ) -> None:
         self.gateway = gateway
         self.name = name
         self.request_uri = request_uri
         self.user = user
         self.buy = buy
         self.started_at = started_at
+        self.address = address
         self.status = 0
         self.left = ""
 
@@ -54,11 +60,12 @@ class Call(TimerTarget):
     DEADLINE: ClassVar = 0
     FORGET: ClassVar = 1
     BYE: ClassVar = 2
+    EXPIRY: ClassVar = 3
 
     __slots__ = ("acknowledged", "answer_at", "answer_mono", "call_id", "caller", "caller_tag", "cdr_id",
-                 "code", "core", "deadline", "decision", "dialled", "dialogs", "directory", "end_at",
-                 "gateway", "hangup_by", "invite_at", "invite_cseq", "live", "longest_ms", "phase", "progress_at",
-                 "q850", "reason", "recovered", "ref", "revived", "sell", "session",
+                 "code", "core", "deadline", "decision", "dialled", "dialogs", "directory", "end_at", "expires",
+                 "expiry", "gateway", "hangup_by", "invite_at", "invite_cseq", "live", "longest_ms", "phase",
+                 "progress_at", "q850", "reason", "recovered", "ref", "revived", "sell", "session",
                  "status", "token", "tried", "who", "winner")  # fmt: skip
 
     def __init__(self, core: Core, ref: str, cdr_id: str, call_id: str, caller_tag: str, caller: Half) -> None:
@@ -75,6 +82,9 @@ class Call(TimerTarget):
         self.phase = Phase.SETUP
         self.session: InviteSession | None = None
         self.deadline: Timer | None = None
+        # When its session is over unless it is refreshed, None without a session timer (RFC 4028).
+        self.expires: Now | None = None
+        self.expiry: Timer | None = None
         # The longest it may last, as it stood when the call came.
         self.longest_ms = core.platform.timing.max_call_ms
         self.who = Who("", "", "", "", caller.flow)
@@ -109,8 +119,8 @@ class Call(TimerTarget):
         """Talk time so far, None where nobody answered; never more than a call may last, however late we look."""
         if self.answer_at is None:
             return None
-        spent = (now.mono - self.answer_mono) // 1_000_000
-        return max(0, min(spent, self.longest_ms))
+        until = now.mono if self.expires is None else min(now.mono, self.expires.mono)
+        return max(0, min((until - self.answer_mono) // 1_000_000, self.longest_ms))
 
     def parties(self, from_tag: str, to_tag: str) -> tuple[Half, Half] | None:
         """Who sent a request with these tags and who is to get it; None where it is in no dialog of this call."""
@@ -125,5 +135,8 @@ class Call(TimerTarget):
             self.core.end_by_force(self, "timeout", "max_duration", now)
         elif kind == self.BYE:
             self.core.bye_caller(self, now)
+        elif kind == self.EXPIRY:
+            # Both parties have given it up already; a proxy says nothing (RFC 4028 §8.3).
+            self.core.over(self, "session_expired", "timeout", now)
         else:
             self.core.forget(self)

@@ -6,9 +6,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from mypy_extensions import trait
+
 from sipsvc.dialog import Half, Reach, Tokens
 from sipsvc.directory import Platform
-from sipsvc.effects import Flow, Listener, Now
+from sipsvc.effects import Flow, Listener, Now, Target
 from sipsvc.message import Message
 from sipsvc.proxy.call import Call, Phase
 from sipsvc.timers import TimerHeap
@@ -16,6 +18,9 @@ from sipsvc.transaction import ClientTransaction, ClientUser, Layer
 
 if TYPE_CHECKING:
     from sipsvc.proxy.invite import InviteSession
+
+# What a request may have, in bytes, to go by UDP where the path's MTU is not known (RFC 3261 §18.1.1).
+LARGEST_UDP = 1_300
 
 
 class Observer:
@@ -26,6 +31,15 @@ class Observer:
 
     def ended(self, call: Call, now: Now) -> int:
         raise AssertionError("an observer must take ends")
+
+
+@trait
+class Lookup:
+    """Who asked where a name leads."""
+
+    def found(self, targets: tuple[Target, ...], now: Now) -> None:
+        """The addresses in order of trial, none when the look-up failed."""
+        raise AssertionError("whoever asks must take the answer")
 
 
 class Nobody(ClientUser):
@@ -54,13 +68,21 @@ class Core(Reach):
         send: Callable[[bytes, Flow, str], None],
         random_bytes: Callable[[int], bytes],
         observer: Observer,
+        resolve: Callable[[str, str, int, str], None],
+        count: Callable[[str], None],
     ) -> None:
+        """`resolve(ref, host, port, transport)` asks for an address, `count(code)` says that something went wrong."""
         self.platform = platform
         self.timers = TimerHeap()
         self.layer = Layer(self.timers, platform.timing, send)
         self.tokens = tokens
         self.send = send
         self.observer = observer
+        self.count = count
+        # Who waits for which answer. A look-up that is given up is no longer here.
+        self.lookups: dict[str, Lookup] = {}
+        self._resolve = resolve
+        self._asked = 0
         self.calls: dict[str, Call] = {}
         # Law 6: a limit is the size of a set.
         self.by_customer: dict[str, set[str]] = {}
@@ -109,6 +131,30 @@ class Core(Reach):
                 return index
         return -1
 
+    def flow_for_size(self, flow: Flow, size: int) -> Flow:
+        """How a request of `size` bytes goes to a peer that takes TCP too: by `flow`, or to the same address by TCP.
+
+        Its Via, and so the request, has to be made anew where the transport changed (RFC 3261 §18.1.1).
+        """
+        if size <= LARGEST_UDP or flow.transport != "UDP":
+            return flow
+        listener = self.listener_for("TCP", flow.host, flow.listener)
+        return flow if listener < 0 else Flow("TCP", flow.host, flow.port, listener)
+
+    def look_up(self, lookup: Lookup, host: str, port: int, transport: str) -> str:
+        """Ask where `host` leads; `lookup` is told, unless what is returned is taken out of `lookups` before."""
+        self._asked += 1
+        ref = f"dns{self._asked}"
+        self.lookups[ref] = lookup
+        self._resolve(ref, host, port, transport)
+        return ref
+
+    def resolved(self, ref: str, targets: tuple[Target, ...], now: Now) -> None:
+        """What a look-up found; nobody wants to know what comes too late."""
+        lookup = self.lookups.pop(ref, None)
+        if lookup is not None:
+            lookup.found(targets, now)
+
     def host(self, flow: Flow) -> str:
         """Our name on the listener a packet came by, without its port."""
         return self.names[flow.listener].rpartition(":")[0]
@@ -139,6 +185,7 @@ class Core(Reach):
         call.end_at = now.utc
         call.recovered = call.revived and by not in ("caller", "callee")
         self.timers.cancel(call.deadline)
+        self.timers.cancel(call.expiry)
         customer = self.by_customer.get(call.who.customer)
         if customer is not None:
             customer.discard(call.ref)

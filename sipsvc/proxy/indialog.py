@@ -14,6 +14,7 @@ from sipsvc.message.build import join, response, upward, without_top_via
 from sipsvc.proxy.branch import Branch, BranchUser
 from sipsvc.proxy.call import Call, Phase
 from sipsvc.proxy.core import Core
+from sipsvc.proxy.session_timer import Asked, IntervalTooSmall, ask, settle, tell
 from sipsvc.transaction import ClientTransaction, ClientUser, ServerTransaction, ServerUser
 
 RING_MS = 185_000
@@ -24,17 +25,22 @@ def inside(core: Core, call: Call, sender: Half, receiver: Half, request: Messag
     """Relay a request other than ACK and CANCEL. Raises SipError for what may not pass."""
     if call.phase is Phase.OVER and request.method != "BYE":
         raise SipError(481, "Call/Transaction Does Not Exist", "no_dialog")
-    if call.phase is Phase.OVER and call.hangup_by not in ("caller", "callee"):
+    if call.phase is Phase.OVER and call.hangup_by not in ("caller", "callee") and call.code != "session_expired":
         # We ended the call and told both sides; behind our BYE, theirs would be out of order.
         core.layer.new_server(request, flow).respond(200, response(request, 200), now)
         return
     if request.method == "REFER":
         raise SipError(403, "A transfer would be a call of its own", "refer_refused")
+    asked = None
+    if request.method in ("INVITE", "UPDATE"):
+        asked = ask(request, core.platform.timing)
+        if asked is not None and asked.too_small:
+            raise IntervalTooSmall(asked.too_small)
     if call.session is not None and sender is not call.caller:
         call.session.release(now)  # nothing of the callee's may overtake its answer
     newest = request.cseq > sender.cseq
     sender.cseq = max(sender.cseq, request.cseq)
-    moved = _follow(call, sender, receiver, flow)
+    moved = _follow(core, call, sender, receiver, flow)
     if request.method in ("INVITE", "UPDATE") and newest:  # one that was overtaken tells of a place it has left
         moved |= _refresh(sender, request)
     if moved:
@@ -43,7 +49,7 @@ def inside(core: Core, call: Call, sender: Half, receiver: Half, request: Messag
         call.q850 = q850(request)
         core.over(call, "answered", "caller" if sender is call.caller else "callee", now)
     server = core.layer.new_server(request, flow)
-    Relay(core, call, server, sender, receiver).start(now)
+    Relay(core, call, server, sender, receiver, asked).start(now)
 
 
 def stray_answer(core: Core, call: Call, response: Message, flow: Flow, now: Now) -> None:
@@ -74,7 +80,7 @@ def stray_answer(core: Core, call: Call, response: Message, flow: Flow, now: Now
 
 def acknowledge(core: Core, call: Call, sender: Half, receiver: Half, request: Message, flow: Flow, now: Now) -> None:
     """An ACK to a 2xx goes straight to the other party; nothing answers it."""
-    if _follow(call, sender, receiver, flow):
+    if _follow(core, call, sender, receiver, flow):
         _remember(core, call, now)
     way = receiver.target(core)
     core.send(_build(core, call, sender, receiver, request, way, _ack_branch(call, request)), way, "")
@@ -90,14 +96,16 @@ def _refresh(half: Half, message: Message) -> bool:
     return half.contact != before
 
 
-def _follow(call: Call, sender: Half, receiver: Half, flow: Flow) -> bool:
+def _follow(core: Core, call: Call, sender: Half, receiver: Half, flow: Flow) -> bool:
     """Follow a customer to where it sends from: its NAT bound another port, its stream was opened anew (SIP-7).
 
     Token and tags prove that it is one of the two parties, and the other one knows them too: so a gateway's own
     address is never taken for the customer's. Whether more than the connection has changed.
     """
     before = sender.flow
-    if flow == before or sender is not call.caller or flow[:3] == receiver.flow[:3]:
+    if flow == before or sender is not call.caller:
+        return False
+    if flow[:3] in (receiver.flow[:3], receiver.target(core)[:3]):
         return False
     sender.move(flow)
     return flow[:4] != before[:4]
@@ -118,14 +126,17 @@ def _ack_branch(call: Call, request: Message) -> str:
 class Relay(ServerUser, ClientUser, BranchUser):
     """One request and its answer, across the call."""
 
-    __slots__ = ("branch", "call", "core", "met", "receiver", "sender", "server")
+    __slots__ = ("asked", "branch", "call", "core", "met", "receiver", "sender", "server")
 
-    def __init__(self, core: Core, call: Call, server: ServerTransaction, sender: Half, receiver: Half) -> None:
+    def __init__(
+        self, core: Core, call: Call, server: ServerTransaction, sender: Half, receiver: Half, asked: Asked | None
+    ) -> None:
         self.core = core
         self.call = call
         self.server = server
         self.sender = sender
         self.receiver = receiver
+        self.asked = asked
         self.branch: Branch | None = None
         # Whether the receiver accepted: a repeated 2xx is no news, and it may have moved since.
         self.met = False
@@ -189,7 +200,10 @@ class Relay(ServerUser, ClientUser, BranchUser):
         """The first 2xx to a request that refreshes the dialog."""
         if not self.met:
             self.met = True
-            if _refresh(self.receiver, response):
+            news = _refresh(self.receiver, response)
+            if self.call.phase is Phase.UP:
+                news |= settle(self.core, self.call, self.asked, response, now)
+            if news:
                 _remember(self.core, self.call, now)
 
     def _back(self, response: Message) -> bytes:
@@ -199,7 +213,9 @@ class Relay(ServerUser, ClientUser, BranchUser):
         if self.sender.rewritten or self.receiver.rewritten:
             lines[names.index("from")] = f"From: {request.get('from')}"
             lines[names.index("to")] = f"To: {request.get('to')}"
-        lines = without_identity(lines, names)
+        lines, names = without_identity(lines, names)
+        if self.asked is not None and 200 <= response.status < 300:
+            tell(self.asked, lines, names)
         return join(f"SIP/2.0 {response.status} {response.reason}", lines, response.body)
 
 

@@ -1,11 +1,12 @@
-"""A call in set-up: gateways tried in turn until one answers, the caller gives up, or none is left (SIP-12..15)."""
+"""A call in set-up: gateways and their addresses tried in turn until one answers, the caller gives up, or none is left
+(SIP-8, SIP-12..15)."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from sipsvc.dialog import Half
-from sipsvc.effects import Flow, Now
+from sipsvc.effects import Flow, Now, Target
 from sipsvc.headers import Pristine, without_identity
 from sipsvc.message import Message
 from sipsvc.message.build import join, response, upward, warning
@@ -13,6 +14,8 @@ from sipsvc.proxy.branch import MS, Branch, BranchUser
 from sipsvc.proxy.call import Call, Tried
 from sipsvc.proxy.core import Core
 from sipsvc.proxy.response import Outcome, best
+from sipsvc.proxy.session_timer import Asked, settle, tell
+from sipsvc.proxy.way import Way, WayUser, only_target
 from sipsvc.rating import ZERO, Price
 from sipsvc.timers import Timer, TimerTarget
 from sipsvc.transaction import ServerTransaction, ServerUser
@@ -21,11 +24,16 @@ if TYPE_CHECKING:
     from sipsvc.routing import Attempt
 
 
-class InviteSession(ServerUser, BranchUser, TimerTarget):
-    """Every branch is built from `pristine` (law 5)."""
+class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
+    """Every branch is built from `pristine` (law 5).
 
-    __slots__ = ("attempts", "branches", "call", "cancelled", "core", "current", "expired", "held", "loop", "next",
-                 "outcomes", "pristine", "server", "timer", "winner", "winner_tag")  # fmt: skip
+    `current` is the branch that is waited for, None while a name is looked up; `way` leads to its gateway, None where
+    that has one address and needs no thought. `places` says for each entry of `call.tried` which attempt it was of.
+    """
+
+    __slots__ = ("asked", "attempts", "branches", "call", "cancelled", "core", "current", "expired", "held", "loop",
+                 "next", "outcomes", "places", "pristine", "server", "timer", "way", "winner",
+                 "winner_tag")  # fmt: skip
 
     def __init__(
         self,
@@ -35,6 +43,7 @@ class InviteSession(ServerUser, BranchUser, TimerTarget):
         pristine: Pristine,
         attempts: tuple[Attempt, ...],
         loop: str,
+        asked: Asked | None,
     ) -> None:
         self.core = core
         self.call = call
@@ -42,7 +51,10 @@ class InviteSession(ServerUser, BranchUser, TimerTarget):
         self.pristine = pristine
         self.attempts = attempts
         self.loop = loop
+        self.asked = asked
         self.next = 0
+        self.places: list[int] = []
+        self.way: Way | None = None
         self.branches: list[Branch] = []
         self.current: Branch | None = None
         self.outcomes: list[Outcome] = []
@@ -56,33 +68,97 @@ class InviteSession(ServerUser, BranchUser, TimerTarget):
         call.session = self
 
     def start(self, now: Now) -> None:
-        """Try the next gateway."""
-        attempt = self.attempts[self.next]
-        gateway, dress = attempt.gateway, attempt.dress
-        core, call = self.core, self.call
-        flow = Flow("UDP", gateway.host, gateway.port, self.server.flow.listener)
-        branch = Branch(core, self, self.next, flow, dress.from_value, gateway.ring_timeout_ms)
+        """Try the first gateway that can be tried."""
+        if not self._onward(False, True, now):
+            self._finish(now)
+
+    # From one to the next
+
+    def _onward(self, address: bool, gateway: bool, now: Now) -> bool:
+        """Try another address of the gateway tried last, else the next gateway, where each may be. False: none left."""
+        if address and self._address(now):
+            return True
+        while gateway and self.next < len(self.attempts):
+            if self._gateway(now):
+                return True
+        return False
+
+    def _gateway(self, now: Now) -> bool:
+        """Try the next gateway, or look up where it is."""
+        gateway = self.attempts[self.next].gateway
         self.next += 1
+        self.current = self.way = None
+        if gateway.named:
+            self.way = Way(self.core, self, gateway, now)
+            self.way.look_up(now)
+            return True
+        return self._try(only_target(gateway), gateway.provisional_timeout_ms, True, now)
+
+    def _address(self, now: Now) -> bool:
+        """Try the next address of the gateway tried last that can be tried."""
+        way = self.way
+        while way is not None and (step := way.step(now)) is not None:
+            if self._try(step.target, step.silence_ms, step.sized, now):
+                return True
+        return False
+
+    def on_found(self, way: Way, now: Now) -> None:
+        if not way.targets:
+            self._tried("", now).left = "dns"
+            self.outcomes.append(Outcome(408, None, None))
+        if not self._onward(True, True, now):
+            self._finish(now)
+
+    def _try(self, target: Target, silence_ms: int, sized: bool, now: Now) -> bool:
+        """A branch to an address of the gateway tried last; with `sized` by TCP what is too large for UDP (SIP-6).
+
+        False, and noted as tried, where no listener of ours can send there.
+        """
+        core = self.core
+        attempt = self.attempts[self.next - 1]
+        gateway, dress = attempt.gateway, attempt.dress
+        transport, host, port = target
+        listener = core.listener_for(transport, host, self.server.flow.listener)
+        if listener < 0:
+            core.count("no_listener")
+            self._tried(_address_text(transport, host, port), now).left = "transport"
+            self.outcomes.append(Outcome(408, None, None))
+            return False
+        flow = Flow(transport, host, port, listener, 0, gateway.host if transport == "TLS" else "")
+        name = core.branch(self.call.ref, self.loop)
+        request = self._request(attempt, flow, name)
+        if sized and gateway.tcp_if_large:
+            large = core.flow_for_size(flow, len(request))
+            if large is not flow:
+                if self.way is None:
+                    self.way = Way(core, self, gateway, now)
+                silence_ms = self.way.by_tcp(target, silence_ms)
+                flow, request = large, self._request(attempt, large, name)
+        branch = Branch(core, self, len(self.call.tried), flow, dress.from_value, gateway.ring_timeout_ms)
         self.branches.append(branch)
         self.current = branch
-        call.tried.append(
-            Tried(
-                gateway.id,
-                gateway.name,
-                dress.request_uri,
-                dress.user,
-                Price(attempt.buy, gateway.currency, ZERO),
-                now.utc,
-            )
-        )
-        name = core.branch(call.ref, self.loop)
-        request = self.pristine.build(
+        self._tried(_address_text(flow.transport, host, port), now)
+        branch.start(name, request, silence_ms, now)
+        return True
+
+    def _request(self, attempt: Attempt, flow: Flow, name: str) -> bytes:
+        core, dress = self.core, attempt.dress
+        return self.pristine.build(
             dress.request_uri,
-            (core.via(flow, name), core.record_route(call, flow), *dress.identity),
+            (core.via(flow, name), core.record_route(self.call, flow), *dress.identity),
             from_value=dress.from_value,
             drop_identity=bool(dress.from_value),
         )
-        branch.start(name, request, gateway.provisional_timeout_ms, now)
+
+    def _tried(self, address: str, now: Now) -> Tried:
+        """Note that the gateway whose turn it is is tried at `address`."""
+        attempt = self.attempts[self.next - 1]
+        gateway, dress = attempt.gateway, attempt.dress
+        buy = Price(attempt.buy, gateway.currency, ZERO)
+        tried = Tried(gateway.id, gateway.name, dress.request_uri, dress.user, buy, now.utc, address)
+        self.call.tried.append(tried)
+        self.places.append(self.next - 1)
+        return tried
 
     # What the branches say
 
@@ -117,23 +193,25 @@ class InviteSession(ServerUser, BranchUser, TimerTarget):
         if tried.status >= 600:
             self._finish(now)
         elif branch is self.current:
-            hunt = why in ("transport", "no_response") or tried.status in self.attempts[branch.index].gateway.hunt_codes
-            if hunt and not self.cancelled and not self.expired and self.next < len(self.attempts):
-                tried.left = why or str(tried.status)
-                self.start(now)
-            else:
+            tried.left = why or str(tried.status)
+            if not why and self.way is not None:
+                self.way.plain = None  # it answered by TCP, so UDP would bring the same
+            unreached = why in ("transport", "no_response")
+            hunt = unreached or tried.status in self._attempt(branch).gateway.hunt_codes
+            # Another address may be of use after a 503 whatever the list of codes says (RFC 3263 §4.3).
+            given_up = self.cancelled or self.expired
+            if given_up or not self._onward(unreached or tried.status == 503, hunt, now):
+                if tried is self.call.tried[-1]:
+                    tried.left = ""
                 self._finish(now)
 
     def on_silence(self, branch: Branch, now: Now) -> None:
         if self.cancelled or self.server.answered or self.winner is not None:
             return
-        if self.next < len(self.attempts):
-            self.call.tried[branch.index].left = "no_provisional"
-            branch.leave(now)
-            self.start(now)
-        else:
+        self.call.tried[branch.index].left = "no_provisional"
+        branch.leave(now)
+        if not self._onward(True, True, now):
             self.outcomes.append(Outcome(408, None, branch))
-            self.call.tried[branch.index].left = "no_provisional"
             self._finish(now)
 
     def on_ring_timeout(self, branch: Branch, now: Now) -> None:
@@ -146,6 +224,8 @@ class InviteSession(ServerUser, BranchUser, TimerTarget):
         self.cancelled = True
         for branch in self.branches:
             branch.cancel(now)
+        if self.current is None:
+            self._finish(now)  # while a name is looked up nobody else answers (SIP-12)
 
     def on_timer(self, kind: int, now: Now) -> None:
         self.release(now)
@@ -172,6 +252,9 @@ class InviteSession(ServerUser, BranchUser, TimerTarget):
         call.status, call.reason, call.code = response.status, response.reason, "answered"
         call.answer_at, call.answer_mono = now.utc, now.mono
         core.up(call, now)
+        if self.way is not None:
+            self.way.drop()
+        settle(core, call, self.asked, response, now)
         for other in self.branches:
             if other is not branch:
                 other.leave(now)
@@ -197,6 +280,8 @@ class InviteSession(ServerUser, BranchUser, TimerTarget):
     def _finish(self, now: Now) -> None:
         """No gateway is left, or none may be tried: the best response goes up (§16.7 step 6)."""
         call, core = self.call, self.core
+        if self.way is not None:
+            self.way.drop()
         for branch in self.branches:
             branch.leave(now)
         request = self.server.request
@@ -210,7 +295,7 @@ class InviteSession(ServerUser, BranchUser, TimerTarget):
             outcome = best(self.outcomes)
             status, reason, text = outcome.upward()
             code, by = ("rejected", "callee") if not text else ("gateways_failed", "")
-            if outcome.response is not None and not text:
+            if outcome.response is not None and outcome.branch is not None and not text:
                 data = self._upward(outcome.branch, outcome.response)
             else:
                 extra = [warning(core.host(self.server.flow), text)] if text else []
@@ -219,13 +304,17 @@ class InviteSession(ServerUser, BranchUser, TimerTarget):
         core.over(call, code, by, now)
         self.server.respond(status, data, now)
 
+    def _attempt(self, branch: Branch) -> Attempt:
+        """The gateway the branch leads to, as the decision has it."""
+        return self.attempts[self.places[branch.index]]
+
     # Dialog state and the way up
 
     def _half(self, branch: Branch, response: Message) -> Half:
         """The gateway's side as this response shows it, by the name it was called with and its own tag."""
         own = f"{self.server.request.get('to')};tag={response.to.tag}"
         other = branch.from_value or self.server.request.get("from") or ""
-        half = Half(branch.flow, own, other, self.attempts[branch.index].dress.request_uri, pinned=False)
+        half = Half(branch.flow, own, other, self._attempt(branch).dress.request_uri, pinned=False)
         half.rewritten = bool(branch.from_value)
         half.meet(response, self.call.token)
         return half
@@ -245,6 +334,12 @@ class InviteSession(ServerUser, BranchUser, TimerTarget):
         lines, names = upward(response, self.server.request)
         if branch.from_value:
             lines[names.index("from")] = f"From: {self.server.request.get('from')}"
-        if not self.attempts[branch.index].gateway.trusted:
-            lines = without_identity(lines, names)
+        if not self._attempt(branch).gateway.trusted:
+            lines, names = without_identity(lines, names)
+        if self.asked is not None and 200 <= response.status < 300:
+            tell(self.asked, lines, names)
         return join(f"SIP/2.0 {response.status} {response.reason}", lines, response.body)
+
+
+def _address_text(transport: str, host: str, port: int) -> str:
+    return f"{transport.lower()}:[{host}]:{port}" if ":" in host else f"{transport.lower()}:{host}:{port}"

@@ -10,11 +10,11 @@ from sipsvc.proxy.branch import Branch
 
 
 class Outcome(NamedTuple):
-    """How a branch failed; without a response it was silent or could not be reached."""
+    """How a branch failed; without a response it was silent or could not be reached, without a branch never tried."""
 
     status: int
     response: Message | None
-    branch: Branch
+    branch: Branch | None
 
     def upward(self) -> tuple[int, str, str]:
         """Status and reason for the caller; a text where they are ours rather than the gateway's.

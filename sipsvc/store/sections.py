@@ -149,6 +149,15 @@ class Platform(Section):
     t4_ms: Milliseconds = 5000
     max_call_s: Annotated[int, Field(ge=1, le=604_800)] = 14_400
     durable_wait_ms: Annotated[int, Field(ge=1, le=1000)] = 20
+    min_se_s: Annotated[int, Field(ge=90, le=86_400)] = 90
+    session_expires_s: Annotated[int, Field(ge=0, le=86_400)] = 1800
+
+    @field_validator("session_expires_s")
+    @classmethod
+    def _expires_over_min_se(cls, value: int, info: ValidationInfo) -> int:
+        if value and value < info.data.get("min_se_s", 0):
+            raise ValueError("must be 0 or not below min_se_s (RFC 4028 §8.1)")
+        return value
 
     @field_validator("t2_ms")
     @classmethod

@@ -41,7 +41,7 @@ def state(session: Session) -> State:
 def platform(session: Session) -> Fields:
     """The platform's settings."""
     row = session.get_one(m.PlatformSettings, 1)
-    times = ("t1_ms", "t2_ms", "t4_ms", "durable_wait_ms")
+    times = ("t1_ms", "t2_ms", "t4_ms", "durable_wait_ms", "min_se_s", "session_expires_s")
     timing = {name: getattr(row, name) for name in times} | {"max_call_ms": row.max_call_s * 1000}
     return {"realm": row.realm, "nonce_lifetime_ms": row.nonce_lifetime_s * 1000, "timing": timing}
 

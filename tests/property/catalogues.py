@@ -151,7 +151,7 @@ def store(session: Session, made: Catalogue) -> None:
     changes = Changes(session, LOCAL)
     session.add(PlatformSettings(
         id=1, realm="here", nonce_lifetime_s=300, t1_ms=500, t2_ms=4000, t4_ms=5000, max_call_s=14_400,
-        durable_wait_ms=20,
+        durable_wait_ms=20, min_se_s=90, session_expires_s=1_800,
     ))  # fmt: skip
     for partner in range(made.partners):
         add_partner(changes, f"partner-{partner}")

@@ -58,17 +58,17 @@ def leaked_transaction() -> None:
 
 def stacked_prefix() -> None:
     """The second gateway's number is built from the first's (law 5)."""
-    right = InviteSession.start
+    right = InviteSession._gateway
 
-    def start(self: InviteSession, now: Now) -> None:
+    def gateway(self: InviteSession, now: Now) -> bool:
         if self.next:
             before, attempt = self.attempts[self.next - 1], self.attempts[self.next]
             uri = attempt.dress.request_uri.replace("sip:", f"sip:{before.gateway.uri_prefix or '8'}", 1)
             dressed = attempt._replace(dress=attempt.dress._replace(request_uri=uri))
             self.attempts = (*self.attempts[: self.next], dressed, *self.attempts[self.next + 1 :])
-        right(self, now)
+        return right(self, now)
 
-    plant(InviteSession, start=start)
+    plant(InviteSession, _gateway=gateway)
 
 
 def lost_2xx() -> None:

@@ -53,6 +53,8 @@ TOML_FAULTS = [
     (changed('realm = "here"', "t1_ms = 5000"), "platform.t2_ms", "must not be below t1_ms"),
     (changed('realm = "here"', "max_call_s = -1"), "platform.max_call_s", "greater than or equal to 1"),
     (changed('realm = "here"', "durable_wait_ms = 0"), "platform.durable_wait_ms", "greater than or equal to 1"),
+    (changed('realm = "here"', "min_se_s = 89"), "platform.min_se_s", "greater than or equal to 90"),
+    (changed('realm = "here"', "session_expires_s = 89"), "platform.session_expires_s", "0 or not below min_se_s"),
     (changed('realm = "here"', "t5_ms = 1"), "platform.t5_ms", "unknown key"),
     (changed('name = "Partner"', ""), "partner.name", "is missing"),
     (changed('name = "Partner"', 'name = " "'), "partner.name", "is empty"),

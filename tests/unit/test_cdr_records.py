@@ -74,6 +74,7 @@ def test_the_records_of_an_answered_call() -> None:
             "gateway": "gw1",
             "name": "Gateway 1",
             "request_uri": f"sip:9%23{CALLEE}@203.0.113.1:5080",
+            "address": "udp:203.0.113.1:5080",
             "started_at": BEGIN.utc,
             "status": 200,
             "left": "",

@@ -16,7 +16,7 @@ from sipsvc.auth.digest import Nonces, expected, parse_credentials
 from sipsvc.auth.identify import NOBODY
 from sipsvc.directory import Directory, Trunk
 from sipsvc.effects import Listener, Now
-from tests.unit.wire import BEGIN, CALLEE, CUSTOMERS, SECRET, STRANGER, US, Sent, Wire, directory, request
+from tests.unit.wire import BEGIN, CALLEE, CUSTOMERS, SECRET, STRANGER, US, Sent, Wire, directory, gateway, request
 
 REALM, URI = "sipsvc", f"sip:{CALLEE}@{US}"
 
@@ -282,6 +282,7 @@ def test_a_suspended_customer_is_told_so_only_with_the_right_password(password: 
 
 @pytest.mark.rule("SIP-21", "SIP-20")
 def test_digest_over_ipv6() -> None:
-    wire = Wire(book(), listeners=(Listener("UDP", "2001:db8::1", 5060, True),))
+    listeners = (Listener("UDP", "2001:db8::1", 5060, True),)
+    wire = Wire(directory(gateway(host="2001:db8::7"), trunks=TRUNKS), listeners=listeners)
     phone = Phone(wire)
     assert verdict(phone.say([phone.line(phone.nonce(), uri="sip:[2001:db8::1]")])) == "passed"

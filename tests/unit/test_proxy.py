@@ -11,6 +11,7 @@ from tests.unit.wire import (
     CALLEE,
     CUSTOMER,
     GATES,
+    LISTENERS,
     STRANGER,
     US,
     Wire,
@@ -232,9 +233,15 @@ def test_a_caller_behind_a_nat_is_reached_where_it_called_from() -> None:
 
 @pytest.mark.rule("SIP-7")
 def test_an_ipv6_gateway() -> None:
-    wire = Wire(directory(gateway(host="2001:db8::7")))
+    """It is reached by the listener that can, whichever the call came by."""
+    listeners = (*LISTENERS, Listener("UDP", "2001:db8::1", 5060, True))
+    wire = Wire(directory(gateway(host="2001:db8::7")), listeners=listeners)
     sent = wire.give(request())[-1]
-    assert (sent.flow.host, sent.message.uri) == ("2001:db8::7", f"sip:{CALLEE}@[2001:db8::7]:5080")
+    assert (sent.flow, sent.message.uri) == (
+        Flow("UDP", "2001:db8::7", 5080, 1),
+        f"sip:{CALLEE}@[2001:db8::7]:5080",
+    )
+    assert sent.message.via.sent_by == "[2001:db8::1]:5060"
 
 
 @pytest.mark.rule("SIP-16", "SIP-11")

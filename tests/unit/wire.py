@@ -26,7 +26,7 @@ from sipsvc.directory import (
     Trunk,
     assemble,
 )
-from sipsvc.effects import Flow, Listener, Now, Send, WriteCdr
+from sipsvc.effects import Flow, Listener, Now, Resolve, Send, Target, WriteCdr
 from sipsvc.engine import Engine
 from sipsvc.message import Message, parse
 from sipsvc.message.grammar import LINE_END, canonical
@@ -144,7 +144,8 @@ class Sent(NamedTuple):
 
 
 class Wire:
-    """An engine between a customer and gateways. What it wrote stands in `records`, what it sent in `sent`.
+    """An engine between a customer and gateways. What it wrote stands in `records`, what it sent in `sent`, what it
+    wanted to be looked up in `asked`.
 
     With `disk` off, `Engine.durable` is never called and answers wait for their timer.
     """
@@ -166,6 +167,7 @@ class Wire:
         self.disk = disk
         self.sent: list[Sent] = []
         self.records: list[dict[str, Any]] = []
+        self.asked: list[Resolve] = []
 
     def give(self, data: bytes, flow: Flow = CUSTOMER) -> list[Sent]:
         """One datagram in; what left because of it."""
@@ -194,6 +196,8 @@ class Wire:
                     taken.append(Sent(self.elapsed, effect.flow, reread(effect.data), effect.data, effect.ref))
                 elif isinstance(effect, WriteCdr):
                     self.records.append(effect.record)
+                elif isinstance(effect, Resolve):
+                    self.asked.append(effect)
             if self.disk:
                 self.engine.durable(self.engine_seq, self.now)
         self.sent += taken
@@ -202,6 +206,11 @@ class Wire:
     def fail(self, sent: Sent) -> list[Sent]:
         """The transport could not send it."""
         self.engine.send_failed(sent.ref, self.now)
+        return self.drain()
+
+    def find(self, *targets: Target) -> list[Sent]:
+        """The answer to the latest look-up."""
+        self.engine.resolved(self.asked[-1].ref, targets, self.now)
         return self.drain()
 
     @property

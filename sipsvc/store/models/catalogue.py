@@ -36,6 +36,8 @@ class PlatformSettings(Base):
     t4_ms: Mapped[int]
     max_call_s: Mapped[int]
     durable_wait_ms: Mapped[int]
+    min_se_s: Mapped[int]
+    session_expires_s: Mapped[int]
 
 
 class Partner(Resource):

@@ -1,0 +1,126 @@
+"""Kamailio as somebody else's proxy: a customer's or a carrier's. Debian package kamailio, 5.6."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+CONFIG = """\
+debug=1
+log_stderror=yes
+children=1
+tcp_children=1
+{head}
+auto_aliases=no
+dns=no
+rev_dns=no
+{listen}
+loadmodule "tm.so"
+loadmodule "sl.so"
+loadmodule "rr.so"
+loadmodule "pv.so"
+loadmodule "maxfwd.so"
+loadmodule "textops.so"
+loadmodule "siputils.so"
+{modules}
+modparam("tm", "fr_timer", 2000)
+modparam("tm", "fr_inv_timer", 30000)
+modparam("rr", "enable_full_lr", 1)
+
+request_route {{
+    if (!mf_process_maxfwd_header("70")) {{ sl_send_reply("483", "Too Many Hops"); exit; }}
+    if (is_method("CANCEL")) {{ if (t_check_trans()) t_relay(); exit; }}
+    if (!is_method("ACK")) t_check_trans();
+    if (has_totag()) {{
+        if (loose_route()) {{ t_relay(); exit; }}
+        if (is_method("ACK")) {{ if (t_check_trans()) t_relay(); exit; }}
+        sl_send_reply("404", "No Route");
+        exit;
+    }}
+    remove_hf("Route");
+{legs}
+    sl_send_reply("404", "Nothing Here");
+}}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """What comes in at `host`:`port` goes to `to`, a URI. `before` is more configuration for it, done first.
+
+    `strict` writes a Record-Route as RFC 2543 had it, without lr.
+    """
+
+    host: str
+    port: int
+    to: str
+    strict: bool = False
+    transport: str = "udp"
+    before: str = ""
+
+    @property
+    def listen(self) -> str:
+        return f"listen={self.transport}:{self.host}:{self.port}"
+
+    @property
+    def route(self) -> str:
+        mark = f'insert_hf("Record-Route: <sip:{self.host}:{self.port}>\\r\\n", "Record-Route")'
+        return (
+            f'    if ($Rp == {self.port} && $proto == "{self.transport}") {{\n        {self.before}\n'
+            f"        {mark if self.strict else 'record_route()'};\n"
+            f'        $du = "{self.to}";\n        t_relay();\n        exit;\n    }}'
+        )
+
+
+class Kamailio:
+    """One process with sockets and a folder of its own. `head` and `modules` are more configuration."""
+
+    def __init__(self, folder: Path, legs: list[Leg], *, listen: str = "", head: str = "", modules: str = "") -> None:
+        program = shutil.which("kamailio") or shutil.which("kamailio", path="/usr/sbin")
+        assert program, "kamailio is missing: run `make deps` (Debian package kamailio)"
+        folder.mkdir(parents=True)
+        self.log = folder / "log"
+        config = folder / "kamailio.cfg"
+        sockets = "\n".join([*dict.fromkeys(leg.listen for leg in legs), listen])
+        if not any(leg.transport != "udp" for leg in legs) and not listen:
+            head += "disable_tcp=yes\n"
+        config.write_text(
+            CONFIG.format(head=head, listen=sockets, modules=modules, legs="\n".join(leg.route for leg in legs))
+        )
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                # In the foreground, with little memory; what it writes besides its log stays in the folder.
+                [program, "-f", str(config), "-DD", "-E", "-m", "32", "-M", "8", "-Y", str(folder), "-w", str(folder)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        end = time.monotonic() + 10
+        while not all(_listens(leg) for leg in legs):
+            if self.process.poll() is not None or time.monotonic() > end:
+                self.stop()
+                raise AssertionError(f"kamailio did not start:\n{self.tail()}")
+            time.sleep(0.05)
+
+    def tail(self) -> str:
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-20:])
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(5)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+
+def _listens(leg: Leg) -> bool:
+    """True when somebody holds the leg's port: a UDP one is bound, a stream one listens."""
+    kind = "udp" if leg.transport == "udp" else "tcp"
+    with Path(f"/proc/net/{kind}").open(encoding="ascii") as table:
+        rows = [line.split() for line in table.readlines()[1:]]
+    return any(row[1].endswith(f":{leg.port:04X}") and (kind == "udp" or row[3] == "0A") for row in rows)
