@@ -328,8 +328,8 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
     # Dialog state and the way up
 
     def _half(self, branch: Branch, response: Message) -> Half:
-        """The gateway's side as this response shows it."""
-        own = response.get("to") or ""
+        """The gateway's side as this response shows it, by the name it was called with and its own tag."""
+        own = f"{self.server.request.get('to')};tag={response.to.tag}"
         other = branch.from_value or self.server.request.get("from") or ""
         half = Half(branch.flow, own, other, self._attempt(branch).dress.request_uri, pinned=False)
         half.rewritten = bool(branch.from_value)
