@@ -25,6 +25,9 @@ from sipsvc.transaction import ServerTransaction, ServerUser
 if TYPE_CHECKING:
     from sipsvc.routing import Attempt
 
+# More phones than a gateway lets ring at once; of what rang before them nothing is kept.
+MOST_DIALOGS = 32
+
 
 class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
     """Every branch is built from `pristine` (law 5).
@@ -343,6 +346,8 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
         if half is not None and half.flow is branch.flow:
             half.meet(response, self.call.token)
         else:
+            if len(dialogs) >= MOST_DIALOGS:
+                del dialogs[next(iter(dialogs))]
             half = dialogs[tag] = self._half(branch, response)
         return half
 
