@@ -179,6 +179,16 @@ def test_a_broken_request_is_answered_by_name(data: bytes, status: int, word: st
     assert wire.engine.leftovers()["transactions"] == 0
 
 
+@pytest.mark.rule("SIP-3", "SIP-5")
+def test_what_came_twice_goes_back_once() -> None:
+    twice = ("From: <sip:2@h>;tag=b", "t: <sip:2@h>", "Call-ID: two", "CSeq: 2 INVITE", "Via: SIP/2.0/UDP h")
+    (said,) = Wire().give(request("INVITE", URI, *twice))
+    assert said.message.status == 400
+    names = said.message.names
+    assert [names.count(name) for name in ("from", "to", "call-id", "cseq", "via")] == [1, 1, 1, 1, 2]
+    assert (said.message.from_.tag, said.message.call_id) == ("ann", "call-1")
+
+
 @pytest.mark.rule("SIP-3")
 @pytest.mark.parametrize("method", ["INVITE", "OPTIONS", "BYE", "CANCEL"])
 def test_a_broken_ack_is_never_answered_anything_else_is(method: str) -> None:
