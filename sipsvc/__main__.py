@@ -174,6 +174,19 @@ def import_rows(
     raise typer.Exit(run(load_settings(config).data.url, asked, Console()))
 
 
+@app.command("rotate-keys")
+def rotate_keys(config: Config = None) -> None:
+    """Seal new nonces and Record-Route tokens with a new key; a running server takes it within a minute."""
+    import time
+
+    from sipsvc import keyring
+
+    folder = load_settings(config).data.dir
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    kept = keyring.rotate(folder, time.time_ns() // 1_000_000)
+    typer.echo(f"{len(kept)} keys in {folder / keyring.NAME}, the first is new")
+
+
 @app.command("demo-gateway")
 def demo_gateway(
     listen: Annotated[str, typer.Option(help="HOST:PORT")] = "127.0.0.1:5081",

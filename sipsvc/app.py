@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from functools import partial
 from pathlib import Path
+from random import Random
 from typing import Any
 
+from sipsvc import keyring
 from sipsvc.cdr.log import LogFull, LogWriter, open_calls
 from sipsvc.directory import Directory
-from sipsvc.effects import Close, Flow, Listener, Now, Send, WriteCdr
+from sipsvc.effects import Close, Flow, Listener, Now, Resolve, Send, Target, WriteCdr
 from sipsvc.engine import Engine
 from sipsvc.errors import ConfigError, SipError
 from sipsvc.observe import get_logger
 from sipsvc.settings import Settings
-from sipsvc.transport import Streams, StreamUser, Tls, UdpListener
+from sipsvc.transport import Resolver, Streams, StreamUser, Tls, UdpListener
 
 # A timer that fires this much late hurts nobody; re-arming for less would cost more than it gives.
 TIMER_GRAIN_NS = 1_000_000
@@ -30,13 +33,22 @@ def now() -> Now:
 class Worker:
     """Binds in the constructor (raises ConfigError), serves from `start` to `stop`."""
 
-    def __init__(self, settings: Settings, directory: Directory, secret: bytes) -> None:
+    def __init__(self, settings: Settings, directory: Directory, secrets: tuple[bytes, ...]) -> None:
         self._log = get_logger("sip")
         ours = settings.sip.listeners()
         listeners = tuple(Listener(one.transport, one.told_host, one.told_port, ":" in one.host) for one in ours)
-        self._engine = Engine(directory, listeners=listeners, secret=secret, random_bytes=os.urandom)
+        self._engine = Engine(
+            directory,
+            listeners=listeners,
+            secret=secrets[0],
+            older_secrets=secrets[1:],
+            random_bytes=os.urandom,
+        )
+        self._secrets = secrets
+        self._data: Path = settings.data.dir
         self._tls = Tls(settings.sip.tls) if settings.sip.tls.certificate else None
         self._streams = Streams(self._stream_user(), self._tls)
+        self._resolver = Resolver(listeners, settings.sip.dns(), Random())
         self._datagrams: dict[int, UdpListener] = {}
         for index, one in enumerate(ours):
             try:
@@ -94,6 +106,7 @@ class Worker:
 
     def stop(self) -> None:
         """Close sockets and log; what was written is on disk."""
+        self._resolver.close()
         self._close_sockets()
         if self._timer is not None:
             self._timer.cancel()
@@ -164,6 +177,9 @@ class Worker:
                     records.append((effect.record, effect.seq, effect.wait))
                 elif isinstance(effect, Close):
                     sends.append(effect)
+                elif isinstance(effect, Resolve):
+                    ref, host, port, transport = effect
+                    self._resolver.resolve(host, port, transport, partial(self._resolved, ref))
             if records:
                 self._write()
             for one in sends:
@@ -230,6 +246,14 @@ class Worker:
         self._engine.send_failed(ref, now())
         self._carry_out()
 
+    def _resolved(self, ref: str, targets: tuple[Target, ...]) -> None:
+        try:
+            self._engine.resolved(ref, targets, now())
+        except Exception as error:  # as in `receive`
+            self._engine.count("internal_error")
+            self._log.error("internal_error", error=repr(error))
+        self._carry_out()
+
     def _report(self) -> None:
         """What was dropped, refused or challenged without a CDR, and how late timers fired at worst: once a minute.
 
@@ -248,6 +272,20 @@ class Worker:
         self._late, self._late_lately = max(self._late, self._late_lately), 0
         if self._loop is not None and self._writer is not None:
             self._loop.call_later(REPORT_EVERY_S, self._report)
+            # Not here: a new key is synced to disk, and no call shall wait for that.
+            self._loop.run_in_executor(None, keyring.load, self._data, now().utc).add_done_callback(self._rekey)
+
+    def _rekey(self, looked: asyncio.Future[tuple[bytes, ...]]) -> None:
+        """The newest key was too old, or `sipsvc rotate-keys` made another."""
+        if looked.cancelled():
+            return
+        error = looked.exception()
+        if error is not None:
+            self._log.error("keys_unusable", error=str(error))
+        elif looked.result() != self._secrets:
+            self._secrets = looked.result()
+            self._engine.rekey(self._secrets[0], self._secrets[1:])
+            self._log.info("keys_changed", kept=len(self._secrets))
 
 
 def _ms(nanoseconds: int) -> float:

@@ -107,10 +107,14 @@ class TlsSettings(_Section):
 
 
 class SipSettings(_Section):
-    """Where SIP is listened for, and the name other parties are told (`advertise`, SIP-7)."""
+    """Where SIP is listened for, and the name other parties are told (`advertise`, SIP-7).
+
+    `nameserver` answers for the names of gateways (SIP-8), "" the system's.
+    """
 
     listen: Annotated[list[str], NoDecode] = ["udp:127.0.0.1:5060"]
     advertise: str = ""
+    nameserver: str = ""
     tls: TlsSettings = TlsSettings()
 
     @field_validator("listen", mode="before")
@@ -142,6 +146,17 @@ class SipSettings(_Section):
             host_port(value, 5060)
         return value
 
+    @field_validator("nameserver")
+    @classmethod
+    def _check_nameserver(cls, value: str) -> str:
+        if value:
+            host, _ = host_port(value, 53)
+            try:
+                ipaddress.ip_address(host)
+            except ValueError:
+                raise ValueError(f"{host!r} must be an IP address, for who would look up its name") from None
+        return value
+
     @model_validator(mode="after")
     def _reachable(self) -> SipSettings:
         for one in self.listeners():
@@ -163,6 +178,10 @@ class SipSettings(_Section):
             else:
                 found.append(one._replace(told_host=one.told_host or one.host))
         return found
+
+    def dns(self) -> tuple[str, int] | None:
+        """(address, port) of the name server, None for the system's."""
+        return host_port(self.nameserver, 53) if self.nameserver else None
 
     def uri_host(self) -> str:
         """The first listener's name as a URI writes it: what the identities of its calls are at."""

@@ -17,8 +17,9 @@ from sipsvc.engine.requests import Requests
 from sipsvc.errors import MessageDropped, SipError
 from sipsvc.message import Message, parse
 from sipsvc.message.build import answered_at, has_other_via
-from sipsvc.proxy import Call, Core, Observer, stray_answer
+from sipsvc.proxy import Call, Core, Observer, Phase, stray_answer
 from sipsvc.proxy.core import NOBODY
+from sipsvc.routing.refusals import ENDINGS
 
 _KEEPALIVE = (b"\r\n\r\n", b"\r\n", b"\x00\x00\x00\x00", b"")
 
@@ -26,8 +27,8 @@ _KEEPALIVE = (b"\r\n\r\n", b"\r\n", b"\x00\x00\x00\x00", b"")
 class Engine(Observer):
     """One SIP worker's whole state. Nothing here waits, reads a clock or touches a socket.
 
-    `listeners` are ours by index, as advertised; `secret` (32 bytes) outlives restarts, so that nonces and
-    Record-Route tokens do; `random_bytes(n)` gives randomness.
+    `listeners` are ours by index, as advertised; `secret` (32 bytes) outlives restarts, so that nonces do, and
+    `older_secrets` (newest first) are those before it; `random_bytes(n)` gives randomness.
     """
 
     def __init__(
@@ -37,16 +38,19 @@ class Engine(Observer):
         listeners: tuple[Listener, ...],
         secret: bytes,
         random_bytes: Callable[[int], bytes],
+        older_secrets: tuple[bytes, ...] = (),
     ) -> None:
         self._effects: list[Effect] = []
         self._written = 0
         self.counters: dict[str, int] = {}
+        secrets = (secret, *older_secrets)
+        self._nonces = Nonces(secrets)
         self.core = Core(
-            directory.platform, listeners, Tokens(secret), self._send, random_bytes, self, self._resolve, self.count
+            directory.platform, listeners, Tokens(secrets), self._send, random_bytes, self, self._resolve, self.count
         )
         self.admission = Admission(
             self.core,
-            Authenticator(directory, Nonces(secret), frozenset(one.host for one in listeners), random_bytes),
+            Authenticator(directory, self._nonces, frozenset(one.host for one in listeners), random_bytes),
             directory,
             blake2b(b"to-tag", key=secret, digest_size=16).digest(),
             self._write,
@@ -68,7 +72,7 @@ class Engine(Observer):
             if message.status:
                 self._response(message, flow, now)
             else:
-                self._requests.receive(message, flow, now)
+                self._requests.receive(message, len(data), flow, now)
         except MessageDropped as dropped:
             self.count(dropped.code)
 
@@ -82,7 +86,7 @@ class Engine(Observer):
             if message.status:
                 raise MessageDropped("broken_response")
             message.fault = fault
-            self._requests.receive(message, flow, now)
+            self._requests.receive(message, len(head), flow, now)
         except MessageDropped as dropped:
             self.count(dropped.code)
         self._effects.append(Close(flow))
@@ -124,6 +128,28 @@ class Engine(Observer):
         """Calls that come from now on are decided on `directory`; those there are keep what they were decided on."""
         self.core.use(directory.platform)
         self.admission.use(directory)
+
+    def hang_up(self, cdr_id: str, code: str, now: Now) -> bool:
+        """End a call ourselves (SIP-19): `no_credit`, or `admin` for an administrator. False where none is live.
+
+        One that is up gets BYE to both sides, one in set-up is taken back and its caller told. Raises ValueError.
+        """
+        ending = ENDINGS.get(code)
+        if ending is None:
+            raise ValueError(f"{code!r} is none of {', '.join(ENDINGS)}")
+        call = next((call for call in self.core.calls.values() if call.cdr_id == cdr_id), None)
+        if call is None or call.phase is Phase.OVER:
+            return False
+        if call.phase is Phase.UP:
+            self.core.end_by_force(call, "proxy", code, now)
+        elif call.session is not None:
+            call.session.hang_up(code, ending, now)
+        return True
+
+    def rekey(self, secret: bytes, older_secrets: tuple[bytes, ...]) -> None:
+        """Nonces and tokens are made with `secret` from now on; nonces made with the older ones stay good."""
+        self._nonces.rekey((secret, *older_secrets))
+        self.core.tokens.rekey((secret, *older_secrets))
 
     @property
     def log_full(self) -> bool:

@@ -9,6 +9,7 @@ from hashlib import blake2b
 from sipsvc.dialog import Half
 from sipsvc.effects import PORTS, Flow, Now
 from sipsvc.engine.admission import Admission, Challenged
+from sipsvc.engine.strangers import AMPLIFICATION
 from sipsvc.errors import MessageDropped, SipError
 from sipsvc.headers import max_forwards
 from sipsvc.message import Message, Uri, params_get, parse_name_addr, parse_uri, parse_via
@@ -30,17 +31,18 @@ class Requests:
         self.admission = admission
         self.count = count
 
-    def receive(self, request: Message, flow: Flow, now: Now) -> None:
+    def receive(self, request: Message, size: int, flow: Flow, now: Now) -> None:
+        """`size` is how many bytes it had."""
         with suppress(SipError):  # a Via that cannot be read is the fault to be answered
             stamp_via(request, flow)
         try:
             if request.fault is not None:
                 raise request.fault
-            self._sort(request, flow, now)
+            self._sort(request, size, flow, now)
         except SipError as error:
-            self._refuse(request, flow, error)
+            self._refuse(request, error, size, flow, now)
 
-    def _sort(self, request: Message, flow: Flow, now: Now) -> None:
+    def _sort(self, request: Message, size: int, flow: Flow, now: Now) -> None:
         layer = self.core.layer
         method = request.method
         server = layer.invite_for(request) if method == "ACK" else layer.server_for(request)
@@ -58,7 +60,7 @@ class Requests:
             if invite is not None:
                 self._cancel(request, flow, now)
                 if invite.user is not None:
-                    invite.user.on_cancel(invite, now)
+                    invite.user.on_cancel(invite, request, now)
                 return
             raise SipError(481, "Call/Transaction Does Not Exist", "cancel_unknown")
         # In the order of RFC 3261 §16.3. Inside a dialog the Request-URI decides nothing (SIP-16).
@@ -75,7 +77,7 @@ class Requests:
         if uri is None:
             self._inside(request, flow, now)
         elif ours:
-            self._options(request, flow)
+            self._answer(request, 200, "", [ALLOW], "Accept: application/sdp", size, flow, now)
         elif method == "INVITE":
             self._new_call(request, uri, flow, now)
         else:
@@ -158,25 +160,48 @@ class Requests:
         answer = response(request, 200, to_tag=self._tag(request))
         self.core.layer.new_server(request, flow).respond(200, answer, now)
 
-    def _options(self, request: Message, flow: Flow) -> None:
-        extra = [ALLOW, "Accept: application/sdp"]
-        self.core.send(response(request, 200, to_tag=self._tag(request), extra=extra), flow, "")
-
-    def _refuse(self, request: Message, flow: Flow, error: SipError) -> None:
+    def _refuse(self, request: Message, error: SipError, size: int, flow: Flow, now: Now) -> None:
         """Answer without state (RFC 3261 §8.2.7). An ACK is never answered."""
         self.count(error.code)
         if request.method == "ACK":
             return
-        host, code = self.core.host(flow), SIPS_NOT_ALLOWED if error.code == SIPS else 399
-        extra = [error.challenge] if isinstance(error, Challenged) else [warning(host, error.reason, code)]
+        needed, optional = [], ""
+        if isinstance(error, Challenged):
+            needed.append(error.challenge)
+        else:
+            code = SIPS_NOT_ALLOWED if error.code == SIPS else 399
+            optional = warning(self.core.host(flow), error.reason, code)
         if error.status == 405:
-            extra.append(ALLOW)
+            needed.append(ALLOW)
         if isinstance(error, IntervalTooSmall):
-            extra.append(f"Min-SE: {error.min_se}")
+            needed.append(f"Min-SE: {error.min_se}")
         if error.status == 420:
-            extra.append(f"Unsupported: {error.reason.partition(': ')[2]}")
+            needed.append(f"Unsupported: {error.reason.partition(': ')[2]}")
         reason = error.reason if error.status == 400 else REASONS[error.status]
-        self.core.send(response(request, error.status, reason, to_tag=self._tag(request), extra=extra), flow, "")
+        self._answer(request, error.status, reason, needed, optional, size, flow, now)
+
+    def _answer(
+        self,
+        request: Message,
+        status: int,
+        reason: str,
+        needed: list[str],
+        optional: str,
+        size: int,
+        flow: Flow,
+        now: Now,
+    ) -> None:
+        """Send what we keep no state for, once, within what its source may be sent (SIP-10). Raises MessageDropped."""
+        if not self.admission.strangers.may_answer(flow, now) and not self.admission.authenticator.knows(flow):
+            raise MessageDropped("answers_limited")
+        extra = [*needed, optional] if optional else needed
+        most = AMPLIFICATION * size
+        data = response(request, status, reason, to_tag=self._tag(request), extra=extra)
+        if len(data) > most:
+            data = response(request, status, reason, to_tag=self._tag(request), extra=needed)
+            if len(data) > most:
+                raise MessageDropped("answer_too_long")
+        self.core.send(data, flow, "")
 
     def _tag(self, request: Message) -> str:
         """The same request always gets the same tag, without our remembering it."""

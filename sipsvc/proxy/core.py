@@ -194,7 +194,7 @@ class Core(Reach):
         call.code = code
         call.hangup_by = by
         call.end_at = now.utc
-        call.recovered = call.revived and by not in ("caller", "callee")
+        call.recovered = call.revived and by == "timeout"
         self.timers.cancel(call.deadline)
         self.timers.cancel(call.expiry)
         customer = self.by_customer.get(call.who.customer)

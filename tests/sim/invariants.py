@@ -64,7 +64,8 @@ def check(run: Run) -> list[CallView]:
             disk_first(view)
     fates = {view.plan.call_id: view.fates for view in views}
     run.world.findings[:] = [
-        finding for finding in run.findings
+        finding
+        for finding in run.findings
         if all(stands(finding.rule, fate) for fate in fates.get(finding.call_id, ()))
     ]
     return views
