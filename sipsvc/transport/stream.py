@@ -53,7 +53,7 @@ class Streams:
 
     def __init__(self, user: StreamUser, tls: Tls | None = None, limits: Limits | None = None) -> None:
         self.user = user
-        self.limits = limits or Limits(connections=min(MOST, _descriptors() - SPARE))
+        self.limits = limits or Limits(connections=_descriptors() - SPARE)
         self.loop: asyncio.AbstractEventLoop
         self._tls = tls
         self._listening: dict[int, Listening] = {}
@@ -277,11 +277,12 @@ class Streams:
 
 def _descriptors() -> int:
     """How many this process may have, raised as far as we need and are allowed."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST + SPARE
-    if soft < wanted:
-        soft = min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return wanted
+    soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     return soft
 
 

@@ -105,7 +105,7 @@ def test_who_cannot_shake_hands_is_turned_away_and_told_of_once(run: Run, papers
         with capture_logs() as log:
             rim = Rim(transport="TLS", tls=Tls(settings(papers)), limits=Limits(handshake=0.5))
             old = customer(papers)
-            with pytest.warns(DeprecationWarning):
+            with pytest.warns(DeprecationWarning, match="TLSv1_1"):
                 old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
             old.set_ciphers("ALL:@SECLEVEL=0")
             assert await asks(rim, old) == b""
