@@ -26,7 +26,7 @@ FIRST_SEED ?= 1
 PLANT ?=
 
 # Debian packages of the programs that tests/wire runs.
-WIRE := sip-tester baresip-core kamailio sipsak postgresql
+WIRE := sip-tester baresip-core kamailio sipsak openssl postgresql
 
 .DEFAULT_GOAL := help
 .PHONY: help run call test check lint sim sim-mutants fuzz wire load load-import bench import-big rules lock deps clean
@@ -46,8 +46,8 @@ test: $(STAMP) ## everything a release needs: ruff, mypy, unit, sim and wire tes
 	@scripts/deps $(PYTHON) $(WIRE)
 	@$(BIN)/python scripts/run_tests.py --wire -- $(BIN)
 
-check: $(STAMP) ## ruff, mypy, unit and sim tests; of other programs PostgreSQL only, which the tests start themselves
-	@scripts/deps $(PYTHON) postgresql
+check: $(STAMP) ## ruff, mypy, unit and sim tests; of other programs PostgreSQL, which the tests start themselves, and openssl
+	@scripts/deps $(PYTHON) postgresql openssl
 	@$(BIN)/python scripts/run_tests.py -- $(BIN)
 
 lint: $(STAMP) ## ruff and mypy --strict only

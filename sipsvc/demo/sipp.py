@@ -107,9 +107,10 @@ class Sipp:
     def _bound(self) -> None:
         needle, end = f":{self.port:04X}", time.monotonic() + 5
         while time.monotonic() < end and self.process.poll() is None:
-            with Path("/proc/net/udp").open(encoding="ascii") as table:
-                if any(line.split()[1].endswith(needle) for line in table.readlines()[1:]):
-                    return
+            for transport in ("udp", "tcp"):
+                with Path(f"/proc/net/{transport}").open(encoding="ascii") as table:
+                    if any(line.split()[1].endswith(needle) for line in table.readlines()[1:]):
+                        return
             time.sleep(0.02)
         self.stop()
         raise DemoError(f"SIPp did not start on port {self.port}: {self.errors()}")
