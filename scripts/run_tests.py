@@ -18,7 +18,18 @@ GROUPS = {
     "unit": (
         [
             f"tests/{folder}"
-            for folder in ("unit", "property", "torture", "store", "cdr", "feed", "imports", "portal", "house")
+            for folder in (
+                "unit",
+                "property",
+                "transport",
+                "torture",
+                "store",
+                "cdr",
+                "feed",
+                "imports",
+                "portal",
+                "house",
+            )
         ],
         ["-n", "auto"],
     ),

@@ -7,17 +7,19 @@ from contextlib import suppress
 from hashlib import blake2b
 
 from sipsvc.dialog import Half
-from sipsvc.effects import Flow, Now
+from sipsvc.effects import PORTS, Flow, Now
 from sipsvc.engine.admission import Admission, Challenged
 from sipsvc.engine.strangers import AMPLIFICATION
 from sipsvc.errors import MessageDropped, SipError
 from sipsvc.headers import max_forwards
-from sipsvc.message import Message, Uri, parse_name_addr, parse_uri, parse_via
+from sipsvc.message import Message, Uri, params_get, parse_name_addr, parse_uri, parse_via
 from sipsvc.message.build import REASONS, response, stamp_via, warning
 from sipsvc.proxy import Call, Core, acknowledge, inside
 from sipsvc.proxy.session_timer import IntervalTooSmall
 from sipsvc.transaction.tables import Event, State
 
+# The code of that warning (RFC 5630 §7), and what it is counted as.
+SIPS_NOT_ALLOWED, SIPS = 380, "sips_not_allowed"
 ALLOW = "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO"
 
 
@@ -97,14 +99,16 @@ class Requests:
             self.core.layer.new_server(request, flow).respond(error.status, answer, now)
 
     def _new_call(self, request: Message, uri: Uri, flow: Flow, now: Now) -> None:
+        if uri.scheme == "sips":
+            # It asks for TLS to the very end (RFC 5630 §3.1), and behind a gateway nobody can promise that.
+            raise SipError(480, "SIPS Not Allowed", SIPS)
         loop = f"{_digest(request):08x}"
         passed_here = [via for via in map(parse_via, request.all("via")) if via.sent_by in self.core.sent_by]
         if any(via.branch.endswith(f".{loop}") for via in passed_here):
             raise SipError(482, "Loop Detected", "loop")
         if not passed_here and self.core.layer.is_merged(request):
             raise SipError(482, "Loop Detected", "merged")
-        routes = request.all("route")
-        if len(routes) > 1 or (routes and not self._names_us(routes[0])):
+        if not all(map(self._names_us, request.all("route"))):
             raise SipError(403, "Route leads past this server, which is no relay", "relay")
         try:
             parse_uri(request.from_.uri)
@@ -113,9 +117,10 @@ class Requests:
         self.admission.invite(request, uri, flow, loop, now)
 
     def _names_us(self, route: str) -> bool:
+        """Whether it is any of our listeners: a Route of ours has two of them where a call changes the transport."""
         uri = parse_uri(parse_name_addr(route, "Route").uri)
-        host = f"{uri.host}:{uri.port or 5060}".lower()
-        return host in self.core.sent_by
+        transport = "TLS" if uri.scheme == "sips" else (params_get(uri.params, "transport") or "UDP").upper()
+        return f"{uri.host}:{uri.port or PORTS.get(transport, 5060)}".lower() in self.core.sent_by
 
     def _dialog(self, request: Message) -> tuple[Call, Half, Half]:
         """The call whose token the request carries, who sent it and who is to get it. Raises SipError 481.
@@ -164,7 +169,8 @@ class Requests:
         if isinstance(error, Challenged):
             needed.append(error.challenge)
         else:
-            optional = warning(self.core.host(flow), error.reason)
+            code = SIPS_NOT_ALLOWED if error.code == SIPS else 399
+            optional = warning(self.core.host(flow), error.reason, code)
         if error.status == 405:
             needed.append(ALLOW)
         if isinstance(error, IntervalTooSmall):

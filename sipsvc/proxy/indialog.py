@@ -190,7 +190,8 @@ class Relay(ServerUser, ClientUser, BranchUser):
         if failure is not None:
             self.server.respond(failure.status, self._back(failure), now)
         else:
-            status = 487 if why == "cancelled" else 408
+            # What cannot be sent counts as a 503 of the next hop (RFC 3261 §16.9), which is our 500.
+            status = {"cancelled": 487, "transport": 500}.get(why, 408)
             self.server.respond(status, response(self.server.request, status), now)
 
     def on_ring_timeout(self, branch: Branch, now: Now) -> None:
@@ -208,11 +209,7 @@ class Relay(ServerUser, ClientUser, BranchUser):
 
     def _back(self, response: Message) -> bytes:
         """The answer as the sender gets it, with From and To as it wrote them."""
-        request = self.server.request
-        lines, names = upward(response, request)
-        if self.sender.rewritten or self.receiver.rewritten:
-            lines[names.index("from")] = f"From: {request.get('from')}"
-            lines[names.index("to")] = f"To: {request.get('to')}"
+        lines, names = upward(response, self.server.request)
         lines, names = without_identity(lines, names)
         if self.asked is not None and 200 <= response.status < 300:
             tell(self.asked, lines, names)

@@ -19,6 +19,7 @@ from sipsvc.proxy.response import Outcome, best
 from sipsvc.proxy.session_timer import Asked, settle, tell
 from sipsvc.proxy.way import Way, WayUser, only_target
 from sipsvc.rating import ZERO, Price
+from sipsvc.routing.refusals import Refusal
 from sipsvc.timers import Timer, TimerTarget
 from sipsvc.transaction import ServerTransaction, ServerUser
 
@@ -309,6 +310,19 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
         core.over(call, code, by, now)
         self.server.respond(status, data, now)
 
+    def hang_up(self, code: str, ending: Refusal, now: Now) -> None:
+        """End a call that nobody has answered: its branches are taken back. What is answered still, is hung up."""
+        call, core, request = self.call, self.core, self.server.request
+        if self.way is not None:
+            self.way.drop()
+        for branch in self.branches:
+            branch.leave(now)
+        call.status, call.reason = ending.status, ending.reason
+        core.over(call, code, "proxy", now)
+        extra = [warning(core.host(self.server.flow), ending.text)]
+        data = response(request, ending.status, ending.reason, to_tag=core.random_hex(16), extra=extra)
+        self.server.respond(ending.status, data, now)
+
     def _attempt(self, branch: Branch) -> Attempt:
         """The gateway the branch leads to, as the decision has it."""
         return self.attempts[self.places[branch.index]]
@@ -337,8 +351,6 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
     def _upward(self, branch: Branch, response: Message) -> bytes:
         """A gateway's response as the caller gets it: our Via off, its own From back (SIP-31)."""
         lines, names = upward(response, self.server.request)
-        if branch.from_value:
-            lines[names.index("from")] = f"From: {self.server.request.get('from')}"
         if not self._attempt(branch).gateway.trusted:
             lines, names = without_identity(lines, names)
         if self.asked is not None and 200 <= response.status < 300:
