@@ -67,7 +67,7 @@ class Reference:
             getattr(self, event)()
 
     def status(self, status: int) -> None:
-        raise NotImplementedError
+        raise AssertionError(f"{type(self).__name__} takes no {status}")
 
 
 class InviteClient(Reference):
