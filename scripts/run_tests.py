@@ -23,6 +23,7 @@ GROUPS = {
                 "property",
                 "transport",
                 "torture",
+                "fuzz",
                 "store",
                 "cdr",
                 "feed",

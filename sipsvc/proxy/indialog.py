@@ -37,8 +37,8 @@ def inside(core: Core, call: Call, sender: Half, receiver: Half, request: Messag
         asked = ask(request, core.platform.timing)
         if asked is not None and asked.too_small:
             raise IntervalTooSmall(asked.too_small)
-    if call.session is not None:
-        call.session.release(now)
+    if call.session is not None and sender is not call.caller:
+        call.session.release(now)  # nothing of the callee's may overtake its answer
     newest = request.cseq > sender.cseq
     sender.cseq = max(sender.cseq, request.cseq)
     moved = _follow(core, call, sender, receiver, flow)
@@ -59,7 +59,8 @@ def stray_answer(core: Core, call: Call, response: Message, flow: Flow, now: Now
     From a party of the call it goes on to the other; from anybody else it is ACKed and BYEd. Raises SipError.
     """
     tag = response.to.tag
-    if call.phase is Phase.UP and call.gateway is not None and (tag == call.caller_tag or tag in call.dialogs):
+    # The caller's 2xx to a re-INVITE is still owed its ACK when the call is over.
+    if call.gateway is not None and (tag == call.caller_tag or (tag in call.dialogs and call.phase is Phase.UP)):
         from_callee = tag in call.dialogs
         lines, names = without_top_via(response)
         if call.gateway.rewritten:

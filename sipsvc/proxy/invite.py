@@ -26,6 +26,9 @@ from sipsvc.transaction import ServerTransaction, ServerUser
 if TYPE_CHECKING:
     from sipsvc.routing import Attempt
 
+# More phones than a gateway lets ring at once; of what rang before them nothing is kept.
+MOST_DIALOGS = 32
+
 
 class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
     """Every branch is built from `pristine` (law 5).
@@ -330,8 +333,8 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
     # Dialog state and the way up
 
     def _half(self, branch: Branch, response: Message) -> Half:
-        """The gateway's side as this response shows it."""
-        own = response.get("to") or ""
+        """The gateway's side as this response shows it, by the name it was called with and its own tag."""
+        own = f"{self.server.request.get('to')};tag={response.to.tag}"
         other = branch.from_value or self.server.request.get("from") or ""
         half = Half(branch.flow, own, other, self._attempt(branch).dress.request_uri, pinned=False)
         half.rewritten = bool(branch.from_value)
@@ -345,6 +348,8 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
         if half is not None and half.flow is branch.flow:
             half.meet(response, self.call.token)
         else:
+            if len(dialogs) >= MOST_DIALOGS:
+                del dialogs[next(iter(dialogs))]
             half = dialogs[tag] = self._half(branch, response)
         return half
 

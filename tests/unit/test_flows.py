@@ -136,7 +136,7 @@ def test_a_lost_connection_to_a_gateway_hunts_on_at_once() -> None:
     assert (second.what, second.flow.host) == ("INVITE", GATES[1].host)
     room.engine.send_failed(second.ref, room.now)
     room.engine.flow_lost(second.flow._replace(conn=12), room.now)
-    assert [sent.what for sent in room.drain()] == ["408 INVITE"]
+    assert [sent.what for sent in room.drain()] == ["500 INVITE"]
     assert [one["left"] for one in room.end["attempts"]] == ["transport", ""]
 
 
