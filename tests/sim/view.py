@@ -56,6 +56,7 @@ class CallView:
         self.caller: CallerCall = run.callers[plan.call_id]
         self.caller_address = self.caller.agent.seen_at
         self.known = is_known(plan)
+        self.lates: list[dict[str, Any]] = []
 
     def setting_at(self, order: int) -> Setting:
         """What the call was decided on, as far as the log had it by then. A restart may decide it once more."""

@@ -66,6 +66,7 @@ def best_response(view: CallView) -> None:
         allowed = {FROM_CALLER.get(final, final) for final in finals if final != 487}
         allowed |= ({487} if cancelled else set()) | ({408, 480, 487} if rang_out else set())
         allowed |= {408} if silent else set()
+        allowed |= {500} if any(view.failed(branch) for branch in view.branches) else set()  # §16.9
     if status not in allowed:
         view.report("best-response", f"caller got {status}, branches {finals}, allowed {sorted(allowed)}")
     candidates = view.setting.candidates(view.plan)
