@@ -197,4 +197,3 @@ KINDS: dict[str, Callable[[GatewayCall], None]] = {
 def begin(call: GatewayCall) -> None:
     """Treat a call as it is written in its script."""
     KINDS.get(call.script.kind, fails)(call)
-

@@ -234,9 +234,7 @@ class Dialog:
         headers += [("From", self.local), ("To", self.remote), ("Call-ID", self.call_id), ("CSeq", f"{cseq} {method}")]
         return build(f"{method} {uri} SIP/2.0", [*headers, *extra], body), (hop.host, hop.port)
 
-    def request(
-        self, method: str, told: Answer, gone: Gone, extra: Headers = (), body: bytes = b""
-    ) -> ClientTx:
+    def request(self, method: str, told: Answer, gone: Gone, extra: Headers = (), body: bytes = b"") -> ClientTx:
         self.cseq += 1
         data, dest = self.compose(method, self.cseq, extra, body)
         return self.agent.start(data, dest, told, gone)
