@@ -44,10 +44,11 @@ def check_config(
 ) -> None:
     """Check a configuration (and a bundle) without touching anything; exits 2 naming key, value and reason."""
     from sipsvc.store.bundle import load_bundle
+    from sipsvc.transport.tls import Tls
 
     faults: list[tuple[str, object, str]] = []
     try:
-        load_settings(config)
+        Tls(load_settings(config).sip.tls)
     except ConfigError as error:
         faults += error.faults
     if bundle is not None:

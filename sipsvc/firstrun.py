@@ -63,7 +63,9 @@ def load(settings: Settings, path: Path) -> tuple[int, dict[str, str]]:
 
 def _write_credentials(settings: Settings, passwords: dict[str, str], token: str) -> None:
     """For `demo-call` on this machine; readable by its owner only."""
-    host, port = settings.sip.listeners()[0]
+    ours = settings.sip.listeners()
+    where = next((one for one in ours if one.transport == "UDP"), ours[0])
+    host, port = where.host, where.port
     username = next(iter(passwords), "")
     credentials = {
         "username": username,

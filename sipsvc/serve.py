@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from sipsvc.children import Children
 from sipsvc.directory import Directory
-from sipsvc.errors import ConfigError
 from sipsvc.feed.images import tables_folder
 from sipsvc.feed.intake import Intake
 from sipsvc.observe import configure, get_logger
@@ -86,7 +85,7 @@ async def _first_worker(
 ) -> Worker | None:
     """A worker that serves the feed's first directory and takes over every later one; None when told to stop first.
 
-    Raises ConfigError for an address that cannot be listened on.
+    Raises ConfigError for an address that cannot be listened on, or a certificate that cannot be used.
     """
     from sipsvc.app import Worker
 
@@ -115,11 +114,7 @@ async def _first_worker(
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
-    try:
-        worker = Worker(settings, intake.directory, secrets)
-    except OSError as error:
-        listen = ", ".join(settings.sip.listen)
-        raise ConfigError([("sip.listen", listen, error.strerror or "cannot be listened on")]) from None
+    worker = Worker(settings, intake.directory, secrets)
     worker.start(loop)
     return worker
 

@@ -10,13 +10,13 @@ from sipsvc.auth import Authenticator
 from sipsvc.auth.digest import Nonces
 from sipsvc.dialog import Tokens
 from sipsvc.directory import Directory
-from sipsvc.effects import Effect, Flow, Listener, Now, Resolve, Send, Target, WriteCdr
+from sipsvc.effects import Close, Effect, Flow, Listener, Now, Resolve, Send, Target, WriteCdr
 from sipsvc.engine import journal
 from sipsvc.engine.admission import Admission, Orphan
 from sipsvc.engine.requests import Requests
 from sipsvc.errors import MessageDropped, SipError
 from sipsvc.message import Message, parse
-from sipsvc.message.build import has_other_via
+from sipsvc.message.build import answered_at, has_other_via
 from sipsvc.proxy import Call, Core, Observer, Phase, stray_answer
 from sipsvc.proxy.core import NOBODY
 from sipsvc.routing.refusals import ENDINGS
@@ -60,7 +60,9 @@ class Engine(Observer):
     # In
 
     def receive(self, data: bytes, flow: Flow, now: Now) -> None:
-        """One datagram from `flow`. Whatever it holds, nothing is raised for it (SIP-3)."""
+        """One datagram, or one whole message of a stream. Whatever it holds, nothing is raised for it (SIP-3)."""
+        if flow.conn:
+            self.core.conns.add(flow.conn)
         if len(data) <= 4 and data in _KEEPALIVE:
             if data == _KEEPALIVE[0]:
                 self._send(b"\r\n", flow, "")
@@ -70,9 +72,33 @@ class Engine(Observer):
             if message.status:
                 self._response(message, flow, now)
             else:
-                self._requests.receive(message, flow, now)
+                self._requests.receive(message, len(data), flow, now)
         except MessageDropped as dropped:
             self.count(dropped.code)
+
+    def misframed(self, head: bytes, fault: SipError, flow: Flow, now: Now) -> None:
+        """A stream that cannot be cut into messages any more: answered where it can be, and closed (SIP-3, SIP-4).
+
+        `head` is what is known of the message at fault, without a body; "" when that is nothing.
+        """
+        try:
+            message = parse(head)
+            if message.status:
+                raise MessageDropped("broken_response")
+            message.fault = fault
+            self._requests.receive(message, len(head), flow, now)
+        except MessageDropped as dropped:
+            self.count(dropped.code)
+        self._effects.append(Close(flow))
+
+    def flow_lost(self, flow: Flow, now: Now) -> None:
+        """A connection ended or could not be opened. What was asked by it has failed; what is to be answered goes to
+        where its Via says, by a connection to be made (RFC 3261 §18.2.2)."""
+        core = self.core
+        core.conns.discard(flow.conn)
+        for server in core.layer.servers_on(flow.conn):
+            server.flow = answered_at(server.request, server.flow)
+        core.layer.flow_lost(flow, now)
 
     def handle_timer(self, now: Now) -> None:
         """Everything that is due at `now`."""

@@ -9,11 +9,12 @@ from sipsvc.dialog import Half
 from sipsvc.effects import Flow, Now
 from sipsvc.errors import SipError
 from sipsvc.headers import Pristine, without_identity
-from sipsvc.message import Message, params_get
+from sipsvc.message import Message
 from sipsvc.message.build import join, response, upward, without_top_via
 from sipsvc.proxy.branch import Branch, BranchUser
 from sipsvc.proxy.call import Call, Phase
 from sipsvc.proxy.core import Core
+from sipsvc.proxy.reason import q850, reasons
 from sipsvc.proxy.session_timer import Asked, IntervalTooSmall, ask, settle, tell
 from sipsvc.transaction import ClientTransaction, ClientUser, ServerTransaction, ServerUser
 
@@ -36,8 +37,8 @@ def inside(core: Core, call: Call, sender: Half, receiver: Half, request: Messag
         asked = ask(request, core.platform.timing)
         if asked is not None and asked.too_small:
             raise IntervalTooSmall(asked.too_small)
-    if call.session is not None:
-        call.session.release(now)
+    if call.session is not None and sender is not call.caller:
+        call.session.release(now)  # nothing of the callee's may overtake its answer
     newest = request.cseq > sender.cseq
     sender.cseq = max(sender.cseq, request.cseq)
     moved = _follow(core, call, sender, receiver, flow)
@@ -58,7 +59,8 @@ def stray_answer(core: Core, call: Call, response: Message, flow: Flow, now: Now
     From a party of the call it goes on to the other; from anybody else it is ACKed and BYEd. Raises SipError.
     """
     tag = response.to.tag
-    if call.phase is Phase.UP and call.gateway is not None and (tag == call.caller_tag or tag in call.dialogs):
+    # The caller's 2xx to a re-INVITE is still owed its ACK when the call is over.
+    if call.gateway is not None and (tag == call.caller_tag or (tag in call.dialogs and call.phase is Phase.UP)):
         from_callee = tag in call.dialogs
         lines, names = without_top_via(response)
         if call.gateway.rewritten:
@@ -154,9 +156,9 @@ class Relay(ServerUser, ClientUser, BranchUser):
             self.server.await_answer(now)
             core.layer.new_client(name, request.method, data, flow, self, now)
 
-    def on_cancel(self, server: ServerTransaction, now: Now) -> None:
+    def on_cancel(self, server: ServerTransaction, cancel: Message, now: Now) -> None:
         if self.branch is not None and not server.answered:
-            self.branch.cancel(now)
+            self.branch.cancel(now, *reasons(cancel))
 
     # Of a request that is no INVITE
 
@@ -222,14 +224,3 @@ def _build(core: Core, call: Call, sender: Half, receiver: Half, request: Messag
     pristine = Pristine(request, _KEEP)
     uri, routes = receiver.address()
     return pristine.build(uri, [core.via(flow, branch), *routes], from_value=from_value, to_value=to_value)
-
-
-def q850(request: Message) -> int | None:
-    """The cause in a Reason header (RFC 3326), if there is one."""
-    for value in request.all("reason"):
-        protocol, _, params = value.partition(";")
-        if protocol.strip().lower() == "q.850":
-            cause = params_get(f";{params}", "cause") or ""
-            if cause.isascii() and cause.isdigit() and len(cause) <= 3:
-                return int(cause)
-    return None

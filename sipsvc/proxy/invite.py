@@ -10,9 +10,10 @@ from sipsvc.effects import Flow, Now, Target
 from sipsvc.headers import Pristine, without_identity
 from sipsvc.message import Message
 from sipsvc.message.build import join, response, upward, warning
-from sipsvc.proxy.branch import MS, Branch, BranchUser
+from sipsvc.proxy.branch import ELSEWHERE, MS, Branch, BranchUser
 from sipsvc.proxy.call import Call, Tried
 from sipsvc.proxy.core import Core
+from sipsvc.proxy.reason import q850, reasons
 from sipsvc.proxy.response import Outcome, best
 from sipsvc.proxy.session_timer import Asked, settle, tell
 from sipsvc.proxy.way import Way, WayUser, only_target
@@ -109,7 +110,7 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
     def on_found(self, way: Way, now: Now) -> None:
         if not way.targets:
             self._tried("", now).left = "dns"
-            self.outcomes.append(Outcome(408, None, None))
+            self.outcomes.append(Outcome(503, None, None))
         if not self._onward(True, True, now):
             self._finish(now)
 
@@ -126,7 +127,7 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
         if listener < 0:
             core.count("no_listener")
             self._tried(_address_text(transport, host, port), now).left = "transport"
-            self.outcomes.append(Outcome(408, None, None))
+            self.outcomes.append(Outcome(503, None, None))
             return False
         flow = Flow(transport, host, port, listener, 0, gateway.host if transport == "TLS" else "")
         name = core.branch(self.call.ref, self.loop)
@@ -187,13 +188,14 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
 
     def on_failure(self, branch: Branch, response: Message | None, why: str, now: Now) -> None:
         tried = self.call.tried[branch.index]
-        tried.status = response.status if response is not None else 408
+        tried.status = response.status if response is not None else 503 if why == "transport" else 408
         if self.winner is not None or self.server.answered:
             return
         if branch.cancelled and tried.status == 487:
             # What our own CANCEL brings back is no word of the gateway's: it said nothing in time.
             response = None
-        self.outcomes.append(Outcome(tried.status if response is not None else 408, response, branch))
+        status = tried.status if response is not None or why == "transport" else 408
+        self.outcomes.append(Outcome(status, response, branch))
         if tried.status >= 600:
             self._finish(now)
         elif branch is self.current:
@@ -222,12 +224,13 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
         # The branch has been cancelled; an answer that crosses still wins (SIP-14).
         self.expired = True
 
-    def on_cancel(self, server: ServerTransaction, now: Now) -> None:
+    def on_cancel(self, server: ServerTransaction, cancel: Message, now: Now) -> None:
         if self.winner is not None or server.answered or self.cancelled:
             return
         self.cancelled = True
+        self.call.q850 = q850(cancel)
         for branch in self.branches:
-            branch.cancel(now)
+            branch.cancel(now, *reasons(cancel))
         if self.current is None:
             self._finish(now)  # while a name is looked up nobody else answers (SIP-12)
 
@@ -261,7 +264,7 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
         settle(core, call, self.asked, response, now)
         for other in self.branches:
             if other is not branch:
-                other.leave(now)
+                other.leave(now, ELSEWHERE)
         self.held = self._upward(branch, response)
         seq = core.observer.answered(call, now)
         wait = core.platform.timing.durable_wait_ms
@@ -328,8 +331,8 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
     # Dialog state and the way up
 
     def _half(self, branch: Branch, response: Message) -> Half:
-        """The gateway's side as this response shows it."""
-        own = response.get("to") or ""
+        """The gateway's side as this response shows it, by the name it was called with and its own tag."""
+        own = f"{self.server.request.get('to')};tag={response.to.tag}"
         other = branch.from_value or self.server.request.get("from") or ""
         half = Half(branch.flow, own, other, self._attempt(branch).dress.request_uri, pinned=False)
         half.rewritten = bool(branch.from_value)

@@ -23,6 +23,7 @@ PROMISED = (
     "PRACK seen",
     "INFO seen",
     "calls by a loose proxy",
+    "strict-router calls",
     "gateway reboots",
     "crooked responses",
     "491 on both sides",

@@ -9,7 +9,7 @@ from tests.sim.network import MS
 from tests.sim.rim import Wire
 from tests.sim.sipmsg import Msg
 from tests.sim.sipua import GIVE_UP, T1, T2
-from tests.sim.view import INSTANT, CallView, ours
+from tests.sim.view import INSTANT, CallView, counts
 
 # What a proxy changes of a request that it passes on.
 CHANGED = frozenset({"via", "route", "max-forwards", "from", "to", "content-length"})
@@ -91,7 +91,7 @@ def answers_pass(view: CallView) -> None:
         msg = copies[0].msg
         request = asked.get((method, msg.cseq, msg.from_tag, msg.to_tag))
         final = _final(view, branch, method, copies[0].at + int(GIVE_UP * MS))
-        if request is None or final is None or method == "ACK":
+        if request is None or final is None or method == "ACK" or request.order > copies[0].order:
             continue
         said = {wire.msg.status for wire in told if wire.msg.branch == request.msg.branch and wire.msg.method == method}
         if not said:
@@ -111,7 +111,7 @@ def persistence(view: CallView) -> None:
     for (branch, method), copies in requests(view, out=True).items():
         if method == "ACK":
             continue
-        replies = [wire for wire in view.wires if not wire.out and wire.msg.status and ours(wire.msg)
+        replies = [wire for wire in view.wires if not wire.out and wire.msg.status and counts(wire.msg)
                    and (wire.msg.branch, wire.msg.method) == (branch, method)]  # fmt: skip
         began = copies[0].at
         until = min([began + int(GIVE_UP * MS), quiet.get(branch, 1 << 62) if method == "INVITE" else 1 << 62])

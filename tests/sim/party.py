@@ -59,8 +59,9 @@ class Party:
             self.on_end()
 
     def confirm(self) -> None:
-        """Its 2xx was given or came."""
+        """Its 2xx was given or came, be it after another one had been."""
         self.early, self.up_at = False, self.world.net.time
+        self.ended_at, self.ended_by = None, ""
 
     def hang_up(self) -> None:
         if self.ended_at is not None:

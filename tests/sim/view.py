@@ -36,12 +36,9 @@ class Branch:
         return self.first.at
 
     def is_heard(self, msg: Msg) -> bool:
-        """Whether it may say this: not a final response of one kind after the other (§17.1.1.2), no 2xx that makes
-        no dialog (§12.1.1)."""
-        if msg.status < 200:
-            return True
+        """Whether it may say this: not a final response of one kind after the other (§17.1.1.2)."""
         said = next((wire.msg.status for wire in self.replies if wire.msg.status >= 200), msg.status)
-        return (said < 300) == (msg.status < 300) and (msg.status >= 300 or bool(msg.to_tag))
+        return counts(msg) and (msg.status < 200 or (said < 300) == (msg.status < 300))
 
     def provisionals(self, before: int) -> list[Wire]:
         return [wire for wire in self.replies if wire.msg.status < 200 and wire.order < before]
@@ -156,7 +153,7 @@ class CallView:
             found[wire.msg.branch] = Branch(gateway, rows[gateway.id], wire, wire.msg.branch)
         for wire in self.where(out=False, caller=False, method="INVITE", request=False):
             branch = found.get(wire.msg.branch)
-            if branch is not None and ours(wire.msg) and branch.is_heard(wire.msg):
+            if branch is not None and branch.is_heard(wire.msg):
                 branch.replies.append(wire)
         return list(found.values())
 
@@ -222,3 +219,9 @@ class CallView:
 def ours(msg: Msg) -> bool:
     """Whether the engine's name stands in the top Via."""
     return any(f" {host}:{port};" in msg.get("via") for host, port in PROXIES)
+
+
+def counts(response: Msg) -> bool:
+    """Whether the engine may take note of it: it is for it, and a 2xx to an INVITE makes a dialog (§12.1.1)."""
+    answer = response.method == "INVITE" and 200 <= response.status < 300
+    return ours(response) and (bool(response.to_tag) or not answer)

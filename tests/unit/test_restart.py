@@ -84,6 +84,19 @@ def test_an_answer_that_was_under_way_gets_through_and_its_invite_makes_no_secon
     assert wire.engine.live_calls == 1
 
 
+@pytest.mark.rule("law 8", "SIP-15")
+def test_an_answer_to_a_re_invite_is_still_passed_on_when_the_call_is_over() -> None:
+    """Whoever gave it repeats it until its ACK comes, and only the other side can send that."""
+    talk = talking(Wire(BOOK))
+    talk.wire.give(talk.by_caller("ACK", 1))
+    reinvite = talk.wire.give(talk.by_callee("INVITE", 1), GATES[0])[-1].message
+    talk = moved(talk, reborn(talk.wire))
+    wire = talk.wire
+    wire.give(talk.by_caller("BYE", 2))
+    (up,) = wire.give(answer(reinvite, 200))
+    assert (up.what, up.flow) == ("200 INVITE", GATES[0])
+
+
 @pytest.mark.rule("law 8", "law 6", "SIP-19")
 @pytest.mark.parametrize(("asleep", "spoken"), [(60_000, 3_600_000), (3_600_000, 3_600_000), (9_000_000, 3_600_000)])
 def test_the_longest_a_call_may_last_spans_the_restart(asleep: int, spoken: int) -> None:
