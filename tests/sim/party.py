@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from tests.sim import excuses
 from tests.sim.network import MS, Address
 from tests.sim.sipmsg import Msg, parse_name
-from tests.sim.sipua import Agent, ClientTx, Dialog, Headers, ServerTx, World
+from tests.sim.sipua import GIVE_UP, Agent, ClientTx, Dialog, Headers, ServerTx, World
 
 SDP = b"v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n"
 # How long a request sent before a re-INVITE was answered may still be repeated.
 STRAGGLERS = 33_000 * MS
+# How long a message may be on its way.
+OVERTAKEN = 1_000 * MS
 SDP_TYPE = ("Content-Type", "application/sdp")
 # What each method inside a dialog brings along; XYZZY is one nobody knows (SIP-17).
 BODIES: dict[str, tuple[Headers, bytes]] = {
@@ -42,6 +45,10 @@ class Party:
         self.retries = 0
         # Where it was reachable before, and until when requests already on their way may say so.
         self.moved_from: list[tuple[str, int | None]] = []
+        # Where it stays reachable for good, and the 2xx to an INVITE it gave last.
+        self.reachable: list[str] = []
+        self.given: ServerTx | None = None
+        self.given_at = 0
         self.on_end: Callable[[], None] = lambda: None
         self.on_prack: Callable[[Msg], None] = lambda _: None
         agent.parties[dialog.key] = self
@@ -103,8 +110,16 @@ class Party:
         if self.moves and not self.moving:
             self.moving = True
             self.world.counts["Contact changed inside a dialog"] += 1
-            self.moved_from.append((parse_name(self.contact).uri, None))
+            before = parse_name(self.contact).uri
+            if self._may_be_overtaken():
+                self.reachable.append(before)
+            self.moved_from.append((before, None))
             self.contact = self.contact.replace("sip:", "sip:m", 1)
+
+    def _may_be_overtaken(self) -> bool:
+        """Whether an answer that tells of the place it leaves may come after the request that tells of the new one."""
+        given = self.given
+        return given is not None and (bool(given.repeats) or self.world.net.time < self.given_at + OVERTAKEN)
 
     def _moved(self) -> None:
         self.moving = False
@@ -113,7 +128,11 @@ class Party:
     def reachable_at(self) -> list[str]:
         """The Request-URIs it may be sent: its Contact, and for a while the one before (§12.2)."""
         now = self.world.net.time
-        return [parse_name(self.contact).uri, *(uri for uri, until in self.moved_from if until is None or now < until)]
+        return [
+            parse_name(self.contact).uri,
+            *self.reachable,
+            *(uri for uri, until in self.moved_from if until is None or now < until),
+        ]
 
     def _reinvite_answered(self, msg: Msg) -> None:
         if msg.status < 200:
@@ -124,13 +143,17 @@ class Party:
             self._target_of(msg)
             self._moved()
             return
-        self.pending = None
+        asked, self.pending = self.pending, None
         if msg.status == 491:
             self._again_after_glare()
-        elif msg.status == 481:
+        elif msg.status == 481 or (msg.status == 408 and asked is not None and self._was_lost(asked.msg)):
             self._told_481()
         else:
             self._report("in-dialog", f"its re-INVITE got {msg.line}")
+
+    def _was_lost(self, request: Msg) -> bool:
+        """Whether it never got to the other side, or no word of that came back."""
+        return excuses.took_too_long(self.world.net.record, frozenset(), request, int(GIVE_UP * MS))
 
     def _again_after_glare(self) -> None:
         """Both asked at once: whoever made the Call-ID waits longer (§14.1)."""
@@ -198,9 +221,11 @@ class Party:
                 return
             self._target_of(msg)
             self.agent.await_ack(tx, msg.to_tag)
+            self.given, self.given_at = tx, self.world.net.time
             tx.respond(200, "OK", [("Contact", self.contact), SDP_TYPE], SDP)
         elif msg.method == "UPDATE":
             self._target_of(msg)
+            self.given, self.given_at = tx, self.world.net.time
             tx.respond(200, "OK", [("Contact", self.contact), SDP_TYPE], SDP)
         else:
             if msg.method == "PRACK":

@@ -129,6 +129,12 @@ class CallView:
         branch = self.admitted.msg.branch
         return next((wire for wire in self.upward if wire.msg.status >= 200 and wire.msg.branch == branch), None)
 
+    @cached_property
+    def forgotten_at(self) -> int:
+        """From when on the engine need know nothing of it: 64·T1 after its end."""
+        ended = self.records[-1] if self.records and self.records[-1].record["kind"] == "end" else None
+        return ended.at + int(GIVE_UP * MS) if ended is not None else 1 << 62
+
     @property
     def final_order(self) -> int:
         return self.final.order if self.final is not None else 1 << 62

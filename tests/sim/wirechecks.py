@@ -141,7 +141,7 @@ def answers(view: CallView) -> None:
     winner = (view.answer[0].id, view.answer[1].msg.to_tag) if view.answer is not None else None
     for branch in view.branches:
         for wire in branch.replies:
-            if not 200 <= wire.msg.status < 300:
+            if not 200 <= wire.msg.status < 300 or wire.at >= view.forgotten_at:
                 continue
             tag = wire.msg.to_tag
             went_up = any(wire.at <= up.at <= wire.at + 21 * MS and up.msg.to_tag == tag for up in ups)
