@@ -18,6 +18,7 @@ PROMISED = (
     "hunts",
     "crashes",
     "forced BYEs",
+    "session expiries",
     "re-INVITE seen",
     "UPDATE seen",
     "PRACK seen",
@@ -46,6 +47,7 @@ def account(run: Run, views: list[CallView]) -> Counter[str]:
         counts["calls cut by several crashes"] += _lives(view) > 2
         end = view.records[-1].record if view.records else {}
         counts[f"outcome: {end.get('code') or 'no CDR'}"] += 1
+        counts["session expiries"] += end.get("code") == "session_expired"
         counts["forced BYEs"] += _forced(view, str(end.get("code")))
     counts["crashes"] += len(run.host.deaths) - counts["restart: drain"]
     for proxy in run.proxies:

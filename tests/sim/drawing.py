@@ -103,7 +103,9 @@ def draw_setting(seed: int) -> Setting:
     gateways = tuple(_gateway(rng, number) for number in range(1, rng.randint(2, 4) + 1))
     channels = rng.choice((0, 3, 6))
     acme = CustomerSpec(**{**ACME.__dict__, "max_channels": channels})
-    return Setting((acme, BETA, GONE), gateways, BLOCKS, max_call_ms=rng.choice((60_000,) * 9 + (400,)))
+    longest = rng.choice((60_000,) * 9 + (400,))
+    min_se, asked_for = rng.choice(((90, 1_800), (4, 0), (4, 12), (5, 5), (90, 0)))
+    return Setting((acme, BETA, GONE), gateways, BLOCKS, longest, min_se=min_se, session_expires=asked_for)
 
 
 def _gateway(rng: Random, number: int) -> GatewaySpec:
@@ -176,6 +178,11 @@ def _call(rng: Random, call_id: str, setting: Setting) -> CallPlan:
     if plan.cancel_ms is None and any(script.kind in ("rings for ever", "stubborn", "rude") for script in
                                       plan.gateways.values()) and rng.random() < 0.5:  # fmt: skip
         plan.cancel_ms = rng.uniform(2000, 20_000)
+    plan.timer = rng.random() < 0.5
+    if rng.random() < 0.4:
+        plan.session_s = rng.choice((2, 6, 10, 90, 1800))
+    if rng.random() < 0.1:
+        plan.mute_ms = rng.uniform(0, 10_000)
     plan.dialled = _dialled(rng, plan)
     if rng.random() < 0.3:
         plan.asks = _asks(rng, 3_000)
@@ -260,4 +267,5 @@ def draw_gateway(rng: Random) -> GatewayPlan:
         status, final = rng.choice((486, 404)), rng.uniform(5, 1_500)
     asks = _asks(rng, 3_000) if rng.random() < 0.2 else ()
     early = _asks(rng, 1_500, ("UPDATE", "INFO")) if kind == "100rel" and rng.random() < 0.5 else ()
-    return GatewayPlan(kind, first, final, hangup, reinvite, status, early, asks)
+    mute = rng.uniform(0, 10_000) if rng.random() < 0.1 else None
+    return GatewayPlan(kind, first, final, hangup, reinvite, status, early, asks, rng.random() < 0.5, mute)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
-from tests.sim import inside, noise, wirechecks
+from tests.sim import expiries, inside, noise, wirechecks
 from tests.sim.explained import explained
 from tests.sim.network import MS, utc_of
 from tests.sim.plan import CustomerSpec, longest, price
@@ -29,7 +29,7 @@ SETTLED_BY_ANSWER = ("cdr_id", "answer_at", "progress_at", "status", "gateway", 
 # What a refused call is told (SIP-26, SIP-27).
 REFUSALS = {
     "no_price": 403, "dest_blocked": 403, "dest_expensive": 403, "no_route": 404, "caller_not_allowed": 403,
-    "customer_suspended": 403, "channels_full": 486, "draining": 503,
+    "customer_suspended": 403, "channels_full": 486, "draining": 503, "session_interval": 422,
 }  # fmt: skip
 
 
@@ -54,7 +54,7 @@ def check(run: Run) -> list[CallView]:
             strangers(view)
             continue
         cdr_once(view)
-        for look in (*wirechecks.CHECKS, *inside.CHECKS):
+        for look in (*wirechecks.CHECKS, *inside.CHECKS, *expiries.CHECKS):
             look(view)
         hung_up(view)
         if view.final is not None and len(view.records) >= 2:
@@ -186,16 +186,17 @@ def cdr_once(view: CallView) -> None:
 def hung_up(view: CallView) -> None:
     """Nobody is left in a call the other side ended, and at most one callee is up (laws 7, SIP-15)."""
     caller_tags = set(view.caller.parties)
+    expired = bool(view.records) and view.records[-1].record.get("code") == "session_expired"
     for tag, party in view.caller.parties.items():
-        if party.ended_at is None:
+        if party.ended_at is None and not (party.mute or expired):
             view.report("call-ends", f"the caller is still in its call {tag}")
     for call in view.gateway_calls:
         for answered in call.answers:
             party = answered.party
             if "up" in view.fates and answered.tag not in caller_tags:
                 continue  # the BYE to a second answer may have died with the server
-            if party.forgotten:
-                continue  # started anew since, it does not know of the call either
+            if party.forgotten or party.mute or expired:
+                continue  # it does not know of the call either, or nobody told it of the end (RFC 4028 §8.3)
             if party.ended_at is None:
                 view.report("call-ends", f"{call.agent.name} is still in its call")
             elif answered.tag not in caller_tags and party.ended_by == "peer":
@@ -249,6 +250,8 @@ def cdr_says(view: CallView) -> None:
 
 
 def _hung_up_by(view: CallView) -> str:
+    if view.records[-1].record["code"] == "session_expired":
+        return "timeout"  # whether rightly is for the times to say
     if view.end is None:
         return ""
     if view.end.out:
@@ -272,6 +275,9 @@ def cdr_times(view: CallView) -> None:
             view.report("cdr-times", f"end_at {end['end_at']}, final response {utc_of(view.final.at)}")
         return
     answered = view.answer[1].at
+    if end["code"] == "session_expired" or expiries.is_due(view):
+        _session_times(view, answered, end)
+        return
     if view.end is None:
         view.report("cdr-times", "answered, and no BYE was ever seen or sent")
         return
@@ -287,6 +293,23 @@ def cdr_times(view: CallView) -> None:
     if view.end.out and abs(want[2] - view.setting.max_call_ms) > 1:
         view.report("max-call", f"ended by the engine after {want[2]} ms of {view.setting.max_call_ms}")
     _agents_agree(view, want[2])
+
+
+def _session_times(view: CallView, answered: int, end: dict[str, Any]) -> None:
+    """A session nobody refreshed ends its call, and nobody is sent a BYE (SIP-18)."""
+    due = expiries.expiry(view)
+    if end["code"] != "session_expired" or due is None:
+        view.report("session-expiry", f"code {end['code']}, due {due and utc_of(due.at)}")
+        return
+    want = (utc_of(answered), utc_of(due.at), (due.at - answered) // MS)
+    got = (end["answer_at"], end["end_at"], end["duration_ms"])
+    if view.fates:
+        want, got = want[:1], got[:1]  # a refresh may have died with the server, or the time have run out meanwhile
+    if any(one is None or abs(one - other) > 1 for one, other in zip(got, want, strict=True)):
+        view.report("session-expiry", f"CDR has answer, end, duration {got}; on the wire {want}")
+    own = [wire for wire in view.where(out=True, caller=True, method="BYE", request=True) if wire.at <= due.at]
+    if own and view.end is not None and view.end.out:
+        view.report("session-expiry", "a BYE was sent for a session that ran out")
 
 
 def _agents_agree(view: CallView, duration_ms: int) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from tests.sim import excuses
 from tests.sim.network import MS, Address
+from tests.sim.sessions import Session, given, interval
 from tests.sim.sipmsg import Msg, parse_name
 from tests.sim.sipua import GIVE_UP, Agent, ClientTx, Dialog, Headers, ServerTx, World
 
@@ -29,9 +30,12 @@ MOST_RETRIES = 2
 class Party:
     """A dialog that is up, and how it ended: `ended_by` is `self`, `peer` or "" while it is up."""
 
-    def __init__(self, agent: TalkingAgent, dialog: Dialog, contact: str, early: bool = False) -> None:
+    def __init__(
+        self, agent: TalkingAgent, dialog: Dialog, contact: str, early: bool = False, timers: bool = False
+    ) -> None:
         self.agent, self.dialog, self.contact = agent, dialog, contact
         self.early = early
+        self.knows_timers = timers
         self.up_at = agent.world.net.time
         self.moves = agent.rng.random() < 0.5
         self.moving = False
@@ -50,6 +54,8 @@ class Party:
         self.given: ServerTx | None = None
         self.given_at = 0
         self.on_end: Callable[[], None] = lambda: None
+        self.mute = False
+        self.session = Session(agent, self._refresh, self.hang_up)
         self.on_prack: Callable[[Msg], None] = lambda _: None
         agent.parties[dialog.key] = self
 
@@ -62,8 +68,16 @@ class Party:
 
     def end(self, by: str) -> None:
         if self.ended_at is None:
+            self.session.stop()
             self.ended_at, self.ended_by = self.world.net.time, by
             self.on_end()
+
+    def fall_silent(self) -> None:
+        """From now on it is as if it were not there, and nobody is told."""
+        self.mute = True
+        self.session.stop()
+        self.world.mute.add(self.dialog.call_id)
+        self.world.counts["parties fallen silent"] += 1
 
     def confirm(self) -> None:
         """Its 2xx was given or came, be it after another one had been."""
@@ -71,8 +85,9 @@ class Party:
         self.ended_at, self.ended_by = None, ""
 
     def hang_up(self) -> None:
-        if self.ended_at is not None:
+        if self.ended_at is not None or self.mute:
             return
+        self.session.stop()
         self.world.counts["BYE sent by agents"] += 1
         self.dialog.request("BYE", self._bye_answered, self._lost("bye-gets-through", "BYE"))
         self.end("self")
@@ -83,7 +98,8 @@ class Party:
         def gone(by_loss: bool) -> None:
             if method == "INVITE":
                 self.pending = None
-            if not by_loss and (self.ended_at is None or rule != "in-dialog"):
+            silent = self.dialog.call_id in self.world.mute
+            if not by_loss and not silent and (self.ended_at is None or rule != "in-dialog"):
                 self._report(rule, f"its {method} timed out")
 
         return gone
@@ -98,10 +114,10 @@ class Party:
     # What it asks for
 
     def reinvite(self) -> None:
-        if self.ended_at is not None or self.pending is not None:
+        if self.ended_at is not None or self.pending is not None or self.mute:
             return
         self._move()
-        extra = [("Contact", self.contact), SDP_TYPE, ("X-Sim", self.agent.token("x"))]
+        extra = [("Contact", self.contact), SDP_TYPE, ("X-Sim", self.agent.token("x")), *self.session.headers()]
         gone = self._lost("in-dialog", "INVITE")
         self.pending = self.dialog.request("INVITE", self._reinvite_answered, gone, extra, SDP)
 
@@ -141,6 +157,7 @@ class Party:
             self.pending = None
             self.dialog.ack(msg.cseq)
             self._target_of(msg)
+            self._settled(msg)
             self._moved()
             return
         asked, self.pending = self.pending, None
@@ -153,6 +170,8 @@ class Party:
 
     def _was_lost(self, request: Msg) -> bool:
         """Whether it never got to the other side, or no word of that came back."""
+        if self.dialog.call_id in self.world.mute:
+            return True
         return excuses.took_too_long(self.world.net.record, frozenset(), request, int(GIVE_UP * MS))
 
     def _again_after_glare(self) -> None:
@@ -174,14 +193,14 @@ class Party:
 
     def ask(self, method: str) -> None:
         """Any method passes inside a dialog, and any body and header with it (SIP-1, SIP-17)."""
-        if self.ended_at is not None:
+        if self.ended_at is not None or self.mute:
             return
         headers, body = BODIES[method]
         extra = [*headers, ("X-Sim", self.agent.token("x"))]
         if method == "UPDATE":
             if self.pending is None and not self.early:
                 self._move()
-            extra.append(("Contact", self.contact))
+            extra += [("Contact", self.contact), *self.session.headers()]
         told = lambda msg: self._asked(method, msg)  # noqa: E731
         self.dialog.request(method, told, self._lost("in-dialog", method), extra, body)
 
@@ -194,12 +213,35 @@ class Party:
             self._report("in-dialog", f"its {method} got {msg.line}")
         elif method == "UPDATE":
             self._target_of(msg)
+            self._settled(msg)
             self._moved()
+
+    def _refresh(self) -> None:
+        """Half of the session's time is over (RFC 4028 §10)."""
+        self.world.counts["session refreshes"] += 1
+        if self.agent.rng.random() < 0.7:
+            self.ask("UPDATE")
+        else:
+            self.reinvite()
+
+    def _settled(self, msg: Msg) -> None:
+        """By the 2xx to a request of its own."""
+        if not self.early:
+            self.session.settle(interval(msg), msg.get("session-expires").endswith("uac"))
+
+    def _gave(self, request: Msg) -> Headers:
+        """What its 2xx to a request tells of the session."""
+        told = given(request, self.knows_timers)
+        if not self.early:
+            self.session.settle(interval(request) if told else 0, bool(told) and told[0][1].endswith("uas"))
+        return told
 
     # What it is asked for
 
     def on_request(self, tx: ServerTx) -> None:
         msg = tx.msg
+        if self.mute:
+            return
         self.requests_seen.append(msg)
         self.check_identity(msg)
         if msg.get("proxy-authorization") or msg.get("authorization"):
@@ -222,11 +264,11 @@ class Party:
             self._target_of(msg)
             self.agent.await_ack(tx, msg.to_tag)
             self.given, self.given_at = tx, self.world.net.time
-            tx.respond(200, "OK", [("Contact", self.contact), SDP_TYPE], SDP)
+            tx.respond(200, "OK", [("Contact", self.contact), *self._gave(msg), SDP_TYPE], SDP)
         elif msg.method == "UPDATE":
             self._target_of(msg)
             self.given, self.given_at = tx, self.world.net.time
-            tx.respond(200, "OK", [("Contact", self.contact), SDP_TYPE], SDP)
+            tx.respond(200, "OK", [("Contact", self.contact), *self._gave(msg), SDP_TYPE], SDP)
         else:
             if msg.method == "PRACK":
                 self.on_prack(msg)

@@ -117,6 +117,7 @@ class GatewayPlan:
     """How one gateway will treat one call. Times are milliseconds after the INVITE came, `hangup` after the ACK.
 
     `early_asks` are requests to the caller by delay after the first provisional response, `asks` after the ACK.
+    `timer` says that it knows session timers; `mute` that it says and hears nothing more from then on, after the ACK.
     """
 
     kind: str
@@ -127,11 +128,17 @@ class GatewayPlan:
     status: int = 0
     early_asks: tuple[tuple[float, str], ...] = ()
     asks: tuple[tuple[float, str], ...] = ()
+    timer: bool = False
+    mute: float | None = None
 
 
 @dataclass
 class CallPlan:
-    """One call's script. `expect` is "" for a call that may go out, else what it must be refused for."""
+    """One call's script. `expect` is "" for a call that may go out, else what it must be refused for.
+
+    `timer` says that the caller knows session timers, `session_s` what it asks for; from `mute_ms` after the answer it
+    says and hears nothing more.
+    """
 
     call_id: str
     customer: CustomerSpec | None
@@ -149,6 +156,9 @@ class CallPlan:
     privacy: bool = False
     early_asks: tuple[tuple[float, str], ...] = ()
     asks: tuple[tuple[float, str], ...] = ()
+    timer: bool = False
+    session_s: int = 0
+    mute_ms: float | None = None
     gateways: dict[str, GatewayPlan] = field(default_factory=dict)
 
 
@@ -162,6 +172,9 @@ class Setting:
     max_call_ms: int
     realm: str = "sim"
     version: int = 7
+    # Session timers, in seconds: the least taken, and what is asked for where a caller asks for none.
+    min_se: int = 90
+    session_expires: int = 1_800
 
     def gateway_at(self, address: Address) -> GatewaySpec | None:
         for gateway in self.gateways:
@@ -177,8 +190,10 @@ class Setting:
     def expects(self, plan: CallPlan) -> str:
         """As the plan does, but whoever is suspended must be refused for that."""
         customer = self.customer(plan)
-        suspended = customer is not None and customer.status == "suspended" and plan.expect != "wrong password"
-        return "customer_suspended" if suspended else plan.expect
+        if customer is not None and customer.status == "suspended" and plan.expect != "wrong password":
+            return "customer_suspended"
+        too_small = plan.timer and 0 < plan.session_s < self.min_se
+        return plan.expect or ("session_interval" if too_small else "")
 
     def candidates(self, plan: CallPlan) -> list[tuple[GatewaySpec, Row]]:
         """The gateways a call must be tried at, in order: by buy price, or by priority and then price."""

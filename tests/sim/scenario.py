@@ -120,6 +120,10 @@ def _gateway(spec: GatewaySpec) -> Gateway:
     )  # fmt: skip
 
 
+def _timing(setting: Setting) -> Timing:
+    return Timing(max_call_ms=setting.max_call_ms, min_se_s=setting.min_se, session_expires_s=setting.session_expires)
+
+
 def _items(setting: Setting) -> dict[object, Item]:
     """What the engine's picture of a setting is made of, by what each is made from."""
     items: dict[object, Item] = {}
@@ -142,7 +146,7 @@ def directories(settings: list[Setting]) -> dict[int, Directory]:
     """The engine's picture of each setting by its version, each made from the one before by what differs."""
     builder = Builder()
     first = settings[0]
-    builder.place(Platform(first.realm, 20_000, Timing(max_call_ms=first.max_call_ms)))
+    builder.place(Platform(first.realm, 20_000, _timing(first)))
     found: dict[int, Directory] = {}
     before: dict[object, Item] = {}
     for setting in settings:
