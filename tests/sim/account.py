@@ -26,6 +26,9 @@ PROMISED = (
     "calls by a loose proxy",
     "strict-router calls",
     "gateway reboots",
+    "DNS answers",
+    "second addresses tried",
+    "gateways passed over for their name",
     "crooked responses",
     "491 on both sides",
     "calls cut by several crashes",
@@ -41,7 +44,10 @@ def account(run: Run, views: list[CallView]) -> Counter[str]:
     for name, number in run.world.net.counts.items():
         counts[f"network: {name}"] += number
     for view in views:
-        counts["hunts"] += max(0, len(view.branches) - 1)
+        counts["hunts"] += max(0, len(view.turns) - 1)
+        pairs = zip(view.branches, view.branches[1:], strict=False)
+        counts["second addresses tried"] += sum(one.gateway is other.gateway for one, other in pairs)
+        counts["gateways passed over for their name"] += len(view.unresolved)
         counts["CANCEL by callers"] += view.cancel is not None
         counts["answered"] += view.answer is not None
         counts["calls cut by several crashes"] += _lives(view) > 2
@@ -53,6 +59,7 @@ def account(run: Run, views: list[CallView]) -> Counter[str]:
     for proxy in run.proxies:
         counts["calls by a loose proxy"] += not proxy.strict and len(proxy.passed)
         counts["strict-router calls"] += len(proxy.rewritten)
+    counts["DNS answers"] += run.host.names.answered if run.host.names is not None else 0
     _links(run.world.net.record, counts)
     return counts
 

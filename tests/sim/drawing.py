@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 from random import Random
+from typing import Any
 
+from tests.sim.names import spares
 from tests.sim.network import Faults
 from tests.sim.plan import CallPlan, CustomerSpec, GatewayPlan, GatewaySpec, Row, Setting
 
@@ -139,7 +141,12 @@ def _gateway(rng: Random, number: int) -> GatewaySpec:
         hunt_codes=frozenset({500, 502, 503, 504} if rng.random() < 0.7 else {404, 503}),
         ring_timeout_ms=rng.choice((185_000, 185_000, 40_000)),
         dead=rng.random() < 0.1,
+        **_named(number, rng.random() < 0.25),
     )
+
+
+def _named(number: int, named: bool) -> dict[str, Any]:
+    return {"name": f"gw{number}.carrier.example", "spares": spares(f"10.2.0.{number}")} if named else {}
 
 
 def draw_calls(seed: int, setting: Setting) -> list[CallPlan]:

@@ -136,7 +136,6 @@ class GatewayCall:
         self.tx.on_ack = self._acked
         self.tx.on_no_ack = party.hang_up
         told = given(msg, self.script.timer)
-        party.session.settle(interval(msg) if told else 0, bool(told) and told[0][1].endswith("uas"))
         self.tx.respond(200, "OK", [*told, *answer_headers(self._record_routes(), self.contact)], SDP, tag)
         for other in self.early.values():
             if other.early:
@@ -147,6 +146,9 @@ class GatewayCall:
             if answered.tag == msg.to_tag and answered.party.acked_at is None:
                 party, script = answered.party, self.script
                 party.acked_at = self.agent.world.net.time
+                # Before its ACK it may not even hang up (§15).
+                told = given(self.invite, script.timer)
+                party.session.settle(interval(self.invite) if told else 0, bool(told) and told[0][1].endswith("uas"))
                 if script.hangup is not None:
                     self.at(script.hangup, party.hang_up)
                 if script.reinvite is not None:

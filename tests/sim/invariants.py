@@ -7,6 +7,7 @@ from typing import Any
 
 from tests.sim import expiries, inside, noise, wirechecks
 from tests.sim.explained import explained
+from tests.sim.names import PATIENCE_MS, Lookup
 from tests.sim.network import MS, utc_of
 from tests.sim.plan import CustomerSpec, longest, price
 from tests.sim.rim import Logged, Wire
@@ -22,7 +23,7 @@ HOLDS_WHATEVER = frozenset(
 )
 LOST_WHILE_UP = frozenset(
     "2xx-gets-through other-2xx one-final cseq cancel cancel-sent timer-c ack-branch ack-of-failure-arrives disk-first "
-    "cdr-agents ack-passes answers-pass persistence".split()
+    "cdr-agents ack-passes answers-pass persistence session-interval".split()
 )
 # What no later word of an answer may change; an attempt that was left may still say how it ended.
 SETTLED_BY_ANSWER = ("cdr_id", "answer_at", "progress_at", "status", "gateway", "sent_to", "sell", "buy")
@@ -237,8 +238,15 @@ def cdr_says(view: CallView) -> None:
         return
     must("e164", start["e164"], plan.e164)
     must("caller", plan.caller in start["caller"] and start["caller_shown"], view.customer.shown(plan.caller))
-    must("attempts", [one["gateway"] for one in end["attempts"]], [branch.gateway.id for branch in view.branches])
-    must("request-uri", [one["request_uri"] for one in end["attempts"]], [one.first.msg.uri for one in view.branches])
+    attempts = [one for one in end["attempts"] if one["left"] != "dns"]
+    must("attempts", [one["gateway"] for one in attempts], [branch.gateway.id for branch in view.branches])
+    must("request-uri", [one["request_uri"] for one in attempts], [one.first.msg.uri for one in view.branches])
+    must(
+        "address",
+        [one["address"] for one in attempts],
+        [f"udp:{one.first.peer[0]}:{one.first.peer[1]}" for one in view.branches],
+    )
+    names(view)
     cancelled = view.cancel is not None and view.cancel.order < view.final_order
     if view.answer is not None:
         must("gateway", end["gateway"], view.answer[0].gateway.id)
@@ -247,6 +255,21 @@ def cdr_says(view: CallView) -> None:
         must("hangup", (end["code"], end["hangup_by"]), ("cancelled", "caller"))
     elif end["code"] == "cancelled" or end["code"] == "answered":
         view.report("cdr-code", f"code {end['code']} with {end['status']} and no such thing on the wire")
+
+
+def names(view: CallView) -> None:
+    """A gateway is passed over for its name only where the look-up failed, or took half of the time there was."""
+    hosts = {gateway.id: gateway.name for gateway in view.setting.gateways}
+    server = view.run.host.names
+    for at, gateway in view.unresolved:
+        asked = [one for one in (server.asked if server is not None else ()) if one.host == hosts[gateway]]
+        if not any(one.failed and abs(utc_of(one.at) + _given_up(one) - at) <= 1 for one in asked):
+            view.report("names", f"{gateway} was passed over at {at}, look-ups were {asked}")
+
+
+def _given_up(lookup: Lookup) -> float:
+    """After how many milliseconds the engine has its answer, or waits no longer."""
+    return lookup.took_ms if lookup.end == "nothing" else PATIENCE_MS
 
 
 def _hung_up_by(view: CallView) -> str:

@@ -99,6 +99,13 @@ class GatewaySpec:
     hunt_codes: frozenset[int] = frozenset({500, 502, 503, 504})
     ring_timeout_ms: int = 185_000
     dead: bool = False
+    # Where it is only known by name, and the addresses that may come before its own when that is looked up.
+    name: str = ""
+    spares: tuple[str, ...] = ()
+
+    @property
+    def host(self) -> str:
+        return self.name or self.address[0]
 
     def user(self, e164: str) -> str:
         """The user part its Request-URI must have: rewrite, then prefix, escaped as set (TG-6, SIP-30)."""
@@ -178,7 +185,7 @@ class Setting:
 
     def gateway_at(self, address: Address) -> GatewaySpec | None:
         for gateway in self.gateways:
-            if gateway.address[0] == address[0]:
+            if address[0] in (gateway.address[0], *gateway.spares):
                 return gateway
         return None
 
