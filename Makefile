@@ -15,7 +15,6 @@ KILL ?=
 # make load-import PREFIXES=500000 RATE=100
 PREFIXES ?= 500000
 REPEAT ?= 3
-SECONDS ?= 20
 BENCH_DIR ?= ../shared/bench
 # make import-big PREFIXES=500000
 PREFIXES ?= 500000
@@ -23,11 +22,14 @@ PREFIXES ?= 500000
 SEEDS ?= 200
 FIRST_SEED ?= 1
 
+# make fuzz SECONDS=60, PLANT=1 make fuzz
+PLANT ?=
+
 # Debian packages of the programs that tests/wire runs.
 WIRE := sip-tester baresip-core kamailio sipsak postgresql
 
 .DEFAULT_GOAL := help
-.PHONY: help run call test check lint sim sim-mutants wire load load-import bench import-big rules lock deps clean
+.PHONY: help run call test check lint sim sim-mutants fuzz wire load load-import bench import-big rules lock deps clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | \
@@ -62,6 +64,9 @@ sim: $(STAMP) ## random calls with loss, doubling and reordering on a virtual cl
 sim-mutants: $(STAMP) ## plants bugs in the engine and shows that the simulation catches each
 	$(BIN)/python -m tests.sim.mutants
 
+fuzz: $(STAMP) ## random and mutated messages, guided by the code they reach; SECONDS=60, PLANT=1 plants a bug to be found
+	@$(BIN)/python -m tests.fuzz --seconds '$(or $(SECONDS),60)' $(if $(PLANT),--plant)
+
 load: $(STAMP) ## many calls with SIPp against a server of its own; RATE=100 CALLS=2000, KILL=1 kills it half way
 	@scripts/deps $(PYTHON) sip-tester
 	@$(BIN)/sipsvc demo-load --rate $(RATE) --calls $(CALLS) $(if $(KILL),--kill)
@@ -71,7 +76,8 @@ load-import: $(STAMP) ## imports a big price list while SIPp calls; RATE=100 PRE
 	@$(BIN)/sipsvc demo-import --rate $(RATE) --prefixes $(PREFIXES)
 
 bench: $(STAMP) ## CPU per call beside Kamailio; BENCH_DIR is the harness's folder, RATE=100 REPEAT=3 SECONDS=20
-	@$(BIN)/python -m tests.bench.run --bench '$(BENCH_DIR)' --rate $(RATE) --repeat $(REPEAT) --seconds $(SECONDS)
+	@$(BIN)/python -m tests.bench.run --bench '$(BENCH_DIR)' --rate $(RATE) --repeat $(REPEAT) \
+		--seconds '$(or $(SECONDS),20)'
 
 import-big: $(STAMP) ## `sipsvc import` of 500,000 prefixes twice on both databases, with time and peak memory; PREFIXES=500000
 	@$(BIN)/python -m tests.imports.big --prefixes $(PREFIXES)

@@ -18,7 +18,19 @@ GROUPS = {
     "unit": (
         [
             f"tests/{folder}"
-            for folder in ("unit", "property", "torture", "store", "cdr", "feed", "imports", "portal", "house")
+            for folder in (
+                "unit",
+                "property",
+                "transport",
+                "torture",
+                "fuzz",
+                "store",
+                "cdr",
+                "feed",
+                "imports",
+                "portal",
+                "house",
+            )
         ],
         ["-n", "auto"],
     ),

@@ -44,10 +44,11 @@ def check_config(
 ) -> None:
     """Check a configuration (and a bundle) without touching anything; exits 2 naming key, value and reason."""
     from sipsvc.store.bundle import load_bundle
+    from sipsvc.transport.tls import Tls
 
     faults: list[tuple[str, object, str]] = []
     try:
-        load_settings(config)
+        Tls(load_settings(config).sip.tls)
     except ConfigError as error:
         faults += error.faults
     if bundle is not None:
@@ -171,6 +172,19 @@ def import_rows(
     kind = "gateway" if gateway else "pricelist" if pricelist else None
     asked = Asked(target_id, file, kind, mode, at, yes, dry_run, accept_rejected, rejected)
     raise typer.Exit(run(load_settings(config).data.url, asked, Console()))
+
+
+@app.command("rotate-keys")
+def rotate_keys(config: Config = None) -> None:
+    """Seal new nonces and Record-Route tokens with a new key; a running server takes it within a minute."""
+    import time
+
+    from sipsvc import keyring
+
+    folder = load_settings(config).data.dir
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    kept = keyring.rotate(folder, time.time_ns() // 1_000_000)
+    typer.echo(f"{len(kept)} keys in {folder / keyring.NAME}, the first is new")
 
 
 @app.command("demo-gateway")

@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from functools import partial
 from pathlib import Path
+from random import Random
 from typing import Any
 
+from sipsvc import keyring
 from sipsvc.cdr.log import LogFull, LogWriter, open_calls
 from sipsvc.directory import Directory
-from sipsvc.effects import Flow, Listener, Now, Send, WriteCdr
+from sipsvc.effects import Close, Flow, Listener, Now, Resolve, Send, Target, WriteCdr
 from sipsvc.engine import Engine
+from sipsvc.errors import ConfigError, SipError
 from sipsvc.observe import get_logger
 from sipsvc.settings import Settings
-from sipsvc.transport import UdpListener
+from sipsvc.transport import Resolver, Streams, StreamUser, Tls, UdpListener
 
 # A timer that fires this much late hurts nobody; re-arming for less would cost more than it gives.
 TIMER_GRAIN_NS = 1_000_000
@@ -27,16 +31,35 @@ def now() -> Now:
 
 
 class Worker:
-    """Binds in the constructor (raises OSError), serves from `start` to `stop`."""
+    """Binds in the constructor (raises ConfigError), serves from `start` to `stop`."""
 
-    def __init__(self, settings: Settings, directory: Directory, secret: bytes) -> None:
+    def __init__(self, settings: Settings, directory: Directory, secrets: tuple[bytes, ...]) -> None:
         self._log = get_logger("sip")
-        self._listeners = [UdpListener(host, port) for host, port in settings.sip.listeners()]
-        listeners = tuple(
-            Listener("UDP", host, port, ":" in bound)
-            for (host, port), (bound, _) in zip(settings.sip.advertised(), settings.sip.listeners(), strict=True)
+        ours = settings.sip.listeners()
+        listeners = tuple(Listener(one.transport, one.told_host, one.told_port, ":" in one.host) for one in ours)
+        self._engine = Engine(
+            directory,
+            listeners=listeners,
+            secret=secrets[0],
+            older_secrets=secrets[1:],
+            random_bytes=os.urandom,
         )
-        self._engine = Engine(directory, listeners=listeners, secret=secret, random_bytes=os.urandom)
+        self._secrets = secrets
+        self._data: Path = settings.data.dir
+        self._tls = Tls(settings.sip.tls) if settings.sip.tls.certificate else None
+        self._streams = Streams(self._stream_user(), self._tls)
+        self._resolver = Resolver(listeners, settings.sip.dns(), Random())
+        self._datagrams: dict[int, UdpListener] = {}
+        for index, one in enumerate(ours):
+            try:
+                if one.transport == "UDP":
+                    self._datagrams[index] = UdpListener(one.host, one.port)
+                else:
+                    self._streams.listen(index, one.transport, one.host, one.port)
+            except OSError as error:
+                self._close_sockets()
+                reason = error.strerror or "cannot be listened on"
+                raise ConfigError([("sip.listen", settings.sip.listen[index], reason)]) from None
         self._folder: Path = settings.data.dir / "cdr"
         self._writer: LogWriter | None = None
         self._unwritten: list[tuple[dict[str, Any], int, bool]] = []
@@ -61,7 +84,8 @@ class Worker:
         self._engine.restore(unfinished, now())
         if unfinished:
             self._log.info("calls_restored", records=len(unfinished), up=self._engine.live_calls)
-        for index, listener in enumerate(self._listeners):
+        self._streams.start(loop)
+        for index, listener in self._datagrams.items():
             listener.start(loop, self._receiver(index), self._carry_out)
         self._carry_out()
         loop.call_later(REPORT_EVERY_S, self._report)
@@ -82,8 +106,8 @@ class Worker:
 
     def stop(self) -> None:
         """Close sockets and log; what was written is on disk."""
-        for listener in self._listeners:
-            listener.close()
+        self._resolver.close()
+        self._close_sockets()
         if self._timer is not None:
             self._timer.cancel()
         self._carry_out()
@@ -93,8 +117,14 @@ class Worker:
         self._report()
         self._log.info("loop_was_late", most_ms=_ms(self._late))
 
+    def _close_sockets(self) -> None:
+        for listener in self._datagrams.values():
+            listener.close()
+        self._streams.stop()
+
     def _receiver(self, index: int) -> Any:
-        engine, flows = self._engine, {}  # type: ignore[var-annotated]  # (host, port) -> Flow
+        flows: dict[tuple[str, int], Flow] = {}
+        received = self._received
 
         def receive(data: bytes, host: str, port: int) -> None:
             flow = flows.get((host, port))
@@ -102,30 +132,62 @@ class Worker:
                 if len(flows) > 10_000:
                     flows.clear()
                 flow = flows[host, port] = Flow("UDP", host, port, index)
-            try:
-                engine.receive(data, flow, now())
-            except Exception as error:  # a fault of ours must not cost the worker (SIP-3)
-                engine.count("internal_error")
-                self._log.error("internal_error", source=f"{host}:{port}", error=repr(error), message=data[:200])
+            received(data, flow)
 
         return receive
+
+    def _received(self, data: bytes, flow: Flow) -> None:
+        try:
+            self._engine.receive(data, flow, now())
+        except Exception as error:  # a fault of ours must not cost the worker (SIP-3)
+            self._internal_error(error, source=f"{flow.host}:{flow.port}", message=data[:200])
+
+    def _stream_user(self) -> StreamUser:
+        engine = self._engine
+
+        def misframed(head: bytes, fault: SipError, flow: Flow) -> None:
+            try:
+                engine.misframed(head, fault, flow, now())
+            except Exception as error:  # as in `_received`
+                self._internal_error(error, source=f"{flow.host}:{flow.port}", message=head[:200])
+
+        def lost(flow: Flow) -> None:
+            try:
+                engine.flow_lost(flow, now())
+            except Exception as error:  # as in `_received`
+                self._internal_error(error, source=f"{flow.host}:{flow.port}")
+            self._carry_out()
+
+        return StreamUser(self._received, misframed, self._carry_out, self._send_failed, lost, engine.count)
+
+    def _internal_error(self, error: Exception, **more: Any) -> None:
+        self._engine.count("internal_error")
+        self._log.error("internal_error", error=repr(error), **more)
 
     def _carry_out(self) -> None:
         """Records into the log first, then the datagrams (law 8); then see when to wake up next."""
         effects = self._engine.take()
         if effects:
-            sends = []
+            sends: list[Send | Close] = []
             records = self._unwritten
             for effect in effects:
                 if isinstance(effect, WriteCdr):
                     records.append((effect.record, effect.seq, effect.wait))
-                elif isinstance(effect, Send):
+                elif isinstance(effect, Send | Close):
                     sends.append(effect)
+                elif isinstance(effect, Resolve):
+                    ref, host, port, transport = effect
+                    self._resolver.resolve(host, port, transport, partial(self._resolved, ref))
             if records:
                 self._write()
-            for data, flow, ref in sends:
-                if not self._listeners[flow.listener].send(data, flow.host, flow.port) and ref and self._loop:
-                    self._loop.call_soon(self._send_failed, ref)
+            for one in sends:
+                flow = one.flow
+                if isinstance(one, Close):
+                    self._streams.close(flow)
+                elif flow.transport != "UDP":
+                    self._streams.send(one.data, flow, one.ref)
+                elif not self._datagrams[flow.listener].send(one.data, flow.host, flow.port) and one.ref and self._loop:
+                    self._loop.call_soon(self._send_failed, one.ref)
         due = self._engine.next_timer()
         if due is not None and (self._timer is None or due < self._armed - TIMER_GRAIN_NS):
             if self._timer is not None:
@@ -165,9 +227,8 @@ class Worker:
         self._late_lately = max(self._late_lately, time.monotonic_ns() - self._armed)
         try:
             self._engine.handle_timer(now())
-        except Exception as error:  # as in `receive`
-            self._engine.count("internal_error")
-            self._log.error("internal_error", error=repr(error))
+        except Exception as error:  # as in `_received`
+            self._internal_error(error)
         self._carry_out()
 
     def _from_thread(self, seq: int) -> None:
@@ -182,8 +243,21 @@ class Worker:
         self._engine.send_failed(ref, now())
         self._carry_out()
 
+    def _resolved(self, ref: str, targets: tuple[Target, ...]) -> None:
+        try:
+            self._engine.resolved(ref, targets, now())
+        except Exception as error:  # as in `receive`
+            self._engine.count("internal_error")
+            self._log.error("internal_error", error=repr(error))
+        self._carry_out()
+
     def _report(self) -> None:
-        """What was dropped, refused or challenged without a CDR, and how late timers fired at worst: once a minute."""
+        """What was dropped, refused or challenged without a CDR, and how late timers fired at worst: once a minute.
+
+        A new certificate is looked for at the same time.
+        """
+        if self._tls is not None:
+            self._tls.renew()
         counters = self._engine.counters
         fresh = {code: count - self._reported.get(code, 0) for code, count in counters.items()}
         fresh = {code: count for code, count in fresh.items() if count}
@@ -195,6 +269,20 @@ class Worker:
         self._late, self._late_lately = max(self._late, self._late_lately), 0
         if self._loop is not None and self._writer is not None:
             self._loop.call_later(REPORT_EVERY_S, self._report)
+            # Not here: a new key is synced to disk, and no call shall wait for that.
+            self._loop.run_in_executor(None, keyring.load, self._data, now().utc).add_done_callback(self._rekey)
+
+    def _rekey(self, looked: asyncio.Future[tuple[bytes, ...]]) -> None:
+        """The newest key was too old, or `sipsvc rotate-keys` made another."""
+        if looked.cancelled():
+            return
+        error = looked.exception()
+        if error is not None:
+            self._log.error("keys_unusable", error=str(error))
+        elif looked.result() != self._secrets:
+            self._secrets = looked.result()
+            self._engine.rekey(self._secrets[0], self._secrets[1:])
+            self._log.info("keys_changed", kept=len(self._secrets))
 
 
 def _ms(nanoseconds: int) -> float:

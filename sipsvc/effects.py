@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+# Where a peer listens whose port nobody named (RFC 3261 §19.1.2).
+PORTS = {"UDP": 5060, "TCP": 5060, "TLS": 5061}
+
 
 class Now(NamedTuple):
     """The clock, handed in. `mono` is monotonic nanoseconds, `utc` is milliseconds since 1970 UTC."""

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
+import time
 from pathlib import Path
 from typing import NamedTuple
 
 from sqlalchemy import Engine
 
+from sipsvc import keyring
 from sipsvc.errors import ConfigError
+from sipsvc.keyring import private
 from sipsvc.settings import Settings
 from sipsvc.store import catalogue, tokens
 from sipsvc.store.bundle import load_bundle
 from sipsvc.store.changes import utc_now
 from sipsvc.store.database import migrate, open_database, writing
-
-SECRET_BYTES = 32
 
 
 class Made(NamedTuple):
@@ -26,13 +26,13 @@ class Made(NamedTuple):
     token: str
 
 
-def prepare(settings: Settings, demo: Path | None) -> tuple[Engine, bytes, Made]:
-    """Migrate the database, load `demo` where there is no partner yet. Raises ConfigError."""
+def prepare(settings: Settings, demo: Path | None) -> tuple[Engine, tuple[bytes, ...], Made]:
+    """Migrate the database, load `demo` where there is no partner yet. Secrets are newest first. Raises ConfigError."""
     folder = settings.data.dir
     try:
         # Keys, hashes of passwords and who called whom: for its owner's eyes.
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        secret = _secret(folder / "secret")
+        secrets = keyring.load(folder, time.time_ns() // 1_000_000)
     except OSError as error:
         raise ConfigError([("data.dir", str(folder), error.strerror or "cannot be used")]) from None
     migrate(settings.data.url)
@@ -49,7 +49,7 @@ def prepare(settings: Settings, demo: Path | None) -> tuple[Engine, bytes, Made]
             token = tokens.local_admin(session)
     if demo is not None and (passwords or token):
         _write_credentials(settings, passwords, token)
-    return engine, secret, Made(passwords, token)
+    return engine, secrets, Made(passwords, token)
 
 
 def load(settings: Settings, path: Path) -> tuple[int, dict[str, str]]:
@@ -61,19 +61,11 @@ def load(settings: Settings, path: Path) -> tuple[int, dict[str, str]]:
         return catalogue.replace(session, bundle), bundle.made_passwords
 
 
-def _secret(path: Path) -> bytes:
-    """Made once: nonces and Record-Route tokens of before a restart stay good."""
-    if not path.exists():
-        private(path, os.urandom(SECRET_BYTES))
-    secret = path.read_bytes()
-    if len(secret) != SECRET_BYTES:
-        raise ConfigError([("data.dir", str(path), f"must hold {SECRET_BYTES} bytes; delete it to make a new one")])
-    return secret
-
-
 def _write_credentials(settings: Settings, passwords: dict[str, str], token: str) -> None:
     """For `demo-call` on this machine; readable by its owner only."""
-    host, port = settings.sip.listeners()[0]
+    ours = settings.sip.listeners()
+    where = next((one for one in ours if one.transport == "UDP"), ours[0])
+    host, port = where.host, where.port
     username = next(iter(passwords), "")
     credentials = {
         "username": username,
@@ -83,14 +75,3 @@ def _write_credentials(settings: Settings, passwords: dict[str, str], token: str
         "sip": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
     }
     private(settings.data.dir / "demo-credentials.json", json.dumps(credentials, indent=1).encode() + b"\n")
-
-
-def private(path: Path, content: bytes) -> None:
-    """Write a file that only its owner may read, whole or not at all."""
-    draft = path.with_name(path.name + ".new")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.rename(path)

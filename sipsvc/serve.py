@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from sipsvc.children import Children
 from sipsvc.directory import Directory
-from sipsvc.errors import ConfigError
 from sipsvc.feed.images import tables_folder
 from sipsvc.feed.intake import Intake
 from sipsvc.observe import configure, get_logger
@@ -39,16 +38,18 @@ def serve(settings: Settings, config: str | None, demo: Path | None) -> int:
 
         from sipsvc.firstrun import prepare
 
-        engine, secret, made = prepare(settings, demo)
+        engine, secrets, made = prepare(settings, demo)
         engine.dispose()
-        return uvloop.run(_run(settings, secret, made, children, intake, demo is not None))
+        return uvloop.run(_run(settings, secrets, made, children, intake, demo is not None))
     finally:
         intake.stop()
         children.finish()
         get_logger("serve").info("stopped")
 
 
-async def _run(settings: Settings, secret: bytes, made: Made, children: Children, intake: Intake, demo: bool) -> int:
+async def _run(
+    settings: Settings, secrets: tuple[bytes, ...], made: Made, children: Children, intake: Intake, demo: bool
+) -> int:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     hurry = asyncio.Event()
@@ -61,7 +62,7 @@ async def _run(settings: Settings, secret: bytes, made: Made, children: Children
         loop.add_signal_handler(number, stop_asked)
     supervision = asyncio.create_task(children.supervise())
     try:
-        worker = await _first_worker(loop, settings, secret, intake, stop)
+        worker = await _first_worker(loop, settings, secrets, intake, stop)
         if worker is None:
             return 0
         children.deliver()
@@ -80,11 +81,11 @@ async def _run(settings: Settings, secret: bytes, made: Made, children: Children
 
 
 async def _first_worker(
-    loop: asyncio.AbstractEventLoop, settings: Settings, secret: bytes, intake: Intake, stop: asyncio.Event
+    loop: asyncio.AbstractEventLoop, settings: Settings, secrets: tuple[bytes, ...], intake: Intake, stop: asyncio.Event
 ) -> Worker | None:
     """A worker that serves the feed's first directory and takes over every later one; None when told to stop first.
 
-    Raises ConfigError for an address that cannot be listened on.
+    Raises ConfigError for an address that cannot be listened on, or a certificate that cannot be used.
     """
     from sipsvc.app import Worker
 
@@ -109,11 +110,7 @@ async def _first_worker(
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
-    try:
-        worker = Worker(settings, intake.directory, secret)
-    except OSError as error:
-        listen = ", ".join(settings.sip.listen)
-        raise ConfigError([("sip.listen", listen, error.strerror or "cannot be listened on")]) from None
+    worker = Worker(settings, intake.directory, secrets)
     worker.start(loop)
     return worker
 

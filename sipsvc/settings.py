@@ -10,7 +10,7 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
@@ -54,30 +54,68 @@ def host_port(text: str, default_port: int | None = None) -> tuple[str, int]:
     return host, port
 
 
-def listener(text: str) -> tuple[str, int]:
-    """A SIP listener `udp:HOST:PORT` as (host, port); the host is an address. Raises ValueError."""
+class SipListener(NamedTuple):
+    """`transport` is UDP, TCP or TLS; `host` an IP address without brackets; `told_*` what others are told to reach.
+
+    `told_host` "" leaves that to `sip.advertise`, else it is `host`.
+    """
+
+    transport: str
+    host: str
+    port: int
+    told_host: str
+    told_port: int
+
+
+def listener(text: str) -> SipListener:
+    """`TRANSPORT:HOST:PORT`, or with what others are told `TRANSPORT:HOST:PORT=HOST:PORT`. Raises ValueError."""
     transport, colon, rest = text.partition(":")
     if not colon or not re.fullmatch(r"[a-z]+", transport):
-        raise ValueError("must be udp:HOST:PORT")
-    if transport != "udp":
-        raise ValueError(f"transport {transport!r} is not served yet, only udp")
-    host, port = host_port(rest)
+        raise ValueError("must be udp:HOST:PORT, tcp:HOST:PORT or tls:HOST:PORT")
+    if transport not in ("udp", "tcp", "tls"):
+        raise ValueError(f"transport {transport!r} is none of udp, tcp, tls")
+    where, equals, told = rest.partition("=")
+    host, port = host_port(where)
     try:
         ipaddress.ip_address(host)
     except ValueError:
         raise ValueError(f"{host!r} must be an IP address to listen on") from None
-    return host, port
+    told_host, told_port = host_port(told, port) if equals else ("", port)
+    return SipListener(transport.upper(), host, port, told_host, told_port)
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class TlsSettings(_Section):
+    """Files in PEM of SIP over TLS; what they hold is read by the SIP worker and by `sipsvc check-config`."""
+
+    certificate: str = ""
+    key: str = ""
+    ca: str = ""
+    client_certificate: Literal["none", "optional", "required"] = "none"
+    client_ca: str = ""
+
+    @model_validator(mode="after")
+    def _belong_together(self) -> TlsSettings:
+        if self.key and not self.certificate:
+            raise ValueError("key is of no use without certificate")
+        if (self.client_certificate == "none") == bool(self.client_ca):
+            raise ValueError("client_certificate (optional or required) and client_ca need each other")
+        return self
+
+
 class SipSettings(_Section):
-    """Where SIP is listened for, and the name other parties are told (`advertise`, SIP-7)."""
+    """Where SIP is listened for, and the name other parties are told (`advertise`, SIP-7).
+
+    `nameserver` answers for the names of gateways (SIP-8), "" the system's.
+    """
 
     listen: Annotated[list[str], NoDecode] = ["udp:127.0.0.1:5060"]
     advertise: str = ""
+    nameserver: str = ""
+    tls: TlsSettings = TlsSettings()
 
     @field_validator("listen", mode="before")
     @classmethod
@@ -93,7 +131,7 @@ class SipSettings(_Section):
         seen = set()
         for text in value:
             try:
-                where = listener(text)
+                where = listener(text)[:3]
             except ValueError as error:
                 raise ValueError(f"{text!r}: {error}") from None
             if where in seen:
@@ -108,26 +146,46 @@ class SipSettings(_Section):
             host_port(value, 5060)
         return value
 
+    @field_validator("nameserver")
+    @classmethod
+    def _check_nameserver(cls, value: str) -> str:
+        if value:
+            host, _ = host_port(value, 53)
+            try:
+                ipaddress.ip_address(host)
+            except ValueError:
+                raise ValueError(f"{host!r} must be an IP address, for who would look up its name") from None
+        return value
+
     @model_validator(mode="after")
     def _reachable(self) -> SipSettings:
-        for host, _ in self.listeners():
-            if not self.advertise and ipaddress.ip_address(host).is_unspecified:
-                raise ValueError(f"listening on any address ({host}) needs advertise: what others are told to reach")
+        for one in self.listeners():
+            if ipaddress.ip_address(one.host).is_unspecified and one.host == one.told_host:
+                raise ValueError(
+                    f"listening on any address ({one.host}) needs advertise: what others are told to reach"
+                )
+            if one.transport == "TLS" and not self.tls.certificate:
+                raise ValueError("a tls listener needs sip.tls.certificate")
         return self
 
-    def listeners(self) -> list[tuple[str, int]]:
-        """(host, port) of every listener, in order."""
-        return [listener(text) for text in self.listen]
+    def listeners(self) -> list[SipListener]:
+        """Every listener in order, with what is put into Via and Record-Route for it."""
+        found = []
+        for one in map(listener, self.listen):
+            if not one.told_host and self.advertise:
+                host, port = host_port(self.advertise, one.port)
+                found.append(one._replace(told_host=host, told_port=port))
+            else:
+                found.append(one._replace(told_host=one.told_host or one.host))
+        return found
 
-    def advertised(self) -> list[tuple[str, int]]:
-        """(host, port) put into Via and Record-Route for every listener, in order."""
-        if not self.advertise:
-            return self.listeners()
-        return [host_port(self.advertise, port) for _, port in self.listeners()]
+    def dns(self) -> tuple[str, int] | None:
+        """(address, port) of the name server, None for the system's."""
+        return host_port(self.nameserver, 53) if self.nameserver else None
 
     def uri_host(self) -> str:
         """The first listener's name as a URI writes it: what the identities of its calls are at."""
-        host, _ = self.advertised()[0]
+        host = self.listeners()[0].told_host
         return f"[{host}]" if ":" in host else host
 
 
@@ -182,7 +240,7 @@ class Settings(BaseSettings):
     """All of it. Made by `load`."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_nested_delimiter="__", env_nested_max_split=1, extra="forbid", frozen=True
+        env_prefix=PREFIX, env_nested_delimiter="__", env_nested_max_split=2, extra="forbid", frozen=True
     )
 
     sip: SipSettings = SipSettings()

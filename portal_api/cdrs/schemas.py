@@ -79,7 +79,8 @@ class CdrView(View):
                         {
                             "gateway": "carrier-a",
                             "name": "Carrier A",
-                            "request_uri": "sip:442079460123@192.0.2.80",
+                            "request_uri": "sip:442079460123@192.0.2.80:5060",
+                            "address": "udp:192.0.2.80:5060",
                             "started_at": 1795389785130,
                             "status": 200,
                             "left": "",

@@ -46,6 +46,7 @@ SPEC = Spec(
             "partner": ID,
             "host": TEXT,
             "port": INTEGER,
+            "transport": TEXT,
             "currency": TEXT,
             "priority": INTEGER,
             "enabled": FLAG,

@@ -15,6 +15,8 @@ SET: dict[str, Any] = {
     "name": "Carrier A",
     "host": "192.0.2.80",
     "port": 5060,
+    "transport": "udp",
+    "tcp_if_large": False,
     "currency": "USD",
     "priority": 100,
     "enabled": True,
@@ -40,7 +42,11 @@ class RewriteView(View):
 
 
 class GatewayView(ResourceView):
-    """Units are in the names; rewrite rules in their order."""
+    """Units are in the names; rewrite rules in their order.
+
+    `host` is an IP address or a name that is looked up when a call needs it; port 0, with a name only, is the one DNS
+    says. With `tcp_if_large` a request too large for UDP goes by TCP.
+    """
 
     model_config = ResourceView.model_config | examples(
         {
@@ -57,6 +63,8 @@ class GatewayView(ResourceView):
     name: str
     host: str
     port: int
+    transport: str
+    tcp_if_large: bool
     currency: str
     priority: int
     enabled: bool

@@ -7,6 +7,7 @@ from hashlib import blake2b, md5
 from typing import ClassVar, NamedTuple
 
 from sipsvc.effects import Now
+from sipsvc.keys import ID_LENGTH, derive
 from sipsvc.message.grammar import QUOTED
 
 _PARAM = re.compile(rf"[\s,]*+([A-Za-z0-9\-]++)\s*+=\s*+({QUOTED}|[^\s,\"]++)")
@@ -54,25 +55,31 @@ def _md5(text: str) -> str:
 
 
 class Nonces:
-    """Makes and judges nonces: time, random part and a keyed hash over both."""
+    """Makes and judges nonces: key id, time, random part and a keyed hash over them. `secrets` are newest first."""
 
     GOOD: ClassVar = "good"
     STALE: ClassVar = "stale"
     FOREIGN: ClassVar = "foreign"
 
-    def __init__(self, secret: bytes) -> None:
-        self._key = blake2b(b"nonce", key=secret, digest_size=32).digest()
+    def __init__(self, secrets: tuple[bytes, ...]) -> None:
+        self.rekey(secrets)
         self._seen: dict[str, tuple[int, int]] = {}
         self._forgotten = 0
 
+    def rekey(self, secrets: tuple[bytes, ...]) -> None:
+        """Nonces are made with the first of them from now on; those made with the others stay good."""
+        self._keys = derive(secrets, b"nonce")
+        self._id = next(iter(self._keys))
+
     def make(self, now: Now, random: bytes) -> str:
-        stem = f"1{now.utc:012x}{random.hex()}"
-        return stem + self._seal(stem)
+        stem = f"{self._id}{now.utc:012x}{random.hex()}"
+        return stem + _seal(self._keys[self._id], stem)
 
     def check(self, nonce: str, lifetime_ms: int, now: Now) -> str:
         """Whether a nonce is ours and young enough. Judged before the password, used up after it."""
         stem, seal = nonce[:-16], nonce[-16:]
-        if len(stem) < 13 or self._seal(stem) != seal:
+        key = self._keys.get(nonce[:ID_LENGTH])
+        if key is None or len(stem) < 13 or _seal(key, stem) != seal:
             return self.FOREIGN
         made = int(stem[1:13], 16)
         return self.GOOD if made > self._forgotten and now.utc - made <= lifetime_ms else self.STALE
@@ -102,5 +109,6 @@ class Nonces:
             oldest = max(oldest, self._forgotten)
         self._seen = {nonce: window for nonce, window in self._seen.items() if int(nonce[1:13], 16) > oldest}
 
-    def _seal(self, stem: str) -> str:
-        return blake2b(stem.encode("latin-1", "replace"), key=self._key, digest_size=8).hexdigest()
+
+def _seal(key: bytes, stem: str) -> str:
+    return blake2b(stem.encode("latin-1", "replace"), key=key, digest_size=8).hexdigest()

@@ -69,6 +69,10 @@ class Authenticator:
                 return self._digest(credentials, request.method, now)
         return Challenge(False, "no_credentials")
 
+    def knows(self, flow: Flow) -> bool:
+        """Whether its address alone tells who this is: a trunk's network or a gateway."""
+        return (flow.host, flow.port) in self._directory.addresses or self._acl.find(flow.host, flow.port) is not None
+
     def _digest(self, credentials: Credentials, method: str, now: Now) -> Identity | Challenge:
         trunk = self._directory.users.get(credentials.username)
         right = expected(NOBODY if trunk is None else trunk.ha1_md5, credentials, method)

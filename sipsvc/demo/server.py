@@ -51,10 +51,12 @@ def answers(address: tuple[str, int], seconds: float = 0.2) -> bool:
 class Server:
     """`serve` as a child process. `bundle` is the path of a bundle, stored at the first start; None begins empty.
 
-    `database` is a URL, "" SQLite in the server's folder.
+    `database` is a URL, "" SQLite in the server's folder. With `streams` it listens by TCP too, on the same port.
     """
 
-    def __init__(self, folder: Path, bundle: Path | None, *, api: bool = True, database: str = "") -> None:
+    def __init__(
+        self, folder: Path, bundle: Path | None, *, api: bool = True, database: str = "", streams: bool = False
+    ) -> None:
         self.folder, self.bundle = folder, bundle
         self.data = folder / "data"
         self.sip = ("127.0.0.1", free_port())
@@ -62,8 +64,10 @@ class Server:
         self.log = folder / "serve.log"
         self.process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True, exist_ok=True)
+        transports = ("udp", "tcp") if streams else ("udp",)
+        listen = [f"{transport}:127.0.0.1:{self.sip[1]}" for transport in transports]
         self.config.write_text(
-            f'[sip]\nlisten = ["udp:127.0.0.1:{self.sip[1]}"]\n'
+            f"[sip]\nlisten = {listen}\n"
             f'[api]\nenabled = {str(api).lower()}\nlisten = "127.0.0.1:{free_port(socket.SOCK_STREAM)}"\n'
             f'[data]\ndir = "{self.data}"\ndatabase = "{database}"\n[log]\nlevel = "info"\nformat = "json"\n'
         )

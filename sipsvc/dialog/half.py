@@ -8,11 +8,9 @@ from typing import Any
 
 from mypy_extensions import trait
 
-from sipsvc.effects import Flow
+from sipsvc.effects import PORTS, Flow
 from sipsvc.errors import SipError
 from sipsvc.message import Message, params_get, parse_name_addr, parse_uri
-
-_PORTS = {"UDP": 5060, "TCP": 5060, "TLS": 5061}
 
 
 @trait
@@ -161,9 +159,9 @@ def _literal(uri: str, otherwise: Flow, reach: Reach) -> Flow:
     except (SipError, ValueError):
         return otherwise
     named = (params_get(parsed.params, "transport") or "").upper()
-    transport = "TLS" if parsed.scheme == "sips" else named if named in _PORTS else otherwise.transport
+    transport = "TLS" if parsed.scheme == "sips" else named if named in PORTS else otherwise.transport
     listener = reach.listener_for(transport, host, otherwise.listener)
     if listener < 0:
         return otherwise
-    port = parsed.port or _PORTS[transport]
+    port = parsed.port or PORTS[transport]
     return otherwise._replace(transport=transport, host=host, port=port, listener=listener, conn=0)

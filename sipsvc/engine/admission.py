@@ -11,6 +11,7 @@ from sipsvc.dialog import Half, route_set
 from sipsvc.directory import Directory
 from sipsvc.effects import Flow, Now
 from sipsvc.engine import journal
+from sipsvc.engine.strangers import Strangers
 from sipsvc.errors import SipError
 from sipsvc.headers import Pristine
 from sipsvc.message import Message, Uri
@@ -41,6 +42,7 @@ class Admission:
         self.authenticator = authenticator
         self.write = write
         self.closed = ""
+        self.strangers = Strangers()
         # Calls in set-up when the server stopped, by what their caller repeats.
         self.orphans: dict[tuple[str, str, int], Orphan] = {}
         # Calls that a restart brought back, by the same.
@@ -58,6 +60,8 @@ class Admission:
         if isinstance(who, Challenge):
             challenge = self.authenticator.challenge(who.stale, now)
             raise Challenged(who.code, challenge)
+        if who.auth == "digest":
+            self.strangers.succeeded(flow)
         routes = route_set(request.all("record-route"))
         if self._is_up_again(request):
             # Its answer is still on the way up, or comes again from the gateway; a second call it is not.

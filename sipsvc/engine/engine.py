@@ -10,15 +10,16 @@ from sipsvc.auth import Authenticator
 from sipsvc.auth.digest import Nonces
 from sipsvc.dialog import Tokens
 from sipsvc.directory import Directory
-from sipsvc.effects import Effect, Flow, Listener, Now, Resolve, Send, Target, WriteCdr
+from sipsvc.effects import Close, Effect, Flow, Listener, Now, Resolve, Send, Target, WriteCdr
 from sipsvc.engine import journal
 from sipsvc.engine.admission import Admission, Orphan
 from sipsvc.engine.requests import Requests
 from sipsvc.errors import MessageDropped, SipError
 from sipsvc.message import Message, parse
-from sipsvc.message.build import has_other_via
-from sipsvc.proxy import Call, Core, Observer, stray_answer
+from sipsvc.message.build import answered_at, has_other_via
+from sipsvc.proxy import Call, Core, Observer, Phase, stray_answer
 from sipsvc.proxy.core import NOBODY
+from sipsvc.routing.refusals import ENDINGS
 
 _KEEPALIVE = (b"\r\n\r\n", b"\r\n", b"\x00\x00\x00\x00", b"")
 
@@ -26,8 +27,8 @@ _KEEPALIVE = (b"\r\n\r\n", b"\r\n", b"\x00\x00\x00\x00", b"")
 class Engine(Observer):
     """One SIP worker's whole state. Nothing here waits, reads a clock or touches a socket.
 
-    `listeners` are ours by index, as advertised; `secret` (32 bytes) outlives restarts, so that nonces and
-    Record-Route tokens do; `random_bytes(n)` gives randomness.
+    `listeners` are ours by index, as advertised; `secret` (32 bytes) outlives restarts, so that nonces do, and
+    `older_secrets` (newest first) are those before it; `random_bytes(n)` gives randomness.
     """
 
     def __init__(
@@ -37,16 +38,19 @@ class Engine(Observer):
         listeners: tuple[Listener, ...],
         secret: bytes,
         random_bytes: Callable[[int], bytes],
+        older_secrets: tuple[bytes, ...] = (),
     ) -> None:
         self._effects: list[Effect] = []
         self._written = 0
         self.counters: dict[str, int] = {}
+        secrets = (secret, *older_secrets)
+        self._nonces = Nonces(secrets)
         self.core = Core(
-            directory.platform, listeners, Tokens(secret), self._send, random_bytes, self, self._resolve, self.count
+            directory.platform, listeners, Tokens(secrets), self._send, random_bytes, self, self._resolve, self.count
         )
         self.admission = Admission(
             self.core,
-            Authenticator(directory, Nonces(secret), frozenset(one.host for one in listeners), random_bytes),
+            Authenticator(directory, self._nonces, frozenset(one.host for one in listeners), random_bytes),
             directory,
             blake2b(b"to-tag", key=secret, digest_size=16).digest(),
             self._write,
@@ -56,7 +60,9 @@ class Engine(Observer):
     # In
 
     def receive(self, data: bytes, flow: Flow, now: Now) -> None:
-        """One datagram from `flow`. Whatever it holds, nothing is raised for it (SIP-3)."""
+        """One datagram, or one whole message of a stream. Whatever it holds, nothing is raised for it (SIP-3)."""
+        if flow.conn:
+            self.core.conns.add(flow.conn)
         if len(data) <= 4 and data in _KEEPALIVE:
             if data == _KEEPALIVE[0]:
                 self._send(b"\r\n", flow, "")
@@ -66,9 +72,33 @@ class Engine(Observer):
             if message.status:
                 self._response(message, flow, now)
             else:
-                self._requests.receive(message, flow, now)
+                self._requests.receive(message, len(data), flow, now)
         except MessageDropped as dropped:
             self.count(dropped.code)
+
+    def misframed(self, head: bytes, fault: SipError, flow: Flow, now: Now) -> None:
+        """A stream that cannot be cut into messages any more: answered where it can be, and closed (SIP-3, SIP-4).
+
+        `head` is what is known of the message at fault, without a body; "" when that is nothing.
+        """
+        try:
+            message = parse(head)
+            if message.status:
+                raise MessageDropped("broken_response")
+            message.fault = fault
+            self._requests.receive(message, len(head), flow, now)
+        except MessageDropped as dropped:
+            self.count(dropped.code)
+        self._effects.append(Close(flow))
+
+    def flow_lost(self, flow: Flow, now: Now) -> None:
+        """A connection ended or could not be opened. What was asked by it has failed; what is to be answered goes to
+        where its Via says, by a connection to be made (RFC 3261 §18.2.2)."""
+        core = self.core
+        core.conns.discard(flow.conn)
+        for server in core.layer.servers_on(flow.conn):
+            server.flow = answered_at(server.request, server.flow)
+        core.layer.flow_lost(flow, now)
 
     def handle_timer(self, now: Now) -> None:
         """Everything that is due at `now`."""
@@ -98,6 +128,28 @@ class Engine(Observer):
         """Calls that come from now on are decided on `directory`; those there are keep what they were decided on."""
         self.core.use(directory.platform)
         self.admission.use(directory)
+
+    def hang_up(self, cdr_id: str, code: str, now: Now) -> bool:
+        """End a call ourselves (SIP-19): `no_credit`, or `admin` for an administrator. False where none is live.
+
+        One that is up gets BYE to both sides, one in set-up is taken back and its caller told. Raises ValueError.
+        """
+        ending = ENDINGS.get(code)
+        if ending is None:
+            raise ValueError(f"{code!r} is none of {', '.join(ENDINGS)}")
+        call = next((call for call in self.core.calls.values() if call.cdr_id == cdr_id), None)
+        if call is None or call.phase is Phase.OVER:
+            return False
+        if call.phase is Phase.UP:
+            self.core.end_by_force(call, "proxy", code, now)
+        elif call.session is not None:
+            call.session.hang_up(code, ending, now)
+        return True
+
+    def rekey(self, secret: bytes, older_secrets: tuple[bytes, ...]) -> None:
+        """Nonces and tokens are made with `secret` from now on; nonces made with the older ones stay good."""
+        self._nonces.rekey((secret, *older_secrets))
+        self.core.tokens.rekey((secret, *older_secrets))
 
     @property
     def log_full(self) -> bool:

@@ -144,6 +144,7 @@ def revive(core: Core, first: dict[str, Any], answered: dict[str, Any], now: Now
         answered["caller_tag"],
         Half.from_record(answered["caller_half"]),
     )
+    call.token = answered.get("token") or core.tokens.make_first(call.ref, call.caller_tag)
     call.gateway = Half.from_record(answered["gateway_half"])
     call.gateway.rewritten = answered["rewritten"]
     call.dialogs = {answered["callee_tag"]: call.gateway}

@@ -7,16 +7,19 @@ from contextlib import suppress
 from hashlib import blake2b
 
 from sipsvc.dialog import Half
-from sipsvc.effects import Flow, Now
+from sipsvc.effects import PORTS, Flow, Now
 from sipsvc.engine.admission import Admission, Challenged
+from sipsvc.engine.strangers import AMPLIFICATION
 from sipsvc.errors import MessageDropped, SipError
 from sipsvc.headers import max_forwards
-from sipsvc.message import Message, Uri, parse_name_addr, parse_uri, parse_via
+from sipsvc.message import Message, Uri, params_get, parse_name_addr, parse_uri, parse_via
 from sipsvc.message.build import REASONS, response, stamp_via, warning
 from sipsvc.proxy import Call, Core, acknowledge, inside
 from sipsvc.proxy.session_timer import IntervalTooSmall
 from sipsvc.transaction.tables import Event, State
 
+# The code of that warning (RFC 5630 §7), and what it is counted as.
+SIPS_NOT_ALLOWED, SIPS = 380, "sips_not_allowed"
 ALLOW = "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO"
 
 
@@ -28,17 +31,18 @@ class Requests:
         self.admission = admission
         self.count = count
 
-    def receive(self, request: Message, flow: Flow, now: Now) -> None:
+    def receive(self, request: Message, size: int, flow: Flow, now: Now) -> None:
+        """`size` is how many bytes it had."""
         with suppress(SipError):  # a Via that cannot be read is the fault to be answered
             stamp_via(request, flow)
         try:
             if request.fault is not None:
                 raise request.fault
-            self._sort(request, flow, now)
+            self._sort(request, size, flow, now)
         except SipError as error:
-            self._refuse(request, flow, error)
+            self._refuse(request, error, size, flow, now)
 
-    def _sort(self, request: Message, flow: Flow, now: Now) -> None:
+    def _sort(self, request: Message, size: int, flow: Flow, now: Now) -> None:
         layer = self.core.layer
         method = request.method
         server = layer.invite_for(request) if method == "ACK" else layer.server_for(request)
@@ -56,7 +60,7 @@ class Requests:
             if invite is not None:
                 self._cancel(request, flow, now)
                 if invite.user is not None:
-                    invite.user.on_cancel(invite, now)
+                    invite.user.on_cancel(invite, request, now)
                 return
             raise SipError(481, "Call/Transaction Does Not Exist", "cancel_unknown")
         # In the order of RFC 3261 §16.3. Inside a dialog the Request-URI decides nothing (SIP-16).
@@ -73,7 +77,7 @@ class Requests:
         if uri is None:
             self._inside(request, flow, now)
         elif ours:
-            self._options(request, flow)
+            self._answer(request, 200, "", [ALLOW], "Accept: application/sdp", size, flow, now)
         elif method == "INVITE":
             self._new_call(request, uri, flow, now)
         else:
@@ -95,14 +99,16 @@ class Requests:
             self.core.layer.new_server(request, flow).respond(error.status, answer, now)
 
     def _new_call(self, request: Message, uri: Uri, flow: Flow, now: Now) -> None:
+        if uri.scheme == "sips":
+            # It asks for TLS to the very end (RFC 5630 §3.1), and behind a gateway nobody can promise that.
+            raise SipError(480, "SIPS Not Allowed", SIPS)
         loop = f"{_digest(request):08x}"
         passed_here = [via for via in map(parse_via, request.all("via")) if via.sent_by in self.core.sent_by]
         if any(via.branch.endswith(f".{loop}") for via in passed_here):
             raise SipError(482, "Loop Detected", "loop")
         if not passed_here and self.core.layer.is_merged(request):
             raise SipError(482, "Loop Detected", "merged")
-        routes = request.all("route")
-        if len(routes) > 1 or (routes and not self._names_us(routes[0])):
+        if not all(map(self._names_us, request.all("route"))):
             raise SipError(403, "Route leads past this server, which is no relay", "relay")
         try:
             parse_uri(request.from_.uri)
@@ -111,9 +117,10 @@ class Requests:
         self.admission.invite(request, uri, flow, loop, now)
 
     def _names_us(self, route: str) -> bool:
+        """Whether it is any of our listeners: a Route of ours has two of them where a call changes the transport."""
         uri = parse_uri(parse_name_addr(route, "Route").uri)
-        host = f"{uri.host}:{uri.port or 5060}".lower()
-        return host in self.core.sent_by
+        transport = "TLS" if uri.scheme == "sips" else (params_get(uri.params, "transport") or "UDP").upper()
+        return f"{uri.host}:{uri.port or PORTS.get(transport, 5060)}".lower() in self.core.sent_by
 
     def _dialog(self, request: Message) -> tuple[Call, Half, Half]:
         """The call whose token the request carries, who sent it and who is to get it. Raises SipError 481.
@@ -153,24 +160,48 @@ class Requests:
         answer = response(request, 200, to_tag=self._tag(request))
         self.core.layer.new_server(request, flow).respond(200, answer, now)
 
-    def _options(self, request: Message, flow: Flow) -> None:
-        extra = [ALLOW, "Accept: application/sdp"]
-        self.core.send(response(request, 200, to_tag=self._tag(request), extra=extra), flow, "")
-
-    def _refuse(self, request: Message, flow: Flow, error: SipError) -> None:
+    def _refuse(self, request: Message, error: SipError, size: int, flow: Flow, now: Now) -> None:
         """Answer without state (RFC 3261 §8.2.7). An ACK is never answered."""
         self.count(error.code)
         if request.method == "ACK":
             return
-        extra = [error.challenge] if isinstance(error, Challenged) else [warning(self.core.host(flow), error.reason)]
+        needed, optional = [], ""
+        if isinstance(error, Challenged):
+            needed.append(error.challenge)
+        else:
+            code = SIPS_NOT_ALLOWED if error.code == SIPS else 399
+            optional = warning(self.core.host(flow), error.reason, code)
         if error.status == 405:
-            extra.append(ALLOW)
+            needed.append(ALLOW)
         if isinstance(error, IntervalTooSmall):
-            extra.append(f"Min-SE: {error.min_se}")
+            needed.append(f"Min-SE: {error.min_se}")
         if error.status == 420:
-            extra.append(f"Unsupported: {error.reason.partition(': ')[2]}")
+            needed.append(f"Unsupported: {error.reason.partition(': ')[2]}")
         reason = error.reason if error.status == 400 else REASONS[error.status]
-        self.core.send(response(request, error.status, reason, to_tag=self._tag(request), extra=extra), flow, "")
+        self._answer(request, error.status, reason, needed, optional, size, flow, now)
+
+    def _answer(
+        self,
+        request: Message,
+        status: int,
+        reason: str,
+        needed: list[str],
+        optional: str,
+        size: int,
+        flow: Flow,
+        now: Now,
+    ) -> None:
+        """Send what we keep no state for, once, within what its source may be sent (SIP-10). Raises MessageDropped."""
+        if not self.admission.strangers.may_answer(flow, now) and not self.admission.authenticator.knows(flow):
+            raise MessageDropped("answers_limited")
+        extra = [*needed, optional] if optional else needed
+        most = AMPLIFICATION * size
+        data = response(request, status, reason, to_tag=self._tag(request), extra=extra)
+        if len(data) > most:
+            data = response(request, status, reason, to_tag=self._tag(request), extra=needed)
+            if len(data) > most:
+                raise MessageDropped("answer_too_long")
+        self.core.send(data, flow, "")
 
     def _tag(self, request: Message) -> str:
         """The same request always gets the same tag, without our remembering it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sipsvc.effects import Flow
+from sipsvc.effects import PORTS, Flow
 from sipsvc.errors import SipError
 from sipsvc.message.fields import params_get, params_without, parse_via, split_values
 from sipsvc.message.grammar import CONTROL, FOLD
@@ -26,6 +26,7 @@ REASONS = {
     416: "Unsupported URI Scheme",
     420: "Bad Extension",
     422: "Session Interval Too Small",
+    480: "Temporarily Unavailable",
     481: "Call/Transaction Does Not Exist",
     482: "Loop Detected",
     483: "Too Many Hops",
@@ -34,6 +35,7 @@ REASONS = {
     500: "Server Internal Error",
     503: "Service Unavailable",
     505: "Version Not Supported",
+    513: "Message Too Large",
 }
 
 
@@ -42,10 +44,10 @@ def clean(text: str) -> str:
     return CONTROL.sub(" ", text)
 
 
-def warning(host: str, text: str) -> str:
-    """A Warning header (RFC 3261 §20.43, code 399) that says in words what went wrong."""
+def warning(host: str, text: str, code: int = 399) -> str:
+    """A Warning header (RFC 3261 §20.43) that says in words what went wrong."""
     quoted = clean(text).replace("\\", "\\\\").replace('"', '\\"')
-    return f'Warning: 399 {host} "{quoted}"'
+    return f'Warning: {code} {host} "{quoted}"'
 
 
 def stamp_via(request: Message, flow: Flow) -> None:
@@ -60,6 +62,15 @@ def stamp_via(request: Message, flow: Flow) -> None:
     if wants_port:
         stamped += f";rport={flow.port}"
     request.lines[index] = f"Via: {', '.join([stamped, *rest])}"
+
+
+def answered_at(request: Message, flow: Flow) -> Flow:
+    """Where a request that came by `flow` is answered when its connection is gone (RFC 3261 §18.2.2).
+
+    To where it came from, at the port its Via names; maddr is not followed, so that nobody points us at others.
+    """
+    port = request.via.port or PORTS[flow.transport]
+    return flow._replace(port=port, conn=0)
 
 
 def has_other_via(response: Message) -> bool:

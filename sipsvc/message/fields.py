@@ -13,6 +13,8 @@ from sipsvc.message.grammar import HOST, MAX_URI, QUOTED
 MEMO = 8_192
 MEMO_LENGTH = 256
 _WS = r"[ \t]*+"
+# No blanks and no control characters. \s would be blanks of all alphabets, and so bytes of UTF-8 letters.
+_NO = r"\x00-\x20\x7f"
 _VIA = re.compile(
     rf"SIP{_WS}/{_WS}2\.0{_WS}/{_WS}([A-Za-z0-9\-]++)[ \t]++({HOST})(?:{_WS}:{_WS}([0-9]{{1,5}}))?{_WS}((?:;.*)?)\Z",
     re.IGNORECASE | re.DOTALL,
@@ -21,8 +23,8 @@ _NAME_ADDR = re.compile(rf"({QUOTED}{_WS}|[^<\"]*+)<([^<>]*+)>{_WS}((?:;.*)?)\Z"
 # What may stand before the bracket without quotes: tokens and, as many phones send them, letters beyond ASCII.
 _PLAIN_DISPLAY = re.compile(r"[A-Za-z0-9\-.!%*_+`'~ \t\x80-\xff]*+\Z")
 _URI_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*+:[^\x00-\x20\x7f<>\"]++\Z")
-_PARAM = re.compile(rf";{_WS}([^=;\s\"]++){_WS}(?:={_WS}({QUOTED}|[^;\s\"]++)?{_WS})?")
-_PARAMS = re.compile(rf"(?:;{_WS}[^=;\s\"]++{_WS}(?:={_WS}(?:{QUOTED}|[^;\s\"]++)?{_WS})?)*+\Z")
+_PARAM = re.compile(rf";{_WS}([^=;{_NO}\"]++){_WS}(?:={_WS}({QUOTED}|[^;{_NO}\"]++)?{_WS})?")
+_PARAMS = re.compile(rf"(?:;{_WS}[^=;{_NO}\"]++{_WS}(?:={_WS}(?:{QUOTED}|[^;{_NO}\"]++)?{_WS})?)*+\Z")
 # An unclosed quote or bracket takes in the rest, so that no text is looked at twice.
 _LIST_SEPARATOR = re.compile(rf"({QUOTED}|\"[^\r\n]*+|<[^<>]*+>?)|,")
 
@@ -93,7 +95,7 @@ def _name_addr(value: str, header: str) -> NameAddr:
         raise SipError(400, f"Bad {header} header")
     else:
         uri, semicolon, rest = value.partition(";")
-        display, uri, params = "", uri.strip(), semicolon + rest
+        display, uri, params = "", uri.strip(" \t"), semicolon + rest
         if "?" in uri or "," in uri:
             raise SipError(400, f"Bad {header} header: URI needs angle brackets")
     if not uri or not _PARAMS.match(params):
@@ -105,7 +107,7 @@ def _name_addr(value: str, header: str) -> NameAddr:
             raise SipError(400, f"Bad {header} header: no URI")
         if display[:1] != '"' and not _PLAIN_DISPLAY.match(display):
             raise SipError(400, f"Bad {header} header: display name needs quotes")
-    return NameAddr(display.rstrip(), uri.strip(), params, params_get(params, "tag") or "")
+    return NameAddr(display.rstrip(" \t"), uri.strip(" \t"), params, params_get(params, "tag") or "")
 
 
 _memo_via = lru_cache(maxsize=MEMO)(_via)
@@ -120,7 +122,7 @@ def split_values(value: str) -> list[str]:
     start = 0
     for match in _LIST_SEPARATOR.finditer(value):
         if match.group(1) is None:
-            parts.append(value[start : match.start()].strip())
+            parts.append(value[start : match.start()].strip(" \t"))
             start = match.end()
-    parts.append(value[start:].strip())
+    parts.append(value[start:].strip(" \t"))
     return parts

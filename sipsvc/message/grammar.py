@@ -16,7 +16,7 @@ MAX_URI = 2_048
 TOKEN = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]+\Z")
 HOST = r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9.\-_]*[A-Za-z0-9.])?)"
 # Possessive, as every repetition over input is: no text makes a match take more than linear time.
-QUOTED = r'"(?:[^"\\]|\\.)*+"'
+QUOTED = r'"(?:[^"\\\x00-\x08\x0a-\x1f\x7f]|\\[^\x00\r\n])*+"'
 FOLD = re.compile(r"\r\n[ \t]+")
 # A line end that does not begin a continuation line.
 LINE_END = re.compile(r"\r\n(?![ \t])")

@@ -152,6 +152,7 @@ def _views(message: Message) -> SipError | None:
         return error
     if not via.host or not sender.uri or not to.uri:
         return SipError(400, "Empty Via, From or To header")
-    if not message.call_id or " " in message.call_id or not message.call_id.isascii():
+    call_id = message.call_id
+    if not call_id or " " in call_id or not call_id.isascii() or not call_id.isprintable():
         return SipError(400, "Bad Call-ID header")
     return None

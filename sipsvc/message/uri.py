@@ -11,9 +11,9 @@ from sipsvc.message.fields import MEMO, MEMO_LENGTH
 from sipsvc.message.grammar import HOST, MAX_URI
 
 _SIP = re.compile(
-    rf"(sips?):(?:([^@\s<>\"]*)@)?({HOST})(?::([0-9]{{1,5}}))?((?:;[^?\s<>]*)?)(\?[^\s<>]*)?\Z", re.IGNORECASE
+    rf"(sips?):(?:([^@\x00-\x20\x7f<>\"]*)@)?({HOST})(?::([0-9]{{1,5}}))?((?:;[^?\x00-\x20\x7f<>]*)?)(\?[^\x00-\x20\x7f<>]*)?\Z", re.IGNORECASE
 )
-_TEL = re.compile(r"tel:([0-9A-Fa-f+*#().\-]+)((?:;[^\s<>]*)?)\Z", re.IGNORECASE)
+_TEL = re.compile(r"tel:([0-9A-Fa-f+*#().\-]+)((?:;[^\x00-\x20\x7f<>]*)?)\Z", re.IGNORECASE)
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*+):")
 _ESCAPED = re.compile(r"%([0-9A-Fa-f]{2})")
 # user = 1*( unreserved / escaped / user-unreserved )

@@ -13,6 +13,7 @@ from sipsvc.timers import Timer, TimerTarget
 from sipsvc.transaction import ClientTransaction, ClientUser, cancel_for
 
 MS = 1_000_000
+ELSEWHERE = 'Reason: SIP;cause=200;text="Call completed elsewhere"'
 
 
 @trait
@@ -46,7 +47,7 @@ class Branch(ClientUser, TimerTarget):
     DEAD: ClassVar = 2
 
     __slots__ = ("byed", "cancel_wanted", "cancelled", "client", "core", "done", "flow", "from_value", "index",
-                 "provisional", "request", "ring_ms", "timer", "user")  # fmt: skip
+                 "provisional", "reasons", "request", "ring_ms", "timer", "user")  # fmt: skip
 
     def __init__(self, core: Core, user: BranchUser, index: int, flow: Flow, from_value: str, ring_ms: int) -> None:
         self.core = core
@@ -60,6 +61,7 @@ class Branch(ClientUser, TimerTarget):
         self.timer: Timer | None = None
         self.provisional = False
         self.cancel_wanted = False
+        self.reasons: tuple[str, ...] = ()
         self.cancelled = False
         self.done = False
         self.byed: set[str] = set()
@@ -71,26 +73,28 @@ class Branch(ClientUser, TimerTarget):
             self.timer = self.core.timers.set(now.mono + silence_ms * MS, self, self.SILENCE)
         self.client = self.core.layer.new_client(branch, "INVITE", request, self.flow, self, now)
 
-    def cancel(self, now: Now) -> None:
-        """CANCEL now, or at the first provisional response (RFC 3261 §9.1)."""
+    def cancel(self, now: Now, *reasons: str) -> None:
+        """CANCEL now, or at the first provisional response (RFC 3261 §9.1), with these Reason lines (RFC 3326)."""
         if self.done or self.cancelled:
             return
         self.cancel_wanted = True
+        self.reasons = reasons or self.reasons
         if self.provisional and self.client is not None:
             self.cancelled = True
             self.core.timers.cancel(self.timer)
             self.timer = self.core.timers.set(now.mono + 64 * self.core.layer.t1, self, self.DEAD)
             branch = self.client.key.partition(" ")[0]
-            self.core.layer.new_client(branch, "CANCEL", cancel_for(self.request), self.flow, NOBODY, now)
+            data = cancel_for(self.request, *self.reasons)
+            self.core.layer.new_client(branch, "CANCEL", data, self.flow, NOBODY, now)
 
-    def leave(self, now: Now) -> None:
+    def leave(self, now: Now, *reasons: str) -> None:
         """Go on to another gateway: say no more here, and take back what was said once it can be."""
         if self.cancelled:
             return  # what is left to come has its deadline
         self.core.timers.cancel(self.timer)
         if self.client is not None:
             self.client.give_up()
-        self.cancel(now)
+        self.cancel(now, *reasons)
 
     def on_response(self, client: ClientTransaction, response: Message, now: Now) -> None:
         if response.status < 200:

@@ -95,6 +95,11 @@ class Core(Reach):
             f"[{one.host}]:{one.port}" if ":" in one.host else f"{one.host}:{one.port}" for one in listeners
         )
         self.sent_by = frozenset(name.lower() for name in self.names)
+        # Our Record-Route on each listener, behind the token. Without transport a URI means UDP (RFC 3263 §4.1).
+        self._route_ends = tuple(
+            f"@{name};lr>" if one.transport == "UDP" else f"@{name};transport={one.transport.lower()};lr>"
+            for one, name in zip(listeners, self.names, strict=True)
+        )
         self._random = random_bytes
         self._pool = ""
 
@@ -118,7 +123,13 @@ class Core(Reach):
         return f"Via: SIP/2.0/{flow.transport} {self.names[flow.listener]};branch={branch};rport"
 
     def record_route(self, call: Call, flow: Flow) -> str:
-        return f"Record-Route: <sip:{call.token}@{self.names[flow.listener]};lr>"
+        """The header for who gets the request by `flow`; where the caller is on another listener, two of them.
+
+        Each side then finds its own listener first, on the way there and in the order of the way back (RFC 5658 §4).
+        """
+        here, ends = call.caller.flow.listener, self._route_ends
+        there = f"Record-Route: <sip:{call.token}{ends[flow.listener]}"
+        return there if here == flow.listener else f"{there}\r\nRecord-Route: <sip:{call.token}{ends[here]}"
 
     def listener_for(self, transport: str, host: str, prefer: int) -> int:
         """The listener that reaches the address `host` over `transport`: `prefer` if it does, -1 if none does."""
@@ -183,7 +194,7 @@ class Core(Reach):
         call.code = code
         call.hangup_by = by
         call.end_at = now.utc
-        call.recovered = call.revived and by not in ("caller", "callee")
+        call.recovered = call.revived and by == "timeout"
         self.timers.cancel(call.deadline)
         self.timers.cancel(call.expiry)
         customer = self.by_customer.get(call.who.customer)

@@ -9,11 +9,12 @@ from sipsvc.dialog import Half
 from sipsvc.effects import Flow, Now
 from sipsvc.errors import SipError
 from sipsvc.headers import Pristine, without_identity
-from sipsvc.message import Message, params_get
+from sipsvc.message import Message
 from sipsvc.message.build import join, response, upward, without_top_via
 from sipsvc.proxy.branch import Branch, BranchUser
 from sipsvc.proxy.call import Call, Phase
 from sipsvc.proxy.core import Core
+from sipsvc.proxy.reason import q850, reasons
 from sipsvc.proxy.session_timer import Asked, IntervalTooSmall, ask, settle, tell
 from sipsvc.transaction import ClientTransaction, ClientUser, ServerTransaction, ServerUser
 
@@ -157,9 +158,9 @@ class Relay(ServerUser, ClientUser, BranchUser):
             self.server.await_answer(now)
             core.layer.new_client(name, request.method, data, flow, self, now)
 
-    def on_cancel(self, server: ServerTransaction, now: Now) -> None:
+    def on_cancel(self, server: ServerTransaction, cancel: Message, now: Now) -> None:
         if self.branch is not None and not server.answered:
-            self.branch.cancel(now)
+            self.branch.cancel(now, *reasons(cancel))
 
     # Of a request that is no INVITE
 
@@ -192,7 +193,8 @@ class Relay(ServerUser, ClientUser, BranchUser):
         if failure is not None:
             self.server.respond(failure.status, self._back(failure), now)
         else:
-            status = 487 if why == "cancelled" else 408
+            # What cannot be sent counts as a 503 of the next hop (RFC 3261 §16.9), which is our 500.
+            status = {"cancelled": 487, "transport": 500}.get(why, 408)
             self.server.respond(status, response(self.server.request, status), now)
 
     def on_ring_timeout(self, branch: Branch, now: Now) -> None:
@@ -210,11 +212,7 @@ class Relay(ServerUser, ClientUser, BranchUser):
 
     def _back(self, response: Message) -> bytes:
         """The answer as the sender gets it, with From and To as it wrote them."""
-        request = self.server.request
-        lines, names = upward(response, request)
-        if self.sender.rewritten or self.receiver.rewritten:
-            lines[names.index("from")] = f"From: {request.get('from')}"
-            lines[names.index("to")] = f"To: {request.get('to')}"
+        lines, names = upward(response, self.server.request)
         lines, names = without_identity(lines, names)
         if self.asked is not None and 200 <= response.status < 300:
             tell(self.asked, lines, names)
@@ -228,14 +226,3 @@ def _build(core: Core, call: Call, sender: Half, receiver: Half, request: Messag
     pristine = Pristine(request, _KEEP)
     uri, routes = receiver.address()
     return pristine.build(uri, [core.via(flow, branch), *routes], from_value=from_value, to_value=to_value)
-
-
-def q850(request: Message) -> int | None:
-    """The cause in a Reason header (RFC 3326), if there is one."""
-    for value in request.all("reason"):
-        protocol, _, params = value.partition(";")
-        if protocol.strip().lower() == "q.850":
-            cause = params_get(f";{params}", "cause") or ""
-            if cause.isascii() and cause.isdigit() and len(cause) <= 3:
-                return int(cause)
-    return None

@@ -10,18 +10,23 @@ from sipsvc.effects import Flow, Now, Target
 from sipsvc.headers import Pristine, without_identity
 from sipsvc.message import Message
 from sipsvc.message.build import join, response, upward, warning
-from sipsvc.proxy.branch import MS, Branch, BranchUser
+from sipsvc.proxy.branch import ELSEWHERE, MS, Branch, BranchUser
 from sipsvc.proxy.call import Call, Tried
 from sipsvc.proxy.core import Core
+from sipsvc.proxy.reason import q850, reasons
 from sipsvc.proxy.response import Outcome, best
 from sipsvc.proxy.session_timer import Asked, settle, tell
 from sipsvc.proxy.way import Way, WayUser, only_target
 from sipsvc.rating import ZERO, Price
+from sipsvc.routing.refusals import Refusal
 from sipsvc.timers import Timer, TimerTarget
 from sipsvc.transaction import ServerTransaction, ServerUser
 
 if TYPE_CHECKING:
     from sipsvc.routing import Attempt
+
+# More phones than a gateway lets ring at once; of what rang before them nothing is kept.
+MOST_DIALOGS = 32
 
 
 class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
@@ -105,7 +110,7 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
     def on_found(self, way: Way, now: Now) -> None:
         if not way.targets:
             self._tried("", now).left = "dns"
-            self.outcomes.append(Outcome(408, None, None))
+            self.outcomes.append(Outcome(503, None, None))
         if not self._onward(True, True, now):
             self._finish(now)
 
@@ -122,7 +127,7 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
         if listener < 0:
             core.count("no_listener")
             self._tried(_address_text(transport, host, port), now).left = "transport"
-            self.outcomes.append(Outcome(408, None, None))
+            self.outcomes.append(Outcome(503, None, None))
             return False
         flow = Flow(transport, host, port, listener, 0, gateway.host if transport == "TLS" else "")
         name = core.branch(self.call.ref, self.loop)
@@ -183,13 +188,14 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
 
     def on_failure(self, branch: Branch, response: Message | None, why: str, now: Now) -> None:
         tried = self.call.tried[branch.index]
-        tried.status = response.status if response is not None else 408
+        tried.status = response.status if response is not None else 503 if why == "transport" else 408
         if self.winner is not None or self.server.answered:
             return
         if branch.cancelled and tried.status == 487:
             # What our own CANCEL brings back is no word of the gateway's: it said nothing in time.
             response = None
-        self.outcomes.append(Outcome(tried.status if response is not None else 408, response, branch))
+        status = tried.status if response is not None or why == "transport" else 408
+        self.outcomes.append(Outcome(status, response, branch))
         if tried.status >= 600:
             self._finish(now)
         elif branch is self.current:
@@ -218,12 +224,13 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
         # The branch has been cancelled; an answer that crosses still wins (SIP-14).
         self.expired = True
 
-    def on_cancel(self, server: ServerTransaction, now: Now) -> None:
+    def on_cancel(self, server: ServerTransaction, cancel: Message, now: Now) -> None:
         if self.winner is not None or server.answered or self.cancelled:
             return
         self.cancelled = True
+        self.call.q850 = q850(cancel)
         for branch in self.branches:
-            branch.cancel(now)
+            branch.cancel(now, *reasons(cancel))
         if self.current is None:
             self._finish(now)  # while a name is looked up nobody else answers (SIP-12)
 
@@ -257,7 +264,7 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
         settle(core, call, self.asked, response, now)
         for other in self.branches:
             if other is not branch:
-                other.leave(now)
+                other.leave(now, ELSEWHERE)
         self.held = self._upward(branch, response)
         seq = core.observer.answered(call, now)
         wait = core.platform.timing.durable_wait_ms
@@ -304,6 +311,19 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
         core.over(call, code, by, now)
         self.server.respond(status, data, now)
 
+    def hang_up(self, code: str, ending: Refusal, now: Now) -> None:
+        """End a call that nobody has answered: its branches are taken back. What is answered still, is hung up."""
+        call, core, request = self.call, self.core, self.server.request
+        if self.way is not None:
+            self.way.drop()
+        for branch in self.branches:
+            branch.leave(now)
+        call.status, call.reason = ending.status, ending.reason
+        core.over(call, code, "proxy", now)
+        extra = [warning(core.host(self.server.flow), ending.text)]
+        data = response(request, ending.status, ending.reason, to_tag=core.random_hex(16), extra=extra)
+        self.server.respond(ending.status, data, now)
+
     def _attempt(self, branch: Branch) -> Attempt:
         """The gateway the branch leads to, as the decision has it."""
         return self.attempts[self.places[branch.index]]
@@ -326,14 +346,14 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
         if half is not None and half.flow is branch.flow:
             half.meet(response, self.call.token)
         else:
+            if len(dialogs) >= MOST_DIALOGS:
+                del dialogs[next(iter(dialogs))]
             half = dialogs[tag] = self._half(branch, response)
         return half
 
     def _upward(self, branch: Branch, response: Message) -> bytes:
         """A gateway's response as the caller gets it: our Via off, its own From back (SIP-31)."""
         lines, names = upward(response, self.server.request)
-        if branch.from_value:
-            lines[names.index("from")] = f"From: {self.server.request.get('from')}"
         if not self._attempt(branch).gateway.trusted:
             lines, names = without_identity(lines, names)
         if self.asked is not None and 200 <= response.status < 300:

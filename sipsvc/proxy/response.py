@@ -10,7 +10,10 @@ from sipsvc.proxy.branch import Branch
 
 
 class Outcome(NamedTuple):
-    """How a branch failed; without a response it was silent or could not be reached, without a branch never tried."""
+    """How a branch failed; without a response it was silent (408, §16.8) or could not be reached (503, §16.9).
+
+    Without a branch nothing could be sent at all.
+    """
 
     status: int
     response: Message | None
@@ -22,7 +25,9 @@ class Outcome(NamedTuple):
         Between us and our gateway are its challenge, its overload and its redirection: to the caller they are 500.
         """
         if self.response is None:
-            return 408, "Request Timeout", "No gateway answered in time"
+            if self.status == 408:
+                return 408, "Request Timeout", "No gateway answered in time"
+            return 500, "Server Internal Error", "No gateway could be reached"
         if self.status in (401, 407):
             return 500, "Server Internal Error", "The gateway wants credentials"
         if self.status == 503:
@@ -32,9 +37,15 @@ class Outcome(NamedTuple):
         return self.status, self.response.reason, ""
 
 
+# What tells the caller how to ask again is preferred among 4xx (§16.7 step 6).
+_HELPFUL = frozenset({415, 420, 484})
+
+
 def best(outcomes: Sequence[Outcome]) -> Outcome:
-    """6xx first, then the lowest class, a real response before silence, the latest of equals."""
-    return min(
-        reversed(outcomes),
-        key=lambda one: (one.status < 600, max(one.status // 100, 4), one.response is None),
-    )
+    """6xx first, then the lowest class as the caller would get it; in it a gateway's own word, the latest of equals."""
+    return min(reversed(outcomes), key=_rank)
+
+
+def _rank(outcome: Outcome) -> tuple[bool, int, bool, bool]:
+    status, _, text = outcome.upward()
+    return status < 600, status // 100, bool(text), status not in _HELPFUL

@@ -16,6 +16,11 @@ class Refusal(NamedTuple):
     text: str
 
 
+# Why we end a call ourselves, and what its caller hears while nobody has answered yet (SIP-19).
+ENDINGS: dict[str, Refusal] = {
+    "no_credit": Refusal(402, "Payment Required", "The credit of this account is used up"),
+    "admin": Refusal(480, "Temporarily Unavailable", "An administrator has ended this call"),
+}
 REFUSALS: dict[str, Refusal] = {
     "customer_suspended": Refusal(403, "Forbidden", "This account is suspended"),
     "customer_closed": Refusal(403, "Forbidden", "This account is closed"),

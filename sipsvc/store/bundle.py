@@ -18,7 +18,19 @@ from pydantic import ValidationError
 from sipsvc.errors import ConfigError
 from sipsvc.settings import key_of, read_toml, reason_of
 from sipsvc.store.pricefile import Fault, Row, read_rows
-from sipsvc.store.sections import Block, Customer, Gateway, Partner, Platform, PriceList, Section, Trunk, network
+from sipsvc.store.sections import (
+    Block,
+    Customer,
+    Gateway,
+    Partner,
+    Platform,
+    PriceList,
+    Section,
+    Trunk,
+    default_port,
+    is_address,
+    network,
+)
 
 RANDOM_PASSWORD = "@random"
 SINGLE = ("platform", "partner")
@@ -161,9 +173,10 @@ def _check_sources(items: dict[str, list[Item]], faults: list[Fault]) -> None:
     """Two trunks, or a trunk and a gateway, that one packet would fit alike are refused (SIP-20)."""
     gateways: dict[tuple[str, int], str] = {}
     for where, table in items["gateway"]:
-        host, port = table.get("host"), table.get("port", 5060)
-        if isinstance(host, str) and isinstance(port, int):
-            gateways.setdefault((_address(host), port), where)
+        host, port = table.get("host"), table.get("port", 0)
+        if isinstance(host, str) and isinstance(port, int) and is_address(host):
+            address = str(ipaddress.ip_address(host))
+            gateways.setdefault((address, port or default_port(host, table.get("transport", "udp"))), where)
     seen: dict[tuple[str, int], str] = {}
     for where, table in _trunks(items):
         source, port = table.get("source"), table.get("port", 0)
@@ -180,13 +193,6 @@ def _check_sources(items: dict[str, list[Item]], faults: list[Fault]) -> None:
         if (single, port) in gateways:
             reason = f"with port {port} is the address of {gateways[single, port]}"
             faults.append((f"{where}.source", source, reason))
-
-
-def _address(host: str) -> str:
-    try:
-        return str(ipaddress.ip_address(host))
-    except ValueError:
-        return host
 
 
 def _files(folder: Path, items: list[Item], key: str, interval: int, faults: list[Fault]) -> dict[str, list[Row]]:

@@ -26,6 +26,7 @@ from pydantic_core import CoreSchema
 from pydantic_core.core_schema import no_info_after_validator_function
 
 from sipsvc.directory.rules import check_replacement, compile_rule
+from sipsvc.settings import HOST_NAME
 
 # Below this no charge, however long the call, leaves the 64 bits that money is stored in.
 MONEY = re.compile(r"[0-9]{1,8}(\.[0-9]+)?")
@@ -128,7 +129,6 @@ Amount = Annotated[
 SipUsername = Annotated[
     Text, Matches(r'[^":\\\s]{0,128}', "must be at most 128 characters without space, colon, quote or backslash")
 ]
-Port = Annotated[int, Field(ge=1, le=65535)]
 Interval = Annotated[int, Field(ge=1, le=LONGEST_INTERVAL_S)]
 Milliseconds = Annotated[int, Field(ge=1, le=600_000)]
 
@@ -296,8 +296,11 @@ class GatewayFields(Section):
     """What a gateway has wherever it is written down (TG-1..6)."""
 
     name: Name
-    host: str
-    port: Port = 5060
+    host: Annotated[str, Field(max_length=253)]
+    transport: Literal["udp", "tcp", "tls"] = "udp"
+    tcp_if_large: bool = False
+    # Behind host and transport, which say what 0 means.
+    port: Annotated[int, Field(ge=0, le=65535)] = 0
     currency: Currency = "USD"
     priority: Annotated[int, Field(ge=0, le=1_000_000)] = 100
     enabled: bool = True
@@ -319,10 +322,15 @@ class GatewayFields(Section):
         try:
             address = ipaddress.ip_address(value)
         except ValueError:
-            raise ValueError("must be an IP address without brackets; host names are not supported yet") from None
+            return _host_name(value)
         if address.is_unspecified or address.is_multicast or "%" in value:
             raise ValueError("must be the address of one host")
         return str(address)
+
+    @field_validator("port")
+    @classmethod
+    def _own_port(cls, value: int, info: ValidationInfo) -> int:
+        return value or default_port(info.data.get("host", ""), info.data.get("transport", "udp"))
 
     @field_validator("uri_prefix")
     @classmethod
@@ -377,6 +385,29 @@ class Block(Section):
 
     prefix: Prefix
     reason: Name
+
+
+def is_address(host: str) -> bool:
+    """Whether a gateway's host is an IP address and no name."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def default_port(host: str, transport: str) -> int:
+    """The port of a gateway that names none; 0 for a name, whose port DNS may say (RFC 3263 §4.2)."""
+    return (5061 if transport == "tls" else 5060) if is_address(host) else 0
+
+
+def _host_name(value: str) -> str:
+    """In lower case. Raises ValueError with why it is none."""
+    name = value.removesuffix(".").lower()
+    last = name.rpartition(".")[2]
+    if not HOST_NAME.fullmatch(name) or last.isdigit() or last == name:
+        raise ValueError("must be an IP address without brackets, or a host name with its domain") from None
+    return name
 
 
 def network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:

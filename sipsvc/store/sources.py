@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from sipsvc.store.models import Gateway, Trunk
-from sipsvc.store.sections import network
+from sipsvc.store.sections import is_address, network
 
 
 def source_taken(session: Session, source: str, port: int, trunk: str | None) -> str:
@@ -34,7 +34,12 @@ def source_taken(session: Session, source: str, port: int, trunk: str | None) ->
 
 
 def address_taken(session: Session, host: str, port: int) -> str:
-    """Why `host` with `port` cannot be a gateway's address, "" where it can."""
+    """Why `host` with `port` cannot be a gateway's address, "" where it can.
+
+    A name can always be: where its packets come from is for DNS to say, and may be another place tomorrow.
+    """
+    if not is_address(host):
+        return ""
     single = str(ipaddress.ip_network(host))
     same = select(Trunk.id).where(Trunk.source == single, Trunk.port == port)
     if session.execute(same.limit(1)).first() is not None:

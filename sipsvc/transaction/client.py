@@ -128,12 +128,12 @@ def ack_for(request: bytes, response: Message) -> bytes:
     return _hop_by_hop(request, "ACK", f"To: {response.get('to')}")
 
 
-def cancel_for(request: bytes) -> bytes:
-    """The CANCEL of an INVITE we sent: everything that identifies it stays the same (§9.1)."""
-    return _hop_by_hop(request, "CANCEL", "")
+def cancel_for(request: bytes, *extra: str) -> bytes:
+    """The CANCEL of an INVITE we sent: everything that identifies it stays the same (§9.1). `extra` are whole lines."""
+    return _hop_by_hop(request, "CANCEL", "", *extra)
 
 
-def _hop_by_hop(request: bytes, method: str, to: str) -> bytes:
+def _hop_by_hop(request: bytes, method: str, to: str, *extra: str) -> bytes:
     head = request.partition(b"\r\n\r\n")[0].decode("latin-1")
     lines = LINE_END.split(head)
     kept = [f"{method} {lines[0].split(' ')[1]} SIP/2.0"]
@@ -150,5 +150,4 @@ def _hop_by_hop(request: bytes, method: str, to: str) -> bytes:
             kept.append(f"CSeq: {line.partition(':')[2].split()[0]} {method}")
     if to:
         kept.append(to)
-    kept.append("Content-Length: 0\r\n\r\n")
-    return "\r\n".join(kept).encode("latin-1")
+    return "\r\n".join([*kept, *extra, "Content-Length: 0\r\n\r\n"]).encode("latin-1")

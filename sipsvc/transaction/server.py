@@ -22,8 +22,8 @@ Key = tuple[str, str, str]
 class ServerUser:
     """Who answers the request."""
 
-    def on_cancel(self, server: ServerTransaction, now: Now) -> None:
-        """The caller wants to stop. Only an INVITE's user hears this."""
+    def on_cancel(self, server: ServerTransaction, cancel: Message, now: Now) -> None:
+        """The caller wants to stop, and `cancel` may say why. Only an INVITE's user hears this."""
         raise AssertionError("an INVITE's user must take CANCEL")
 
 

@@ -111,6 +111,7 @@ INVITE_CLIENT: Table = {
     (S.ACCEPTED, E.SUCCESS): Row(S.ACCEPTED, (D.PASS,), "RFC 6026 §7.2"),
     (S.ACCEPTED, E.LINGER): Row(S.TERMINATED, (D.END,), "RFC 6026 §7.2, timer M"),
     (S.COMPLETED, E.FAILURE): Row(S.COMPLETED, (D.ACK,), "§17.1.1.2"),
+    (S.COMPLETED, E.SUCCESS): Row(S.COMPLETED, (D.PASS,), "§16.7, step 5"),
     (S.COMPLETED, E.LINGER): Row(S.TERMINATED, (D.END,), "§17.1.1.2, timer D"),
 }
 

@@ -29,6 +29,8 @@ class UdpListener:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
             with suppress(PermissionError):  # then rmem_max bounds it
                 self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER)
+            if family == socket.AF_INET6:
+                self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # what a listener reaches is one
             self._socket.bind((host, port))
         except OSError:
             self._socket.close()

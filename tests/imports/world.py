@@ -37,7 +37,8 @@ def make(engine: Engine) -> None:
 
 def add_gateway(changes: Changes, name: str, **values: Any) -> Gateway:
     common: dict[str, Any] = {
-        "partner": "reseller", "name": name, "host": "192.0.2.1", "port": 5060, "currency": "USD", "priority": 100,
+        "partner": "reseller", "name": name, "host": "192.0.2.1", "port": 5060, "transport": "udp",
+        "tcp_if_large": False, "currency": "USD", "priority": 100,
         "enabled": True, "trusted": False, "remote_party_id": False, "p_asserted_identity": False, "caller_prefix": "",
         "caller_prefix_in": [], "uri_prefix": "", "uri_prefix_escaped": True, "rewrites": [], "hunt_codes": [],
         "provisional_timeout_ms": 4000, "ring_timeout_s": 185, "rows_version": 0,

@@ -236,6 +236,7 @@ def test_trunks_that_a_packet_would_fit_alike_are_refused_without_saying_whose(w
         south.patch(f"/gateways/{gateway['id']}", json={"host": "203.0.113.241", "port": 5062}, headers=ANY).status_code
         == 409
     )
+    assert north.post("/gateways", json={"name": "Named", "host": "far.example", "port": 5062}).status_code == 201
     assert north.patch(f"/trunks/{single['id']}", json={"enabled": False}, headers=ANY).status_code == 200
     assert north.post("/trunks", json={"customer": mine, "source": "203.0.113.245/30"}).status_code == 422
 

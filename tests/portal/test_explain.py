@@ -117,6 +117,10 @@ def test_a_draft_is_decided_on_and_leaves_nothing_behind(portal: Portal) -> None
         {"kind": "gateways", "id": "carrier-a", "set": {"host": "192.0.2.81"}},
     ])  # fmt: skip
     assert dressed["attempts"][0]["request_line"] == "INVITE sip:1%2333123456789@192.0.2.81:5060 SIP/2.0"
+    named = draft(portal, FRENCH, changes=[
+        {"kind": "gateways", "id": "carrier-a", "set": {"host": "Gw.Carrier.example", "port": 0, "transport": "tls"}}
+    ])  # fmt: skip
+    assert named["attempts"][0]["request_line"].endswith("@gw.carrier.example;transport=tls SIP/2.0")
     assert dressed["attempts"][0]["remote_party_id"].startswith("Remote-Party-ID: <sip:442079460001@127.0.0.1>")
     after = portal.client.post("/api/v1/explain", json=FRENCH).json()
     assert after == before | {"at": after["at"]}

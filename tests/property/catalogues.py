@@ -88,6 +88,7 @@ def gateways(draw: st.DrawFn) -> dict[str, Any]:
     flag = st.booleans()
     escaped = draw(flag)
     return {
+        "transport": draw(st.sampled_from(["udp", "udp", "tcp", "tls"])), "tcp_if_large": draw(flag),
         "currency": draw(st.sampled_from(["USD", "USD", "EUR"])), "priority": draw(st.integers(0, 2)),
         "enabled": draw(st.integers(0, 5)) > 0, "trusted": draw(flag), "remote_party_id": draw(flag),
         "p_asserted_identity": draw(flag), "caller_prefix": draw(st.sampled_from(["", "77", "9#"])),
@@ -162,8 +163,10 @@ def store(session: Session, made: Catalogue) -> None:
     for number, (id_, values) in enumerate(made.gateways.items()):
         shown = {name: value for name, value in values.items() if name not in ("partner", "rows", "row")}
         changes.create(Gateway(
-            id=id_, partner=f"partner-{values['partner']}", name=f"Gateway {number}", host=f"203.0.113.{1 + number}",
-            port=5080 + number, provisional_timeout_ms=4000, ring_timeout_s=185, rows_version=0, **shown,
+            id=id_, partner=f"partner-{values['partner']}", name=f"Gateway {number}",
+            host=f"203.0.113.{1 + number}" if number % 3 else f"gw{number}.example",
+            port=5080 + number if number % 3 else 0,
+            provisional_timeout_ms=4000, ring_timeout_s=185, rows_version=0, **shown,
         ))  # fmt: skip
         _rows(changes, CoverageRow, {"gateway": id_}, values)
     for number, (id_, values) in enumerate(made.customers.items()):

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sipsvc.directory import Directory, Timing, Trunk
+from tests.fuzz.check import wrong
 from tests.unit.wire import CUSTOMER, GATES, STRANGER, Wire, answer, directory, gateway, request, talking
 
 BOOK: Directory = directory(
@@ -144,6 +145,7 @@ def test_no_broken_message_does_harm(
         wire.give(breaks(data), PLACES[side])  # every datagram that leaves is read again on its way
         wire.wait(300)
     wire.wait(400_000)
+    assert [fault for fault in (wrong(sent.data) for sent in wire.sent) if fault] == []
     assert wire.engine.leftovers() == {"transactions": 0, "timers": 0, "calls": 0}
     assert wire.engine.live_calls == 0
     json.dumps(wire.records)
@@ -159,5 +161,6 @@ def test_no_bytes_at_all_do_harm(datagrams: list[tuple[bytes, str]]) -> None:
     wire = Wire(BOOK)
     for data, side in datagrams:
         wire.give(data, PLACES[side])
+    assert [fault for fault in (wrong(sent.data) for sent in wire.sent) if fault] == []
     assert wire.records == []
     assert wire.engine.leftovers() == {"transactions": 0, "timers": 0, "calls": 0}

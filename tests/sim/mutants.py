@@ -96,9 +96,9 @@ def cancel_forgotten() -> None:
     """A CANCEL that comes before the gateway said anything has no effect."""
     right = Branch.cancel
 
-    def cancel(self: Branch, now: Now) -> None:
+    def cancel(self: Branch, now: Now, *reasons: str) -> None:
         if self.provisional:
-            right(self, now)
+            right(self, now, *reasons)
 
     plant(Branch, cancel=cancel)
 
@@ -106,8 +106,8 @@ def cancel_forgotten() -> None:
 def deaf_to_cancel_between() -> None:
     """A CANCEL does not keep the call from going on to the next gateway."""
 
-    def on_cancel(self: InviteSession, server: Any, now: Now) -> None:
-        right(self, server, now)
+    def on_cancel(self: InviteSession, server: Any, cancel: Message, now: Now) -> None:
+        right(self, server, cancel, now)
         self.cancelled = False
 
     right = InviteSession.on_cancel

@@ -101,13 +101,21 @@ TOML_FAULTS = [
         "with port 5060 is the address of gateway[0]",
     ),
     (
-        changed('host = "198.51.100.1"', 'host = "sip.example.net"'),
-        "gateway[0].host",
-        "host names are not supported yet",
+        changed(HARBOUR, 'source = "198.51.100.1"\nport = 5061\n').replace(
+            'host = "198.51.100.1"', 'host = "198.51.100.1"\ntransport = "tls"'
+        ),
+        "customer[1].trunk[0].source",
+        "with port 5061 is the address of gateway[0]",
     ),
+    (changed('host = "198.51.100.1"', 'host = "carrier"'), "gateway[0].host", "a host name with its domain"),
+    (changed('host = "198.51.100.1"', 'host = "198.51.100.256"'), "gateway[0].host", "must be an IP address"),
+    (changed('host = "198.51.100.1"', 'host = "_sip._udp.x.net"'), "gateway[0].host", "a host name with its domain"),
+    (changed('host = "198.51.100.1"', f'host = "{"a." * 126}net"'), "gateway[0].host", "at most 253 characters"),
+    (in_gateway('transport = "UDP"'), "gateway[0].transport", "'udp', 'tcp' or 'tls'"),
+    (in_gateway('tcp_if_large = "yes"'), "gateway[0].tcp_if_large", "valid boolean"),
     (changed('host = "198.51.100.1"', 'host = "[::1]"'), "gateway[0].host", "without brackets"),
     (changed('host = "198.51.100.1"', 'host = "0.0.0.0"'), "gateway[0].host", "of one host"),
-    (in_gateway("port = 0"), "gateway[0].port", "greater than or equal to 1"),
+    (in_gateway("port = -1"), "gateway[0].port", "greater than or equal to 0"),
     (in_gateway("port = 65536"), "gateway[0].port", "less than or equal to 65535"),
     (in_gateway('port = "5060"'), "gateway[0].port", "valid integer"),
     (in_gateway('currency = "usd"'), "gateway[0].currency", "ISO 4217"),
@@ -179,6 +187,23 @@ CSV_FAULTS: list[tuple[str | bytes, str, str]] = [
     (HEAD + "33,F,1,,,,44\n33,F,2,,,,44\n", "prices.csv row 3 column prefix", "with origin 44 already stands in row 2"),
     (PRICES.encode() + b"33,\xff,0.1\n", "prices.csv", "is not UTF-8"),
 ]
+
+
+@pytest.mark.rule("SIP-8", "SIP-29")
+@pytest.mark.parametrize(
+    ("text", "host", "port"),
+    [
+        ('host = "198.51.100.1"', "198.51.100.1", 5060),
+        ('host = "198.51.100.1"\nport = 0\ntransport = "tls"', "198.51.100.1", 5061),
+        ('host = "2001:DB8::1"\nport = 5070\ntransport = "tcp"', "2001:db8::1", 5070),
+        ('host = "SIP.Carrier.example."', "sip.carrier.example", 0),
+        ('host = "sip.carrier.example"\ntransport = "tls"', "sip.carrier.example", 0),
+        ('host = "sip.carrier.example"\nport = 5080', "sip.carrier.example", 5080),
+    ],
+)
+def test_where_a_gateway_is(write_bundle: Write, text: str, host: str, port: int) -> None:
+    gateway = load_bundle(write_bundle(changed('host = "198.51.100.1"', text))).gateways[0]
+    assert (gateway.host, gateway.port) == (host, port)
 
 
 @pytest.mark.rule("SIP-5", "TG-7")

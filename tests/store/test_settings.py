@@ -31,7 +31,7 @@ def test_the_shipped_file_is_the_defaults() -> None:
 def test_defaults() -> None:
     settings = load(None)
     assert settings.sip.listen == ["udp:127.0.0.1:5060"]
-    assert settings.sip.listeners() == settings.sip.advertised() == [("127.0.0.1", 5060)]
+    assert settings.sip.listeners() == [("UDP", "127.0.0.1", 5060, "127.0.0.1", 5060)]
     assert (settings.api.enabled, settings.api.host, settings.api.port) == (True, "127.0.0.1", 8080)
     assert settings.data.dir == Path("data")
     assert settings.data.url == "sqlite:///data/sipsvc.db"
@@ -45,17 +45,42 @@ def test_environment_goes_before_the_file(file: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("SIPSVC_SIP__LISTEN", "udp:127.0.0.1:5080, udp:[::1]:5081")
     monkeypatch.setenv("SIPSVC_API__ENABLED", "false")
     settings = load()
-    assert settings.sip.listeners() == [("127.0.0.1", 5080), ("::1", 5081)]
-    assert settings.sip.advertised() == [("sip.example.net", 5080), ("sip.example.net", 5081)]
+    assert settings.sip.listeners() == [
+        ("UDP", "127.0.0.1", 5080, "sip.example.net", 5080),
+        ("UDP", "::1", 5081, "sip.example.net", 5081),
+    ]
     assert not settings.api.enabled
     assert settings.log.level == "debug"
+
+
+@pytest.mark.rule("SIP-6", "SIP-7")
+def test_listeners_and_what_others_are_told_of_each(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    listen = ["udp:0.0.0.0:5060", "tcp:10.0.0.5:5060=sip.example.org", "tls:[::1]:5061=[2001:db8::5]:443"]
+    file.write_text(f'[sip]\nlisten = {listen}\nadvertise = "sip.example.net:5070"\n[sip.tls]\ncertificate = "c.pem"\n')
+    monkeypatch.setenv("SIPSVC_SIP__TLS__KEY", "k.pem")
+    sip = load(file).sip
+    assert sip.listeners() == [
+        ("UDP", "0.0.0.0", 5060, "sip.example.net", 5070),
+        ("TCP", "10.0.0.5", 5060, "sip.example.org", 5060),
+        ("TLS", "::1", 5061, "2001:db8::5", 443),
+    ]
+    assert sip.uri_host() == "sip.example.net"
+    assert (sip.tls.certificate, sip.tls.key) == ("c.pem", "k.pem")
 
 
 @pytest.mark.parametrize(
     ("toml", "where", "why"),
     [
-        ('[sip]\nlisten = ["tcp:127.0.0.1:5060"]', "sip.listen", "transport 'tcp' is not served yet, only udp"),
-        ('[sip]\nlisten = ["127.0.0.1:5060"]', "sip.listen", "must be udp:HOST:PORT"),
+        ('[sip]\nlisten = ["ws:127.0.0.1:5060"]', "sip.listen", "transport 'ws' is none of udp, tcp, tls"),
+        ('[sip]\nlisten = ["127.0.0.1:5060"]', "sip.listen", "must be udp:HOST:PORT, tcp:HOST:PORT or tls:HOST:PORT"),
+        ('[sip]\nlisten = ["udp:127.0.0.1:5060="]', "sip.listen", "'' is not a host name"),
+        ('[sip]\nlisten = ["udp:127.0.0.1:5060=a.b:x"]', "sip.listen", "port 'x'"),
+        ('[sip]\nlisten = ["tls:127.0.0.1:5061"]', "sip", "a tls listener needs sip.tls.certificate"),
+        ('[sip.tls]\nkey = "key.pem"', "sip.tls", "key is of no use without certificate"),
+        ('[sip.tls]\nclient_ca = "ca.pem"', "sip.tls", "need each other"),
+        ('[sip.tls]\nclient_certificate = "required"', "sip.tls", "need each other"),
+        ('[sip.tls]\nclient_certificate = "maybe"', "sip.tls.client_certificate", "'none', 'optional' or 'required'"),
+        ('[sip.tls]\ncertificates = "x"', "sip.tls.certificates", "unknown key"),
         ('[sip]\nlisten = ["udp:127.0.0.1:0"]', "sip.listen", "port '0' is not a number from 1 to 65535"),
         ('[sip]\nlisten = ["udp:127.0.0.1:65536"]', "sip.listen", "'65536'"),
         ('[sip]\nlisten = ["udp:127.0.0.1"]', "sip.listen", "a port is missing"),
@@ -66,6 +91,7 @@ def test_environment_goes_before_the_file(file: Path, monkeypatch: pytest.Monkey
         ('[sip]\nlisten = ["udp:127.0.0.1:1", "udp:127.0.0.1:1"]', "sip.listen", "stands twice"),
         ("[sip]\nlisten = []", "sip.listen", "at least one"),
         ('[sip]\nlisten = ["udp:0.0.0.0:5060"]', "sip", "needs advertise"),
+        ('[sip]\nlisten = ["udp:[::]:1=a.b", "tcp:0.0.0.0:1"]', "sip", "needs advertise"),
         ('[sip]\nadvertise = "a b"', "sip.advertise", "not a host name or address"),
         ('[api]\nlisten = "8080"', "api.listen", "port is missing"),
         ('[data]\ndatabase = "mysql://u:geheim@h/d"', "data.database", "must begin with"),

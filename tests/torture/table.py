@@ -73,10 +73,10 @@ ROWS: list[Row] = [
         "A Via may name a transport nobody knows; only the top one is ours to read."),
     Row("4475 3.1.1.11", "mpart01", "ok", NOT_SERVED,
         "A body of bytes, line ends and NULs among them. MESSAGE outside a call is not carried (SIP-17)."),
-    Row("4475 3.1.1.12", "unreason", "ok", "drop no_via_left",
+    Row("4475 3.1.1.12", "unreason", "ok", "drop foreign_via",
         "A reason phrase in another alphabet goes to the caller as it came. This one answers nobody here.",
         [], (b"SIP/2.0 200 = 2**3 * 5**2 \xd0\xbd\xd0\xbe", SDP % b"198")),
-    Row("4475 3.1.1.13", "noreason", "ok", "drop no_via_left",
+    Row("4475 3.1.1.13", "noreason", "ok", "drop foreign_via",
         "An empty reason phrase is one. A 100 ends here, whomever it answers.", []),
     # Invalid messages
     Row("4475 3.1.2.1", "badinv01", "400 Via", "400 malformed",

@@ -89,6 +89,8 @@ GATEWAY = {
     "hunt_codes": [503],
     "provisional_timeout_ms": 1,
     "ring_timeout_ms": 2,
+    "transport": "tcp",
+    "tcp_if_large": True,
 }
 BLOCK = {"id": "b", "partner": "", "prefix": "979", "reason": "premium"}
 ALL: list[tuple[str, dict[str, Any]]] = [
@@ -133,10 +135,31 @@ def test_items_come_as_plain_values_in_any_order(items: list[tuple[str, dict[str
     )
     (gateway,) = book.gateways_of["p"]
     assert gateway is book.gateways["gw"]
+    assert (gateway.transport, gateway.tcp_if_large, gateway.named) == ("tcp", True, False)
     assert (gateway.hunt_codes, gateway.caller_prefix_in) == (frozenset({503}), frozenset({"from"}))
     assert gateway.rewrites[0].regex.sub("0", "4412") == "012"
     assert book.addresses == {("203.0.113.1", 5060): ("gw",)}
     assert book.blocked == {"": {"979": Block("b", "", "979", "premium")}}
+
+
+@pytest.mark.rule("SIP-8", "SIP-20")
+def test_a_name_is_no_packets_source() -> None:
+    builder = built()
+    builder.put("gateway", {**GATEWAY, "host": "gw.example", "port": 0})
+    book = builder.commit(2)
+    assert book.gateways["gw"].named
+    assert book.addresses == {}
+    builder.put("gateway", GATEWAY)
+    assert builder.commit(3).addresses == {("203.0.113.1", 5060): ("gw",)}
+
+
+@pytest.mark.rule("SIP-8")
+@pytest.mark.parametrize(
+    ("host", "named"),
+    [("203.0.113.1", False), ("2001:db8::1", False), ("::ffff:1.2.3.4", False), ("gw1.example", True), ("a.b1", True)],
+)
+def test_names_and_addresses(host: str, named: bool) -> None:
+    assert Gateway("gw", "Gw", "p", host, 0, "USD", PrefixTable()).named == named
 
 
 @pytest.mark.rule("law 3")
@@ -253,7 +276,7 @@ def test_a_username_or_a_blocked_prefix_may_change_hands() -> None:
 # A few names, so that changes meet.
 ids = st.sampled_from(["a", "b", "c"])
 partners = st.sampled_from(["p", "q"])
-hosts = st.sampled_from(["203.0.113.1", "203.0.113.2"])
+hosts = st.sampled_from(["203.0.113.1", "203.0.113.2", "gw.example"])
 sources = st.sampled_from(["", "192.0.2.0/24", "192.0.2.1/32", "2001:db8::/32"])
 
 

@@ -149,3 +149,14 @@ def test_a_request_that_was_overtaken_moves_nobody_back() -> None:
     wire.give(talk.by_callee("UPDATE", 9, Contact="<sip:bob@203.0.113.79:5090>"), GATES[0])
     wire.give(talk.by_callee("UPDATE", 8, Contact="<sip:bob@203.0.113.78:5090>"), GATES[0])
     assert forwarded(wire.give(talk.by_caller("BYE", 3))).flow.host == "203.0.113.79"
+
+
+@pytest.mark.rule("SIP-3", "law 7")
+def test_a_gateway_that_rings_with_tag_after_tag_costs_bounded_memory() -> None:
+    wire = Wire(PLAIN)
+    invite = wire.give(request())[-1].message
+    early = [ring(wire, invite, 1, f"t{number}") for number in range(100)]
+    (call,) = wire.engine.core.calls.values()
+    assert len(call.dialogs) == 32
+    assert forwarded(wire.give(early[-1].talk.by_caller("UPDATE", 2))).message.to.tag == "t99"
+    assert [one.what for one in wire.give(early[0].talk.by_caller("UPDATE", 3))] == ["481 UPDATE"]

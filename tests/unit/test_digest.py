@@ -204,7 +204,7 @@ COUNTS: list[tuple[list[int], list[bool]]] = [
 @pytest.mark.rule("SIP-21")
 @pytest.mark.parametrize(("counts", "passed"), COUNTS)
 def test_the_window_of_counts(counts: list[int], passed: list[bool]) -> None:
-    nonces = Nonces(SECRET)
+    nonces = Nonces((SECRET,))
     nonce = nonces.make(BEGIN, b"abcd")
     assert [nonces.use(nonce, f"{count:08x}", 300_000, BEGIN) for count in counts] == passed
     assert nonces.use(nonces.make(BEGIN, b"efgh"), "00000001", 300_000, BEGIN)
@@ -224,7 +224,7 @@ def test_a_replay_is_stale_and_uses_nothing_up() -> None:
 @pytest.mark.rule("SIP-21", "SIP-3")
 def test_the_memory_of_counts_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(digest, "MAX_WINDOWS", 2_000)
-    nonces, random = Nonces(SECRET), Random(1)
+    nonces, random = Nonces((SECRET,)), Random(1)
     made = [nonces.make(Now(0, BEGIN.utc + step), random.randbytes(4)) for step in range(6_000)]
     now = Now(0, BEGIN.utc + 6_000)
     assert all(nonces.use(nonce, "00000001", 300_000, now) for nonce in made)

@@ -120,10 +120,10 @@ def test_a_token_changed_anywhere_is_none() -> None:
 
 @pytest.mark.rule("SIP-16")
 def test_a_token_seals_its_call_and_the_callers_tag_with_our_secret() -> None:
-    ref, tokens = "0123456789abcdef", Tokens(SECRET)
+    ref, tokens = "0123456789abcdef", Tokens((SECRET,))
     made = tokens.make(ref, "ann")
     assert (tokens.make(ref, "ann"), tokens.ref(made)) == (made, ref)
-    others = {tokens.make(ref, "eve"), tokens.make(ref[::-1], "ann"), Tokens(SECRET[::-1]).make(ref, "ann"), made}
+    others = {tokens.make(ref, "eve"), tokens.make(ref[::-1], "ann"), Tokens((SECRET[::-1],)).make(ref, "ann"), made}
     assert len({token[-16:] for token in others}) == 4
 
 

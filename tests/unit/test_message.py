@@ -129,6 +129,7 @@ FAULTS: list[tuple[str, bytes, int, str]] = [
     ("From of an unknown scheme", request(From="<weird:abc>;tag=1"), 400, "From"),
     ("To empty", request(To=" "), 400, "To"),
     ("Call-ID with a blank", request(Call_ID="a b"), 400, "Call-ID"),
+    ("Call-ID with a control character", request(Call_ID="\x1ba"), 400, "Call-ID"),
     ("Max-Forwards no number", request(Max_Forwards="many"), 400, "Max-Forwards"),
     ("Max-Forwards past 255", request(Max_Forwards="256"), 400, "Max-Forwards"),
     ("Max-Forwards superscript", request(Max_Forwards="\xb2"), 400, "Max-Forwards"),
@@ -263,6 +264,20 @@ HOSTILE = {
     "a host of dots": request(Via=f"SIP/2.0/UDP {'a.' * 30_000}!"),
     "a From of semicolons": request(From="<sip:1@h>" + ";" * 60_000),
     "a To of colons": request(To="sip:" + ":" * 60_000),
+    "a host of dashes": request(To=f"<sip:a@{'a-' * 30_000}!>"),
+    "a URI without end": request("INVITE", "sip:" + "a;" * 30_000),
+    "a number without end": request("INVITE", "tel:" + "+1-(" * 15_000),
+    "a CSeq of blanks": request(CSeq=f"1{BLANKS}INVITE"),
+    "folds and nothing else": request(Subject="\r\n " * 20_000),
+    "lines without names": request("INVITE", URI, *[":"] * 20_000),
+    "lines of one letter": request("INVITE", URI, *["a:"] * 15_000),
+    "names without end": request("INVITE", URI, "x" * 60_000),
+    "Vias in one line": request(Via=", ".join(["SIP/2.0/UDP h;branch=z9hG4bK1"] * 2_000)),
+    "quotes in a Via": request(Via="SIP/2.0/UDP h" + ';a="' * 15_000),
+    "quotes and escapes": request(From="<sip:a@b>" + ';a="\\"' * 10_000),
+    "Requires in one line": request("OPTIONS", URI, "Require: " + "a," * 30_000),
+    "a line end behind each byte": request(Subject="a\r\n\t" * 15_000),
+    "bare line ends": request(Subject="\n" * 60_000),
 }
 
 
@@ -275,6 +290,15 @@ def test_no_datagram_costs_more_than_its_length(name: str) -> None:
     assert all(one.flow == STRANGER for one in said)
     assert len(said) <= 1
     assert sum(len(one.data) for one in said) <= 4 * len(HOSTILE[name])
+
+
+@pytest.mark.rule("SIP-3")
+def test_no_more_than_512_headers_are_looked_at() -> None:
+    message = parse(request("INVITE", URI, *["X-A: 1"] * 10_000))
+    assert (len(message.lines), len(message.names)) == (512, 512)
+    assert message.fault is not None
+    full = parse(request("INVITE", URI, *["X-A: 1"] * (512 - len(parse(request()).lines))))
+    assert (len(full.lines), full.fault) == (512, None)
 
 
 @pytest.mark.rule("SIP-1")

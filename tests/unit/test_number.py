@@ -142,7 +142,6 @@ def test_no_disguise_gets_past_a_block(uri: str) -> None:
     [
         f"sip:+33123456;rn=+44999;cic=+1;npdi@{US};maddr=10.0.0.1;tgrp=x;user=phone?Route=%3Csip:evil%3E",
         "tel:+33-123-456;rn=999;phone-context=+1",
-        f"sips:0033123456@{US};transport=tls",
     ],
 )
 def test_nothing_rides_along_into_the_request_uri(uri: str) -> None:

@@ -90,9 +90,9 @@ CLIENTS: dict[str, tuple[str, list[Step], list[Step], int | None]] = {
     "nothing else after a 2xx": (
         "INVITE", [(100, "200"), (200, "180"), (300, "486")], [*sends("INVITE", 0), (100, "hear 200")], 32_100,
     ),
-    "nothing else after a failure": (
+    "nothing after a failure but a 2xx, of a fork further on": (
         "INVITE", [(100, "486"), (200, "180"), (300, "200")],
-        [*sends("INVITE", 0), (100, "send ACK"), (100, "hear 486")], 32_100,
+        [*sends("INVITE", 0), (100, "send ACK"), (100, "hear 486"), (300, "hear 200")], 32_100,
     ),
     "the transport fails": ("INVITE", [(0, "fail")], [*sends("INVITE", 0), (0, "hear failure")], 0),
     "the transport fails too late to matter": (
@@ -364,6 +364,8 @@ MATCHES: list[tuple[str, bytes, bytes, bool]] = [
     ("CANCEL of a BYE", request("BYE"), request("CANCEL"), False),
     ("RFC 2543: again", request(**OLD), request(**OLD), True),
     ("RFC 2543: ACK with our tag", request(**OLD), request("ACK", To="<sip:x@h>;tag=ours", **OLD), True),
+    ("RFC 2543: CANCEL", request(**OLD), request("CANCEL", **OLD), True),
+    ("RFC 2543: CANCEL of another", request(**OLD), request("CANCEL", CSeq="2 CANCEL", **OLD), False),
     ("RFC 2543: another Call-ID", request(**OLD), request(Call_ID="other", **OLD), False),
     ("RFC 2543: another CSeq", request(**OLD), request(CSeq="2 INVITE", **OLD), False),
     ("RFC 2543: another From tag", request(**OLD), request(From="<sip:1@h>;tag=other", **OLD), False),

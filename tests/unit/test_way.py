@@ -79,14 +79,14 @@ def test_a_port_and_a_transport_are_told_to_the_look_up_and_in_the_uri() -> None
 @pytest.mark.parametrize(
     ("words", "left"),
     [
-        (["fail", "200"], ["gw1 udp:203.0.113.51:5060 408 transport", "gw1 udp:203.0.113.52:5060 200"]),
+        (["fail", "200"], ["gw1 udp:203.0.113.51:5060 503 transport", "gw1 udp:203.0.113.52:5060 200"]),
         (["503", "200"], ["gw1 udp:203.0.113.51:5060 503 503", "gw1 udp:203.0.113.52:5060 200"]),
-        (["fail", "fail", "200"], [f"gw1 udp:203.0.113.5{n}:5060 408 transport" for n in (1, 2)]
+        (["fail", "fail", "200"], [f"gw1 udp:203.0.113.5{n}:5060 503 transport" for n in (1, 2)]
          + ["gw1 udp:203.0.113.53:5060 200"]),
         # Any other failure is the gateway's own, not the address's: it hunts on by the list of codes.
         (["500", "200"], ["gw1 udp:203.0.113.51:5060 500 500", "gw2 udp:203.0.113.2:5080 200"]),
         (["486"], ["gw1 udp:203.0.113.51:5060 486"]),
-        (["fail", "fail", "503", "200"], [f"gw1 udp:203.0.113.5{n}:5060 408 transport" for n in (1, 2)]
+        (["fail", "fail", "503", "200"], [f"gw1 udp:203.0.113.5{n}:5060 503 transport" for n in (1, 2)]
          + ["gw1 udp:203.0.113.53:5060 503 503", "gw2 udp:203.0.113.2:5080 200"]),
     ],
 )  # fmt: skip
@@ -183,7 +183,7 @@ def test_a_failed_look_up_of_the_last_gateway() -> None:
     wire = Wire(named())
     wire.give(request())
     (up,) = wire.find()
-    assert (up.what, up.flow) == ("408 INVITE", CUSTOMER)
+    assert (up.what, up.flow) == ("500 INVITE", CUSTOMER)
     assert (wire.end["code"], attempts(wire)) == ("gateways_failed", ["gw1  0 dns"])
     finish(wire)
 
@@ -247,7 +247,7 @@ def test_what_no_listener_reaches_is_left_out_and_counted() -> None:
 def test_gateways_that_no_listener_reaches() -> None:
     book = directory(gateway(1, transport="tcp"), gateway(2, transport="tls"), gateway(3, host="2001:db8::7"))
     wire = Wire(book)
-    assert [one.what for one in wire.give(request())] == ["100 INVITE", "408 INVITE"]
+    assert [one.what for one in wire.give(request())] == ["100 INVITE", "500 INVITE"]
     assert attempts(wire) == [
         "gw1 tcp:203.0.113.1:5080 0 transport",
         "gw2 tls:203.0.113.2:5080 0 transport",
@@ -308,7 +308,7 @@ def test_by_udp_after_all(how: str) -> None:
     assert (second.message.get("via") or "").startswith("SIP/2.0/UDP 192.0.2.1:5060;")
     assert second.message.body == BIG
     wire.give(answer(second.message, 486), GATES[0])
-    left = "408 transport" if how == "refused" else "0 no_provisional"
+    left = "503 transport" if how == "refused" else "0 no_provisional"
     assert attempts(wire) == [f"gw1 tcp:203.0.113.1:5080 {left}", "gw1 udp:203.0.113.1:5080 486"]
 
 

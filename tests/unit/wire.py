@@ -26,7 +26,7 @@ from sipsvc.directory import (
     Trunk,
     assemble,
 )
-from sipsvc.effects import Flow, Listener, Now, Resolve, Send, Target, WriteCdr
+from sipsvc.effects import Close, Flow, Listener, Now, Resolve, Send, Target, WriteCdr
 from sipsvc.engine import Engine
 from sipsvc.message import Message, parse
 from sipsvc.message.grammar import LINE_END, canonical
@@ -167,6 +167,7 @@ class Wire:
         self.disk = disk
         self.sent: list[Sent] = []
         self.records: list[dict[str, Any]] = []
+        self.closed: list[Flow] = []
         self.asked: list[Resolve] = []
 
     def give(self, data: bytes, flow: Flow = CUSTOMER) -> list[Sent]:
@@ -196,6 +197,8 @@ class Wire:
                     taken.append(Sent(self.elapsed, effect.flow, reread(effect.data), effect.data, effect.ref))
                 elif isinstance(effect, WriteCdr):
                     self.records.append(effect.record)
+                elif isinstance(effect, Close):
+                    self.closed.append(effect.flow)
                 elif isinstance(effect, Resolve):
                     self.asked.append(effect)
             if self.disk:

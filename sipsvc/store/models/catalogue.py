@@ -110,6 +110,7 @@ class Trunk(OfPartner):
 class Gateway(OfPartner):
     """A carrier's gateway and what it asks for (TG-1..6). `rewrites` are its rules in order (SIP-30).
 
+    `host` is an address or a name, `port` 0 only with a name (SIP-8); `transport` is `udp`, `tcp` or `tls`.
     `rows_version` is the catalogue's version at which its coverage last changed.
     """
 
@@ -118,6 +119,8 @@ class Gateway(OfPartner):
     name: Mapped[str]
     host: Mapped[str]
     port: Mapped[int]
+    transport: Mapped[str]
+    tcp_if_large: Mapped[bool]
     currency: Mapped[str]
     priority: Mapped[int]
     enabled: Mapped[bool]
