@@ -13,7 +13,7 @@ from sipsvc.message import Message
 from sipsvc.message.build import join, response, upward, without_top_via
 from sipsvc.proxy.branch import Branch, BranchUser
 from sipsvc.proxy.call import Call, Phase
-from sipsvc.proxy.core import Core
+from sipsvc.proxy.core import TCP_SILENCE_MS, Core
 from sipsvc.proxy.reason import q850, reasons
 from sipsvc.proxy.session_timer import Asked, IntervalTooSmall, ask, settle, tell
 from sipsvc.transaction import ClientTransaction, ClientUser, ServerTransaction, ServerUser
@@ -129,7 +129,7 @@ def _ack_branch(call: Call, request: Message) -> str:
 class Relay(ServerUser, ClientUser, BranchUser):
     """One request and its answer, across the call."""
 
-    __slots__ = ("asked", "branch", "call", "core", "met", "receiver", "sender", "server")
+    __slots__ = ("asked", "branch", "call", "core", "met", "plain", "receiver", "sender", "server")
 
     def __init__(
         self, core: Core, call: Call, server: ServerTransaction, sender: Half, receiver: Half, asked: Asked | None
@@ -143,20 +143,40 @@ class Relay(ServerUser, ClientUser, BranchUser):
         self.branch: Branch | None = None
         # Whether the receiver accepted: a repeated 2xx is no news, and it may have moved since.
         self.met = False
+        # The way by UDP, while the request goes by TCP for its size alone (SIP-6).
+        self.plain: Flow | None = None
         server.user = self
 
     def start(self, now: Now) -> None:
-        core, request = self.core, self.server.request
-        flow = self.receiver.target(core)
-        name = core.branch(self.call.ref)
-        data = _build(core, self.call, self.sender, self.receiver, request, flow, name)
+        request = self.server.request
         if request.method == "INVITE":
             self.server.respond(100, response(request, 100), now)
-            self.branch = Branch(core, self, 0, flow, "", RING_MS)
-            self.branch.start(name, data, 0, now)
         else:
             self.server.await_answer(now)
+        self._send(self.receiver.target(self.core), self.receiver.tcp_if_large, now)
+
+    def _send(self, flow: Flow, sized: bool, now: Now) -> None:
+        """On a branch of its own by `flow`; with `sized` by TCP what is too large for UDP."""
+        core, request = self.core, self.server.request
+        name = core.branch(self.call.ref)
+        data = _build(core, self.call, self.sender, self.receiver, request, flow, name)
+        large = core.flow_for_size(flow, len(data)) if sized else flow
+        self.plain = None
+        if large is not flow:
+            self.plain, flow = flow, large
+            data = _build(core, self.call, self.sender, self.receiver, request, flow, name)
+        if request.method == "INVITE":
+            self.branch = Branch(core, self, 0, flow, "", RING_MS)
+            self.branch.start(name, data, TCP_SILENCE_MS if self.plain is not None else 0, now)
+        else:
             core.layer.new_client(name, request.method, data, flow, self, now)
+
+    def _by_udp(self, now: Now) -> bool:
+        """Send it by UDP after all, if it went by TCP for its size."""
+        if self.plain is None:
+            return False
+        self._send(self.plain, False, now)
+        return True
 
     def on_cancel(self, server: ServerTransaction, cancel: Message, now: Now) -> None:
         if self.branch is not None and not server.answered:
@@ -173,6 +193,8 @@ class Relay(ServerUser, ClientUser, BranchUser):
             self.server.respond(response.status, self._back(response), now)
 
     def on_no_response(self, client: ClientTransaction, failed: bool, now: Now) -> None:
+        if failed and self._by_udp(now):
+            return
         if failed:
             self.server.respond(500, response(self.server.request, 500), now)
         else:
@@ -190,12 +212,19 @@ class Relay(ServerUser, ClientUser, BranchUser):
         self.server.respond(response.status, self._back(response), now)
 
     def on_failure(self, branch: Branch, failure: Message | None, why: str, now: Now) -> None:
+        if branch is not self.branch:
+            return  # it was left for UDP, where the answer is to come from
         if failure is not None:
             self.server.respond(failure.status, self._back(failure), now)
-        else:
+        elif why != "transport" or branch.cancel_wanted or not self._by_udp(now):
             # What cannot be sent counts as a 503 of the next hop (RFC 3261 §16.9), which is our 500.
             status = {"cancelled": 487, "transport": 500}.get(why, 408)
             self.server.respond(status, response(self.server.request, status), now)
+
+    def on_silence(self, branch: Branch, now: Now) -> None:
+        if not branch.cancel_wanted:
+            branch.leave(now)
+            self._by_udp(now)
 
     def on_ring_timeout(self, branch: Branch, now: Now) -> None:
         return  # cancelled by the branch; its 487 comes back
