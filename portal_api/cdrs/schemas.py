@@ -138,3 +138,16 @@ class CdrView(View):
     attempts: list[dict[str, Any]]
     trace: list[list[Any]]
     live: dict[str, Any]
+
+
+class HangupAsked(View):
+    """The end of a call was asked for; its record tells when it came."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"cdr_id": "0198f3c2-7a10-7c44-8f0e-5b1d2a9c6e01", "asked_at": "2026-11-22T10:00:00.000Z"}]
+        }
+    )
+
+    cdr_id: str
+    asked_at: Instant
