@@ -48,7 +48,7 @@ def inside(core: Core, call: Call, sender: Half, receiver: Half, request: Messag
         _remember(core, call, now)
     if request.method == "BYE" and call.phase is Phase.UP:
         call.q850 = q850(request)
-        core.over(call, "answered", "caller" if sender is call.caller else "callee", now)
+        core.over(call, call.code, "caller" if sender is call.caller else "callee", now)
     server = core.layer.new_server(request, flow)
     Relay(core, call, server, sender, receiver, asked).start(now)
 

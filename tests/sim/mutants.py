@@ -143,9 +143,9 @@ def second_answer_kept() -> None:
     """A 2xx of a branch that lost is acknowledged, and the callee left waiting."""
     right = Core.own_request
 
-    def own_request(self: Core, call: Call, half: Any, method: str, cseq: int, now: Now) -> None:
+    def own_request(self: Core, call: Call, half: Any, method: str, cseq: int, now: Now, *user: Any) -> None:
         if method != "BYE" or call.code != "answered":
-            right(self, call, half, method, cseq, now)
+            right(self, call, half, method, cseq, now, *user)
 
     plant(Core, own_request=own_request)
 
@@ -208,9 +208,9 @@ def one_sided_end() -> None:
     """A call cut at its longest is taken from the caller only."""
     right = Core.own_request
 
-    def own_request(self: Core, call: Call, half: Any, method: str, cseq: int, now: Now) -> None:
+    def own_request(self: Core, call: Call, half: Any, method: str, cseq: int, now: Now, *user: Any) -> None:
         if call.code != "max_duration" or half is call.caller:
-            right(self, call, half, method, cseq, now)
+            right(self, call, half, method, cseq, now, *user)
 
     plant(Core, own_request=own_request)
 
