@@ -94,6 +94,13 @@ class Worker:
         """Calls from now on are decided on `directory`."""
         self._engine.swap(directory, now())
 
+    def hang_up(self, calls: list[str]) -> None:
+        """End those of these calls (`cdr_id`) that are live: an administrator wants it."""
+        for cdr_id in calls:
+            if self._engine.hang_up(cdr_id, "admin", now()):
+                self._log.info("hung_up", cdr_id=cdr_id)
+        self._carry_out()
+
     async def drain(self, patience_s: float) -> bool:
         """Take no new calls and wait until those in set-up are through; False when `patience_s` ran out."""
         self._engine.drain(now())

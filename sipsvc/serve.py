@@ -103,7 +103,11 @@ async def _first_worker(
             if items > MANY:
                 gc.freeze()
 
-    intake.start(loop, take)
+    def hang_up(calls: list[str]) -> None:
+        if worker is not None:
+            worker.hang_up(calls)
+
+    intake.start(loop, take, hang_up)
     waits = [asyncio.create_task(event.wait()) for event in (there, stop)]
     await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
     for wait in waits:

@@ -70,10 +70,12 @@ def stray_answer(core: Core, call: Call, response: Message, flow: Flow, now: Now
         receiver = call.caller if from_callee else call.gateway
         core.send(join(f"SIP/2.0 {response.status} {response.reason}", lines, response.body), receiver.flow, "")
     elif tag != call.caller_tag:
-        host = f"[{flow.host}]" if ":" in flow.host else flow.host
-        contact = f"sip:{host}:{flow.port}"
-        half = Half(flow, response.get("to") or "", response.get("from") or "", contact, pinned=False)
-        half.meet(response, call.token)
+        half = call.dialogs.get(tag)
+        if half is None:
+            host = f"[{flow.host}]" if ":" in flow.host else flow.host
+            contact = f"sip:{host}:{flow.port}"
+            half = Half(flow, response.get("to") or "", response.get("from") or "", contact, pinned=False)
+            half.meet(response, call.token)
         core.own_request(call, half, "ACK", response.cseq, now)
         if tag not in call.dialogs:  # else its BYE has passed already
             core.own_request(call, half, "BYE", response.cseq + 1, now)
