@@ -189,6 +189,17 @@ def test_a_restart_with_other_listeners(now: tuple[Listener, ...], caller: tuple
     assert all(sent.flow.transport == now[sent.flow.listener].transport for sent in byes)
 
 
+@pytest.mark.rule("law 8", "SIP-6")
+def test_an_answer_under_way_in_a_restart_goes_where_the_via_says() -> None:
+    before = wire()
+    invite = before.give(call(BY_TCP, port="5099"), BY_TCP)[-1].message
+    before.give(answer(invite, 200), GATES[0])
+    after = wire()
+    after.engine.restore(json.loads(json.dumps(before.records)), after.now)
+    (ok,) = after.give(answer(invite, 200), GATES[0])
+    assert (ok.what, ok.flow) == ("200 INVITE", Flow("TCP", CUSTOMER.host, 5099, 1))
+
+
 @pytest.mark.rule("SIP-3", "SIP-4")
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_stream_that_cannot_be_followed_is_answered_where_possible_and_closed(name: str) -> None:
