@@ -10,7 +10,7 @@ from sipsvc.effects import Flow, Now
 from sipsvc.errors import SipError
 from sipsvc.headers import Pristine, without_identity
 from sipsvc.message import Message
-from sipsvc.message.build import join, response, upward, without_top_via
+from sipsvc.message.build import answered_at, join, response, upward, without_top_via
 from sipsvc.proxy.branch import Branch, BranchUser
 from sipsvc.proxy.call import Call, Phase
 from sipsvc.proxy.core import TCP_SILENCE_MS, Core
@@ -67,8 +67,10 @@ def stray_answer(core: Core, call: Call, response: Message, flow: Flow, now: Now
             lines = lines.copy()
             name, value = ("from", call.caller.own) if from_callee else ("to", call.gateway.other)
             lines[names.index(name)] = f"{name.title()}: {value}"
-        receiver = call.caller if from_callee else call.gateway
-        core.send(join(f"SIP/2.0 {response.status} {response.reason}", lines, response.body), receiver.flow, "")
+        way = call.caller.flow if from_callee else call.gateway.flow
+        if from_callee and way.transport != "UDP" and way.conn not in core.conns:
+            way = answered_at(Message(lines, names, b""), way)
+        core.send(join(f"SIP/2.0 {response.status} {response.reason}", lines, response.body), way, "")
     elif tag != call.caller_tag:
         half = call.dialogs.get(tag)
         if half is None:
