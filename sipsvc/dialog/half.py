@@ -32,7 +32,7 @@ class Half:
     `rewritten` tells that this side, a gateway, sees another From than the caller wrote (SIP-31).
     """
 
-    __slots__ = ("_way", "contact", "cseq", "flow", "other", "own", "pinned", "rewritten", "routes")
+    __slots__ = ("_way", "contact", "cseq", "flow", "other", "own", "pinned", "rewritten", "routes", "told")
 
     def __init__(self, flow: Flow, own: str, other: str, contact: str, *, pinned: bool, cseq: int = 0) -> None:
         """`contact` serves until a message of this side brings a better one."""
@@ -42,6 +42,8 @@ class Half:
         self.contact = contact
         self.routes: list[str] = []
         self.cseq = cseq
+        # The highest CSeq of its requests that told where it is; others may overtake those.
+        self.told = cseq
         self.pinned = pinned
         self.rewritten = False
         # Where its Contact or first route led when last looked at.

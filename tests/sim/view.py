@@ -233,6 +233,15 @@ class CallView:
         end = self.records[-1].record if self.records else {}
         return [(one["started_at"], one["gateway"]) for one in end.get("attempts", ()) if one["left"] == "dns"]
 
+    def blurred(self, branch: Branch) -> bool:
+        """Whether it was left for a gateway whose name led nowhere: when, the wire does not show."""
+        end = self.records[-1].record if self.records else {}
+        lefts = [one["left"] for one in end.get("attempts", ())]
+        reached = [index for index, left in enumerate(lefts) if left != "dns"]
+        number = self.branches.index(branch)
+        following = reached[number] + 1 if number < len(reached) else len(lefts)
+        return following < len(lefts) and lefts[following] == "dns"
+
     @cached_property
     def turns(self) -> list[str]:
         """The gateways in the order of their turns, whether they were reached at several addresses or at none."""
