@@ -34,7 +34,7 @@ _TABLE: Mapping[str, tuple[str, str, str, str, str, str, str, str]] = {
     "import":      ("coverage-imports", "rcud", "rcud", "r",    "r",     "",     "",    ""),
     "pricelist_import": ("pricelist-imports", "rcud", "rcud", "r", "r",  "",     "",    ""),
     "job":         ("jobs",             "rcud", "rcud", "r",    "r",     "",     "",    ""),
-    "cdr":         ("cdrs",             "r",    "r",    "r",    "r",     "r",    "r",   "r"),
+    "cdr":         ("cdrs",             "ru",   "r",    "r",    "r",     "r",    "r",   "r"),
     "usage":       ("usage",            "r",    "r",    "r",    "r",     "r",    "",    "r"),
     "statistics":  ("statistics",       "r",    "r",    "r",    "r",     "",     "",    ""),
     "explain":     ("explain",          "r",    "r",    "r",    "r",     "r",    "r",   ""),

@@ -1,4 +1,4 @@
-"""GET /cdrs and /cdrs/{id}."""
+"""GET /cdrs and /cdrs/{id}, and POST /cdrs/{id}/hangup."""
 
 from __future__ import annotations
 
@@ -6,16 +6,20 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
+from sqlalchemy.orm import Session
 
-from portal_api.cdrs.schemas import CdrView
+from portal_api.cdrs.schemas import CdrView, HangupAsked
 from portal_api.columns import AMOUNT, FLAG, ID, INSTANT, INTEGER, TEXT, choice, unsorted
 from portal_api.context import Caller, Database, may, typed
 from portal_api.listing import Listing
 from portal_api.negotiation import CSV, CSV_TOO, JSON, offers
+from portal_api.principal import Principal
 from portal_api.problems import Problem, documented
-from portal_api.writes import Answer
+from portal_api.writes import Answer, Posting, Write
+from sipsvc.store.changes import HANG_UP
 from sipsvc.store.models import Cdr
 from sipsvc.store.scope import find
+from sipsvc.store.types import instant
 
 BUYING = frozenset(
     ("gateway", "gateway_name", "sent_to", "attempts", "trace", "live", "buy", "buy_amount", "buy_currency", "margin")
@@ -72,7 +76,33 @@ router.add_api_route(
 
 @router.get("/{id}", summary="One call", response_model=LISTING.item, responses=documented(404))
 def get_cdr(session: Database, who: Caller, id: str) -> Response:
+    return Answer(200, LISTING.show(_needed(session, who, id), who)).response()
+
+
+@router.post(
+    "/{id}/hangup",
+    status_code=202,
+    summary="End a call that is up",
+    response_model=HangupAsked,
+    responses=documented(404, 409),
+    dependencies=[may("cdr", "update")],
+)
+def hang_up(writer: Posting, id: str) -> Response:
+    """Both parties are sent a BYE within a second; the record then ends with the code `admin`."""
+
+    def action(write: Write) -> Answer:
+        row = _needed(write.session, write.who, id)
+        if row.state == "ended":
+            raise Problem(409, "The call is over.")
+        changes = write.changes
+        changes.tell("cdr", id, 1, HANG_UP, {}, partner=row.partner, customer=row.customer)
+        return Answer(202, {"cdr_id": id, "asked_at": instant(changes.at)})
+
+    return writer.run(action)
+
+
+def _needed(session: Session, who: Principal, id: str) -> Cdr:
     row = find(session, Cdr, id, who.who)
     if row is None:
         raise Problem(404, f"There is no call {id!r}.")
-    return Answer(200, LISTING.show(row, who)).response()
+    return row

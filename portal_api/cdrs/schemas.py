@@ -27,7 +27,8 @@ class CdrView(View):
     """One call (law 8). `sell` and `buy` hold the price rows as they stood; amounts are null until the end.
 
     `sell_prefix` and `sell_name` are the destination as it was sold. `counted_at` says which day and month the call is
-    counted in; null while it is up.
+    counted in; null while it is up. An attempt's `late` lists answers that came when nobody waited for them any more,
+    and what each cost; they are in no margin.
     """
 
     model_config = ConfigDict(
@@ -137,3 +138,16 @@ class CdrView(View):
     attempts: list[dict[str, Any]]
     trace: list[list[Any]]
     live: dict[str, Any]
+
+
+class HangupAsked(View):
+    """The end of a call was asked for; its record tells when it came."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"cdr_id": "0198f3c2-7a10-7c44-8f0e-5b1d2a9c6e01", "asked_at": "2026-11-22T10:00:00.000Z"}]
+        }
+    )
+
+    cdr_id: str
+    asked_at: Instant

@@ -22,6 +22,7 @@ class Intake:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._take: Callable[[Directory, int], None] = lambda directory, items: None
+        self._hang_up: Callable[[list[str]], None] = lambda calls: None
         self._builder = Builder()
         self._images: dict[Key, tuple[str, Image]] = {}
         self._joiner = Joiner()
@@ -39,12 +40,18 @@ class Intake:
         self._joiner = Joiner()
         self._listen()
 
-    def start(self, loop: asyncio.AbstractEventLoop, take: Callable[[Directory, int], None]) -> None:
+    def start(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        take: Callable[[Directory, int], None],
+        hang_up: Callable[[list[str]], None],
+    ) -> None:
         """From now on the feed may read the database, and is listened to.
 
-        `take(directory, items)` is called with each new directory and how many items made it.
+        `take(directory, items)` is called with each new directory and how many items made it, `hang_up` with the
+        `cdr_id`s of calls that an administrator ends.
         """
-        self._loop, self._take = loop, take
+        self._loop, self._take, self._hang_up = loop, take, hang_up
         self._listen()
 
     @property
@@ -103,6 +110,8 @@ class Intake:
             for name in message["ids"]:
                 builder.drop(message["drop"], name)
                 self._images.pop((message["drop"], name), None)
+        elif "hangup" in message:
+            self._hang_up(message["hangup"])
         elif "table" in message:
             self._items += max(1, len(message["overlay"]))
             self._table(message["table"], message["id"], message["image"], message["overlay"])

@@ -1,7 +1,8 @@
 """The socket between the feed and the SIP worker: JSON messages in packets, so that no wake-up reads much at once.
 
 From the feed: `{"begin": full}`, `{"put": kind, "items": […]}`, `{"drop": kind, "ids": […]}`,
-`{"table": kind, "id": …, "image": file or None, "overlay": {prefix: [row, …]}}`, `{"commit": version, "since": ms}`.
+`{"table": kind, "id": …, "image": file or None, "overlay": {prefix: [row, …]}}`, `{"hangup": [cdr_id, …]}`,
+`{"commit": version, "since": ms}`.
 From the worker: `{"start": true}` once, and `{"live": version}` or `{"refused": version, "reason": …}` to each commit.
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from datetime import timedelta
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -15,11 +16,13 @@ from sipsvc.feed.images import Images, Key, Name
 from sipsvc.feed.line import Message
 from sipsvc.observe import get_logger
 from sipsvc.store import snapshot
+from sipsvc.store.changes import utc_now
 from sipsvc.store.database import one_state
 
 # In one message: what the worker makes of it must take a few milliseconds only.
 ITEMS = 50
 OVERLAID_ROWS = 400
+HANG_UP_FOR = timedelta(minutes=1)
 # More changed prefixes than this are compiled anew, and more rows than that in a process of its own.
 MOST_OVERLAID = 2_000
 MOST_INLINE = 20_000
@@ -64,6 +67,7 @@ class Source:
         with one_state(self._engine) as connection, Session(connection) as session:
             version = snapshot.state(session).version
             yield {"begin": True}
+            yield from self._hung_up(session)
             self._platform = snapshot.platform(session)
             yield {"put": "platform", "items": [self._platform]}
             for kind in snapshot.KINDS:
@@ -76,6 +80,7 @@ class Source:
         with one_state(self._engine) as connection, Session(connection) as session:
             version = snapshot.state(session).version
             yield {"begin": False}
+            yield from self._hung_up(session)
             platform = snapshot.platform(session)
             if platform != self._platform:
                 self._platform = platform
@@ -91,6 +96,11 @@ class Source:
                 yield from ({"drop": kind, "ids": batch} for batch in _batches(gone, ITEMS))
             yield from self._rows(connection, snapshot.rows_versions(session), version)
             self.version = version
+
+    def _hung_up(self, session: Session) -> Iterator[Message]:
+        """Calls to be ended. What was asked for while no feed was there counts for a minute; twice does no harm."""
+        asked = snapshot.hung_up(session, self.version, utc_now() - HANG_UP_FOR)
+        return ({"hangup": batch} for batch in _batches(asked, ITEMS))
 
     def _rows(self, connection: Connection, versions: dict[Key, int], version: int) -> Iterator[Message]:
         """The rows that changed. Those that must be compiled elsewhere first are left as the worker has them."""

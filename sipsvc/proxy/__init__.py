@@ -4,5 +4,16 @@ from sipsvc.proxy.call import Call, Phase
 from sipsvc.proxy.core import Core, Observer
 from sipsvc.proxy.indialog import acknowledge, inside, stray_answer
 from sipsvc.proxy.invite import InviteSession
+from sipsvc.proxy.late import LateAnswer
 
-__all__ = ["Call", "Core", "InviteSession", "Observer", "Phase", "acknowledge", "inside", "stray_answer"]
+__all__ = [
+    "Call",
+    "Core",
+    "InviteSession",
+    "LateAnswer",
+    "Observer",
+    "Phase",
+    "acknowledge",
+    "inside",
+    "stray_answer",
+]

@@ -32,6 +32,8 @@ from sipsvc.store.models import (
 from sipsvc.store.types import from_ms, instant
 
 HIDDEN = "(hidden)"
+# What history says of a call (a `cdr`) that an administrator wants to end.
+HANG_UP = "hangup"
 KINDS: dict[type[Base], str] = {
     Partner: "partner",
     Customer: "customer",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from datetime import datetime
 from itertools import groupby, islice
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ from sipsvc import directory as d
 from sipsvc.directory.image import Cells, compile_image
 from sipsvc.errors import ConfigError
 from sipsvc.store import models as m
-from sipsvc.store.changes import utc_now
+from sipsvc.store.changes import HANG_UP, utc_now
 from sipsvc.store.types import to_ms
 
 Fields = dict[str, Any]
@@ -66,6 +67,12 @@ def changed(session: Session, since: int) -> dict[str, set[str]]:
     for kind, resource in session.execute(told.where(m.History.directory > since, m.History.kind.in_(KINDS))):
         found[kind].add(resource)
     return found
+
+
+def hung_up(session: Session, since: int, after: datetime) -> list[str]:
+    """The calls whose end an administrator asked for after version `since` and not before `after`."""
+    asked = select(m.History.resource_id).where(m.History.kind == "cdr", m.History.action == HANG_UP)
+    return list(session.scalars(asked.where(m.History.directory > since, m.History.at >= after).distinct()))
 
 
 def rows_versions(session: Session) -> dict[tuple[str, str], int]:

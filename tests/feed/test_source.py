@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from sipsvc.feed.process import Feed
 from sipsvc.feed.source import Source
 from sipsvc.store import catalogue, rates
 from sipsvc.store.bundle import load_bundle
-from sipsvc.store.changes import LOCAL, Changes
+from sipsvc.store.changes import HANG_UP, LOCAL, Changes, utc_now
 from sipsvc.store.database import one_state, writing
 from sipsvc.store.models import Block, Customer, Gateway, PlatformSettings, PriceList, Trunk
 from sipsvc.store.pricefile import Row
@@ -245,12 +246,15 @@ class Running:
 
     def __init__(self, engine: Engine, folder: Path) -> None:
         self.books: list[Directory] = []
+        self.ended: list[str] = []
         self.intake = Intake(folder)
         self.folder, self.engine = folder, engine
         self.loop = asyncio.new_event_loop()
         self.threads = [threading.Thread(target=self.loop.run_forever)]
         self.threads[0].start()
-        self._on_loop(lambda: self.intake.start(self.loop, lambda book, items: self.books.append(book)))
+        self._on_loop(
+            lambda: self.intake.start(self.loop, lambda book, items: self.books.append(book), self.ended.extend)
+        )
         self.begin()
 
     def _on_loop(self, step: Callable[[], object]) -> None:
@@ -346,3 +350,30 @@ def test_a_database_that_is_away_changes_nothing(both: Pair, tmp_path: Path) -> 
         assert made.until(lambda book: book.customers["acme"].status == "suspended").version > before.version
     finally:
         made.stop()
+
+
+def ask_to_end(engine: Engine, *calls: str, at: datetime | None = None) -> None:
+    with writing(engine) as session:
+        changes = Changes(session, LOCAL, at)
+        for call in calls:
+            changes.tell("cdr", call, 1, HANG_UP, {}, partner=None)
+
+
+@pytest.mark.rule("SIP-19")
+def test_calls_to_be_ended_reach_the_worker_once(running: Running) -> None:
+    before = running.until(lambda book: book.version > 0)
+    ask_to_end(running.engine, "call-1", "call-2")
+    after = running.until(lambda book: book.version > before.version)
+    assert sorted(running.ended) == ["call-1", "call-2"]
+    assert after.customers is before.customers
+    with writing(running.engine) as session:
+        suspend(Changes(session, LOCAL))
+    running.until(lambda book: book.version > after.version)
+    assert sorted(running.ended) == ["call-1", "call-2"]
+
+
+@pytest.mark.rule("SIP-19")
+def test_a_feed_that_begins_passes_on_what_was_asked_for_lately(both: Pair) -> None:
+    ask_to_end(both.engine, "old", at=utc_now() - timedelta(minutes=2))
+    ask_to_end(both.engine, "new")
+    assert [message["hangup"] for message in both.source.everything() if "hangup" in message] == [["new"]]

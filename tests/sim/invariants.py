@@ -7,6 +7,7 @@ from typing import Any
 
 from tests.sim import expiries, inside, noise, wirechecks
 from tests.sim.explained import explained
+from tests.sim.late import late_answers
 from tests.sim.names import PATIENCE_MS, Lookup
 from tests.sim.network import MS, utc_of
 from tests.sim.plan import CustomerSpec, longest, price
@@ -42,14 +43,16 @@ def check(run: Run) -> list[CallView]:
     by_cdr = {logged.record["cdr_id"]: logged.record.get("call_id", "") for logged in run.host.log
               if logged.record["kind"] == "start" or "call_id" in logged.record}  # fmt: skip
     records: dict[str, list[Logged]] = defaultdict(list)
+    lates: dict[str, list[Logged]] = defaultdict(list)
     for logged in run.host.log:
-        records[by_cdr.get(logged.record["cdr_id"], "")].append(logged)
+        (lates if logged.record["kind"] == "late" else records)[by_cdr.get(logged.record["cdr_id"], "")].append(logged)
     quiet(run)
     channels(run)
     explained(run, wires)
     views = []
     for plan in run.plans.values():
         view = CallView(run, plan, wires[plan.call_id], records[plan.call_id])
+        view.lates = [logged.record for logged in lates[plan.call_id]]
         views.append(view)
         if not view.known:
             strangers(view)
@@ -62,6 +65,7 @@ def check(run: Run) -> list[CallView]:
             cdr_says(view)
             cdr_times(view)
             cdr_money(view)
+            late_answers(view)
             disk_first(view)
     by_call = {view.plan.call_id: view for view in views}
     run.world.findings[:] = [finding for finding in run.findings if stands(finding, by_call.get(finding.call_id))]

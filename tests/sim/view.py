@@ -58,6 +58,7 @@ class CallView:
         self.caller: CallerCall = run.callers[plan.call_id]
         self.caller_address = self.caller.agent.seen_at
         self.known = is_known(plan)
+        self.lates: list[dict[str, Any]] = []
 
     def setting_at(self, order: int) -> Setting:
         """What the call was decided on, as far as the log had it by then. A restart may decide it once more."""
@@ -234,7 +235,10 @@ class CallView:
         return [(one["started_at"], one["gateway"]) for one in end.get("attempts", ()) if one["left"] == "dns"]
 
     def blurred(self, branch: Branch) -> bool:
-        """Whether it was left for a gateway whose name led nowhere: when, the wire does not show."""
+        """Whether it was left for a gateway that had to be looked up first: when, the wire does not show."""
+        others = [one.gateway for one in self.branches[self.branches.index(branch) + 1 :]]
+        if others and others[0].name and others[0] is not branch.gateway:
+            return True
         end = self.records[-1].record if self.records else {}
         lefts = [one["left"] for one in end.get("attempts", ())]
         reached = [index for index, left in enumerate(lefts) if left != "dns"]
