@@ -39,10 +39,10 @@ def inside(core: Core, call: Call, sender: Half, receiver: Half, request: Messag
             raise IntervalTooSmall(asked.too_small)
     if call.session is not None and sender is not call.caller:
         call.session.release(now)  # nothing of the callee's may overtake its answer
-    newest = request.cseq > sender.cseq
     sender.cseq = max(sender.cseq, request.cseq)
     moved = _follow(core, call, sender, receiver, flow)
-    if request.method in ("INVITE", "UPDATE") and newest:  # one that was overtaken tells of a place it has left
+    if request.method in ("INVITE", "UPDATE") and request.cseq > sender.told:
+        sender.told = request.cseq  # an older one, overtaken, tells of a place it has left
         moved |= _refresh(sender, request)
     if moved:
         _remember(core, call, now)
