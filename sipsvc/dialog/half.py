@@ -32,7 +32,7 @@ class Half:
     `rewritten` tells that this side, a gateway, sees another From than the caller wrote (SIP-31).
     """
 
-    __slots__ = ("_way", "contact", "cseq", "flow", "other", "own", "pinned", "rewritten", "routes")
+    __slots__ = ("_way", "contact", "cseq", "flow", "moves", "other", "own", "pinned", "rewritten", "routes")
 
     def __init__(self, flow: Flow, own: str, other: str, contact: str, *, pinned: bool, cseq: int = 0) -> None:
         """`contact` serves until a message of this side brings a better one."""
@@ -44,6 +44,8 @@ class Half:
         self.cseq = cseq
         self.pinned = pinned
         self.rewritten = False
+        # How often it said itself where it is, in an INVITE or UPDATE inside the dialog.
+        self.moves = 0
         # Where its Contact or first route led when last looked at.
         self._way: Flow | None = None
 
