@@ -178,7 +178,7 @@ class Relay(ServerUser, ClientUser, BranchUser):
         """The first 2xx to a request that refreshes the dialog."""
         if not self.met:
             self.met = True
-            # It may not ask for another refresh before it has answered this one (§14.1): its request was the later word.
+            # It asks for no refresh before it has answered this one (§14.1), so its request was the later word.
             overtaken = self.receiver.moves != self.moves
             news = not overtaken and _refresh(self.receiver, response)
             if self.call.phase is Phase.UP:
