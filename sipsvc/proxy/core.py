@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 # What a request may have, in bytes, to go by UDP where the path's MTU is not known (RFC 3261 §18.1.1).
 LARGEST_UDP = 1_300
+# How long TCP, taken for a request's size, may say nothing before UDP is tried after all (SIP-6).
+TCP_SILENCE_MS = 1_000
 
 
 class Observer:
