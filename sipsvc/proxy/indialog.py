@@ -56,9 +56,12 @@ def inside(core: Core, call: Call, sender: Half, receiver: Half, request: Messag
 def stray_answer(core: Core, call: Call, response: Message, flow: Flow, now: Now) -> None:
     """A 2xx to an INVITE whose transaction is gone (RFC 6026 §8.4), for its ACK was lost or a restart came between.
 
-    From a party of the call it goes on to the other; from anybody else it is ACKed and BYEd. Raises SipError.
+    One of a gateway that lost, or was given up, is its branch's affair. From a party of the call it goes on to the
+    other; from anybody else it is ACKed and BYEd. Raises SipError.
     """
     tag = response.to.tag
+    if call.session is not None and call.session.late(response, now):
+        return
     # The caller's 2xx to a re-INVITE is still owed its ACK when the call is over.
     if call.gateway is not None and (tag == call.caller_tag or (tag in call.dialogs and call.phase is Phase.UP)):
         from_callee = tag in call.dialogs
