@@ -80,6 +80,7 @@ class Half(TypedDict):
     other: str
     cseq: int
     pinned: bool
+    tcp_if_large: NotRequired[bool]
 
 
 class Start(TypedDict):

@@ -355,6 +355,7 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
         other = branch.from_value or self.server.request.get("from") or ""
         half = Half(branch.flow, own, other, self._attempt(branch).dress.request_uri, pinned=False)
         half.rewritten = bool(branch.from_value)
+        half.tcp_if_large = self._attempt(branch).gateway.tcp_if_large
         half.meet(response, self.call.token)
         return half
 
