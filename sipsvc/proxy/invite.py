@@ -191,6 +191,16 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
         else:
             self._answer(branch, response, tag, now)
 
+    def late(self, response: Message, now: Now) -> bool:
+        """Take a 2xx of a branch whose transaction is gone, unless it is the answer that won; whether it was one."""
+        for branch in self.branches:
+            if branch.name == response.via.branch:
+                if branch is self.winner and response.to.tag == self.winner_tag:
+                    return False
+                self.on_success(branch, response, now)
+                return True
+        return False
+
     def on_failure(self, branch: Branch, response: Message | None, why: str, now: Now) -> None:
         tried = self.call.tried[branch.index]
         tried.status = response.status if response is not None else 503 if why == "transport" else 408
