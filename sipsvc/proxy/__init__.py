@@ -2,9 +2,10 @@
 
 from sipsvc.proxy.call import Call, Phase
 from sipsvc.proxy.core import Core, Observer
-from sipsvc.proxy.indialog import acknowledge, inside, stray_answer
+from sipsvc.proxy.indialog import acknowledge, inside
 from sipsvc.proxy.invite import InviteSession
 from sipsvc.proxy.late import LateAnswer
+from sipsvc.proxy.stray import stray_answer
 
 __all__ = [
     "Call",

@@ -10,7 +10,7 @@ from sipsvc.effects import Flow, Now
 from sipsvc.errors import SipError
 from sipsvc.headers import Pristine, without_identity
 from sipsvc.message import Message
-from sipsvc.message.build import join, response, upward, without_top_via
+from sipsvc.message.build import join, response, upward
 from sipsvc.proxy.branch import Branch, BranchUser
 from sipsvc.proxy.call import Call, Phase
 from sipsvc.proxy.core import TCP_SILENCE_MS, Core
@@ -39,46 +39,19 @@ def inside(core: Core, call: Call, sender: Half, receiver: Half, request: Messag
             raise IntervalTooSmall(asked.too_small)
     if call.session is not None and sender is not call.caller:
         call.session.release(now)  # nothing of the callee's may overtake its answer
-    newest = request.cseq > sender.cseq
     sender.cseq = max(sender.cseq, request.cseq)
     moved = _follow(core, call, sender, receiver, flow)
-    if request.method in ("INVITE", "UPDATE") and newest:  # one that was overtaken tells of a place it has left
+    if request.method in ("INVITE", "UPDATE") and request.cseq > sender.told:
+        sender.told = request.cseq  # an older one, overtaken, tells of a place it has left
         moved |= _refresh(sender, request)
+        sender.moves += 1
     if moved:
         _remember(core, call, now)
     if request.method == "BYE" and call.phase is Phase.UP:
         call.q850 = q850(request)
-        core.over(call, "answered", "caller" if sender is call.caller else "callee", now)
+        core.over(call, call.code, "caller" if sender is call.caller else "callee", now)
     server = core.layer.new_server(request, flow)
     Relay(core, call, server, sender, receiver, asked).start(now)
-
-
-def stray_answer(core: Core, call: Call, response: Message, flow: Flow, now: Now) -> None:
-    """A 2xx to an INVITE whose transaction is gone (RFC 6026 §8.4), for its ACK was lost or a restart came between.
-
-    From a party of the call it goes on to the other; from anybody else it is ACKed and BYEd. Raises SipError.
-    """
-    tag = response.to.tag
-    # The caller's 2xx to a re-INVITE is still owed its ACK when the call is over.
-    if call.gateway is not None and (tag == call.caller_tag or (tag in call.dialogs and call.phase is Phase.UP)):
-        from_callee = tag in call.dialogs
-        lines, names = without_top_via(response)
-        if call.gateway.rewritten:
-            lines = lines.copy()
-            name, value = ("from", call.caller.own) if from_callee else ("to", call.gateway.other)
-            lines[names.index(name)] = f"{name.title()}: {value}"
-        receiver = call.caller if from_callee else call.gateway
-        core.send(join(f"SIP/2.0 {response.status} {response.reason}", lines, response.body), receiver.flow, "")
-    elif tag != call.caller_tag:
-        half = call.dialogs.get(tag)
-        if half is None:
-            host = f"[{flow.host}]" if ":" in flow.host else flow.host
-            contact = f"sip:{host}:{flow.port}"
-            half = Half(flow, response.get("to") or "", response.get("from") or "", contact, pinned=False)
-            half.meet(response, call.token)
-        core.own_request(call, half, "ACK", response.cseq, now)
-        if tag not in call.dialogs:  # else its BYE has passed already
-            core.own_request(call, half, "BYE", response.cseq + 1, now)
 
 
 def acknowledge(core: Core, call: Call, sender: Half, receiver: Half, request: Message, flow: Flow, now: Now) -> None:
@@ -129,7 +102,8 @@ def _ack_branch(call: Call, request: Message) -> str:
 class Relay(ServerUser, ClientUser, BranchUser):
     """One request and its answer, across the call."""
 
-    __slots__ = ("asked", "branch", "call", "core", "met", "plain", "receiver", "sender", "server")
+    __slots__ = ("asked", "branch", "call", "core", "met", "moves", "plain", "receiver", "sender",
+                 "server")  # fmt: skip
 
     def __init__(
         self, core: Core, call: Call, server: ServerTransaction, sender: Half, receiver: Half, asked: Asked | None
@@ -141,6 +115,7 @@ class Relay(ServerUser, ClientUser, BranchUser):
         self.receiver = receiver
         self.asked = asked
         self.branch: Branch | None = None
+        self.moves = receiver.moves
         # Whether the receiver accepted: a repeated 2xx is no news, and it may have moved since.
         self.met = False
         # The way by UDP, while the request goes by TCP for its size alone (SIP-6).
@@ -233,7 +208,9 @@ class Relay(ServerUser, ClientUser, BranchUser):
         """The first 2xx to a request that refreshes the dialog."""
         if not self.met:
             self.met = True
-            news = _refresh(self.receiver, response)
+            # It asks for no refresh before it has answered this one (§14.1), so its request was the later word.
+            overtaken = self.receiver.moves != self.moves
+            news = not overtaken and _refresh(self.receiver, response)
             if self.call.phase is Phase.UP:
                 news |= settle(self.core, self.call, self.asked, response, now)
             if news:

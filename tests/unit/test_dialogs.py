@@ -142,6 +142,17 @@ def test_an_answer_that_comes_again_moves_nobody_back(method: str) -> None:
     assert (bye.flow.host, bye.message.uri) == ("203.0.113.78", "sip:bob@203.0.113.78:5090")
 
 
+@pytest.mark.rule("SIP-16", "SIP-17")
+def test_an_answer_that_was_overtaken_moves_nobody_back() -> None:
+    """The callee answers, moves at once, and what it says of that comes first."""
+    talk = talking(Wire(PLAIN))
+    wire = talk.wire
+    asked = forwarded(wire.give(talk.by_caller("INVITE", 2))).message
+    wire.give(talk.by_callee("INVITE", 1, Contact="<sip:bob@203.0.113.78:5090>"), GATES[0])
+    wire.give(answer(asked, 200, contact="sip:bob@203.0.113.77:5090"), GATES[0])
+    assert forwarded(wire.give(talk.by_caller("BYE", 3))).flow.host == "203.0.113.78"
+
+
 @pytest.mark.rule("SIP-16")
 def test_a_request_that_was_overtaken_moves_nobody_back() -> None:
     talk = talking(Wire(PLAIN))
@@ -149,6 +160,16 @@ def test_a_request_that_was_overtaken_moves_nobody_back() -> None:
     wire.give(talk.by_callee("UPDATE", 9, Contact="<sip:bob@203.0.113.79:5090>"), GATES[0])
     wire.give(talk.by_callee("UPDATE", 8, Contact="<sip:bob@203.0.113.78:5090>"), GATES[0])
     assert forwarded(wire.give(talk.by_caller("BYE", 3))).flow.host == "203.0.113.79"
+
+
+@pytest.mark.rule("SIP-16")
+def test_a_move_counts_though_another_request_overtook_it() -> None:
+    """An OPTIONS sent behind the UPDATE came first; it says nothing of where its sender is."""
+    talk = talking(Wire(PLAIN))
+    wire = talk.wire
+    wire.give(talk.by_callee("OPTIONS", 9, Contact=""), GATES[0])
+    wire.give(talk.by_callee("UPDATE", 8, Contact="<sip:bob@203.0.113.78:5090>"), GATES[0])
+    assert forwarded(wire.give(talk.by_caller("BYE", 3))).flow.host == "203.0.113.78"
 
 
 @pytest.mark.rule("SIP-3", "law 7")

@@ -258,3 +258,49 @@ def test_a_call_of_before_there_were_session_timers_comes_back_without_one() -> 
     bye = moved(talk, wire).by_caller("BYE", 2, route=f"Route: <sip:1{route[6:]}")
     assert [one.what for one in wire.give(bye)] == ["BYE"]
     assert wire.end["code"] == "answered"
+
+
+@pytest.mark.rule("SIP-18", "SIP-15", "law 8")
+def test_an_answer_that_comes_again_after_a_restart_makes_the_caller_the_refresher_again() -> None:
+    wire = Wire(BOOK)
+    sent = forwarded(wire.give(invite(ABLE, "Session-Expires: 200")))
+    ok = answer(sent, 200)
+    wire.give(ok, GATES[0])
+    again = reborn(wire, 300)
+    (up,) = again.give(ok, GATES[0])
+    assert (up.what, up.message.all("session-expires")) == ("200 INVITE", ["200;refresher=uac"])
+    assert up.message.all("require") == ["timer"]
+
+
+@pytest.mark.rule("SIP-18", "law 8")
+@pytest.mark.parametrize("said", [["Session-Expires: 300;refresher=uac"], []])
+def test_a_refresh_that_a_restart_cut_counts(said: list[str]) -> None:
+    talk = call(BOOK, [ABLE, "Session-Expires: 200"], [])
+    talk.wire.wait(100_000)
+    sent = forwarded(talk.wire.give(talk.by_caller("INVITE", 2, ABLE, "Session-Expires: 300")))
+    wire = reborn(talk.wire, 500)
+    (up,) = wire.give(answer(sent, 200, *said), GATES[0])
+    assert (up.what, up.message.all("session-expires")) == ("200 INVITE", [one.partition(": ")[2] for one in said])
+    wire.wait(299_999)
+    assert wire.engine.live_calls == 1
+    wire.wait(1)
+    assert wire.engine.live_calls == (0 if said else 1)
+
+
+@pytest.mark.rule("SIP-7", "law 8")
+@pytest.mark.parametrize(("place", "there"), [
+    # The callee's own address and its gateway's are known, anybody else's is not.
+    ("203.0.113.77:5099", ("203.0.113.77", 5099)),
+    ("203.0.113.1:5099", ("203.0.113.1", 5099)),
+    ("203.0.113.66:5099", ("203.0.113.1", 5080)),
+])  # fmt: skip
+def test_where_the_answer_to_a_callees_refresh_goes_after_a_restart(place: str, there: tuple[str, int]) -> None:
+    talk = call(BOOK, [], [])
+    bob = "<sip:bob@203.0.113.77:5090>"
+    data = (
+        talk.by_callee("INVITE", 2, Contact=bob).replace(b"peer.example:5060", place.encode()).replace(b";rport", b"")
+    )
+    host = place.partition(":")[0]
+    sent = forwarded(talk.wire.give(data, GATES[0]._replace(host=host, port=5099)))
+    (back,) = reborn(talk.wire, 500).give(answer(sent, 200))
+    assert (back.what, (back.flow.host, back.flow.port)) == ("200 INVITE", there)
