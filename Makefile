@@ -25,8 +25,9 @@ FIRST_SEED ?= 1
 # make fuzz SECONDS=60, PLANT=1 make fuzz
 PLANT ?=
 
-# Debian packages of the programs that tests/wire runs.
-WIRE := sip-tester baresip-core kamailio sipsak postgresql
+# Debian packages of the programs that tests run: all of them, and those in tests/wire besides.
+PROGRAMS := postgresql dnsmasq-base openssl
+WIRE := $(PROGRAMS) sip-tester baresip-core kamailio kamailio-tls-modules sipsak
 
 .DEFAULT_GOAL := help
 .PHONY: help run call test check lint sim sim-mutants fuzz wire load load-import bench import-big rules lock deps clean
@@ -46,8 +47,8 @@ test: $(STAMP) ## everything a release needs: ruff, mypy, unit, sim and wire tes
 	@scripts/deps $(PYTHON) $(WIRE)
 	@$(BIN)/python scripts/run_tests.py --wire -- $(BIN)
 
-check: $(STAMP) ## ruff, mypy, unit and sim tests; of other programs PostgreSQL only, which the tests start themselves
-	@scripts/deps $(PYTHON) postgresql
+check: $(STAMP) ## ruff, mypy, unit and sim tests; of other programs PostgreSQL, dnsmasq and openssl, run by the tests
+	@scripts/deps $(PYTHON) $(PROGRAMS)
 	@$(BIN)/python scripts/run_tests.py -- $(BIN)
 
 lint: $(STAMP) ## ruff and mypy --strict only

@@ -178,9 +178,11 @@ class Worker:
             sends: list[Send | Close] = []
             records = self._unwritten
             for effect in effects:
-                if isinstance(effect, WriteCdr):
+                if isinstance(effect, Send):
+                    sends.append(effect)
+                elif isinstance(effect, WriteCdr):
                     records.append((effect.record, effect.seq, effect.wait))
-                elif isinstance(effect, Send | Close):
+                elif isinstance(effect, Close):
                     sends.append(effect)
                 elif isinstance(effect, Resolve):
                     ref, host, port, transport = effect
@@ -188,13 +190,14 @@ class Worker:
             if records:
                 self._write()
             for one in sends:
-                flow = one.flow
                 if isinstance(one, Close):
-                    self._streams.close(flow)
-                elif flow.transport != "UDP":
-                    self._streams.send(one.data, flow, one.ref)
-                elif not self._datagrams[flow.listener].send(one.data, flow.host, flow.port) and one.ref and self._loop:
-                    self._loop.call_soon(self._send_failed, one.ref)
+                    self._streams.close(one.flow)
+                    continue
+                data, flow, ref = one
+                if flow.transport != "UDP":
+                    self._streams.send(data, flow, ref)
+                elif not self._datagrams[flow.listener].send(data, flow.host, flow.port) and ref and self._loop:
+                    self._loop.call_soon(self._send_failed, ref)
         due = self._engine.next_timer()
         if due is not None and (self._timer is None or due < self._armed - TIMER_GRAIN_NS):
             if self._timer is not None:

@@ -14,7 +14,7 @@ from sipsvc.directory import Directory
 from sipsvc.feed.images import tables_folder
 from sipsvc.feed.intake import Intake
 from sipsvc.observe import configure, get_logger
-from sipsvc.settings import Settings
+from sipsvc.settings import Settings, TlsSettings
 
 if TYPE_CHECKING:
     from sipsvc.app import Worker
@@ -29,6 +29,10 @@ MANY = 10_000
 def serve(settings: Settings, config: str | None, demo: Path | None) -> int:
     """The exit status. Raises ConfigError, LogLocked or LogFull before anything is served."""
     configure(settings.log.level, settings.log.format)
+    if settings.sip.tls != TlsSettings():
+        from sipsvc.transport.tls import Tls
+
+        Tls(settings.sip.tls)  # what is wrong with its files is better said before anything is started
     children = Children(config)
     intake = Intake(tables_folder(settings))
     # It has much to import, and so have we: both at once.

@@ -27,7 +27,8 @@ class CdrView(View):
     """One call (law 8). `sell` and `buy` hold the price rows as they stood; amounts are null until the end.
 
     `sell_prefix` and `sell_name` are the destination as it was sold. `counted_at` says which day and month the call is
-    counted in; null while it is up.
+    counted in; null while it is up. An attempt's `late` lists answers that came when nobody waited for them any more,
+    and what each cost; they are in no margin.
     """
 
     model_config = ConfigDict(

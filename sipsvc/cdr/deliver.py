@@ -51,11 +51,15 @@ class DatabaseAway(SipsvcError):
 
 @dataclass(slots=True)
 class Item:
-    """One row on its way, with the records it was made of, for the case that it is refused."""
+    """One row on its way, with the records it was made of, for the case that it is refused.
+
+    Instead of a row it may be a late answer to be added to a row that stands.
+    """
 
     cdr_id: str
-    row: dict[str, Any]
+    row: dict[str, Any] | None
     records: list[bytes]
+    late: dict[str, Any] | None = None
 
 
 @dataclass(slots=True)
@@ -150,6 +154,10 @@ class Deliverer:
         return batch
 
     def _take(self, line: Line, batch: Batch, known: bool) -> None:
+        if line.kind == "late":
+            if not known:
+                self._add_late(batch, line)
+            return
         if line.kind != "end":
             self._open.note(line)
             return
@@ -174,6 +182,12 @@ class Deliverer:
         except RECORD_FAULTS as error:
             self._reject(records, cdr_id, error)
 
+    def _add_late(self, batch: Batch, line: Line) -> None:
+        try:
+            batch.items.append(Item(line.cdr_id, None, [line.body], _load(line.body)))
+        except RECORD_FAULTS as error:
+            self._reject([line.body], line.cdr_id, error)
+
     # -- writing --
 
     def _deliver(self, batch: Batch) -> None:
@@ -181,7 +195,7 @@ class Deliverer:
         if not batch.moved and not batch.items:
             return
         try:
-            self._transact([item.row for item in batch.items], batch.position)
+            self._transact(batch.items, batch.position)
         except (SQLAlchemyError, *RECORD_FAULTS) as error:
             if _away(error):
                 raise
@@ -193,7 +207,7 @@ class Deliverer:
         while batch.items:
             item = batch.items[0]
             try:
-                self._transact([item.row], None)
+                self._transact([item], None)
             except (SQLAlchemyError, *RECORD_FAULTS) as error:
                 if _away(error):
                     raise
@@ -205,10 +219,14 @@ class Deliverer:
             del batch.items[0]
         self._transact([], batch.position)
 
-    def _transact(self, rows: list[dict[str, Any]], position: tuple[int, int] | None) -> None:
+    def _transact(self, items: list[Item], position: tuple[int, int] | None) -> None:
         with Session(self._engine) as session, session.begin():
+            rows = [item.row for item in items if item.row is not None]
             if rows:
                 cdrs.upsert(session, rows)
+            for item in items:
+                if item.late is not None:  # its end stands before it in the log
+                    cdrs.add_late(session, item.late)
             if position is not None:
                 cdrs.set_position(session, segment_name(position[0]), position[1])
 

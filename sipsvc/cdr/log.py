@@ -116,7 +116,7 @@ class LogWriter:
                 self._open[record["cdr_id"]] = line
             elif kind == "answer":
                 self._open[record["cdr_id"]] = self._open.get(record["cdr_id"], b"") + line
-            else:
+            elif kind == "end":
                 self._open.pop(record["cdr_id"], None)
         if written:
             with self._mutex:

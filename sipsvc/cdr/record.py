@@ -1,8 +1,9 @@
-"""What stands in the local log: three records a call, all plain JSON values. Pure; the engine makes them.
+"""What stands in the local log: three records a call or more, all plain JSON values. Pure; the engine makes them.
 
 `start` at admission, `answer` at the first 2xx, `end` at the end; a refused call has `start`
-and `end` at once. Instants are UTC milliseconds, durations monotonic milliseconds, money is text
-with six places. The database has one row per `cdr_id`; delivering any record twice changes nothing.
+and `end` at once. `late` may follow an end. Instants are UTC milliseconds, durations monotonic
+milliseconds, money is text with six places. The database has one row per `cdr_id`; delivering any
+record twice changes nothing.
 """
 
 from __future__ import annotations
@@ -26,6 +27,31 @@ class Attempt(TypedDict):
     status: int
     left: str
     buy_rate: str
+    late: NotRequired[list[LateCharge]]
+
+
+class LateCharge(TypedDict):
+    """An answer of this attempt that came when another had won, or when a final answer had gone up (SIP-15).
+
+    It was hung up at once; `duration_ms` is from its 2xx to the answer to our BYE, `tag` its To tag. What it cost is in
+    no margin: it is no price of the call, but the carrier will charge it.
+    """
+
+    tag: str
+    answered_at: int
+    duration_ms: int
+    billed: int
+    amount: str
+    currency: str
+
+
+class Late(TypedDict):
+    """Kind `late`: one more such answer of attempt number `attempt`, from 0, of a call whose `end` stands already."""
+
+    kind: str
+    cdr_id: str
+    attempt: int
+    late: LateCharge
 
 
 class Priced(TypedDict):

@@ -20,9 +20,9 @@ from sipsvc.observe import get_logger
 
 CHUNK = 1 << 20
 NAME = re.compile(r"cdr-(\d{8})\.log")
-KINDS = frozenset({"start", "answer", "end"})
+KINDS = frozenset({"start", "answer", "end", "late"})
 # How the engine's records begin; others are taken apart to find out.
-HEAD = re.compile(rb'\{"kind":"(start|answer|end)","cdr_id":"([!#-\[\]-~]+)"')
+HEAD = re.compile(rb'\{"kind":"(start|answer|end|late)","cdr_id":"([!#-\[\]-~]+)"')
 
 log = get_logger("cdr.log")
 
@@ -186,6 +186,6 @@ def open_calls(folder: Path) -> list[dict[str, Any]]:
         if kind == "end":
             found.pop((cdr_id, "start"), None)
             found.pop((cdr_id, "answer"), None)
-        else:
+        elif kind != "late":
             found[cdr_id, kind] = record
     return list(found.values())

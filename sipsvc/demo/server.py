@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from sipsvc.demo.agent import Message, new_branch
@@ -51,11 +53,20 @@ def answers(address: tuple[str, int], seconds: float = 0.2) -> bool:
 class Server:
     """`serve` as a child process. `bundle` is the path of a bundle, stored at the first start; None begins empty.
 
-    `database` is a URL, "" SQLite in the server's folder. With `streams` it listens by TCP too, on the same port.
+    `database` is a URL, "" SQLite in the server's folder. With `streams` it listens by TCP too, on the same port;
+    `listen` are listeners besides, `sip` more lines of the settings' section of that name, and tables below it.
     """
 
     def __init__(
-        self, folder: Path, bundle: Path | None, *, api: bool = True, database: str = "", streams: bool = False
+        self,
+        folder: Path,
+        bundle: Path | None,
+        *,
+        api: bool = True,
+        database: str = "",
+        streams: bool = False,
+        listen: Sequence[str] = (),
+        sip: str = "",
     ) -> None:
         self.folder, self.bundle = folder, bundle
         self.data = folder / "data"
@@ -65,9 +76,9 @@ class Server:
         self.process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True, exist_ok=True)
         transports = ("udp", "tcp") if streams else ("udp",)
-        listen = [f"{transport}:127.0.0.1:{self.sip[1]}" for transport in transports]
+        listeners = [*(f"{transport}:127.0.0.1:{self.sip[1]}" for transport in transports), *listen]
         self.config.write_text(
-            f"[sip]\nlisten = {listen}\n"
+            f"[sip]\nlisten = {json.dumps(listeners)}\n{sip}\n"
             f'[api]\nenabled = {str(api).lower()}\nlisten = "127.0.0.1:{free_port(socket.SOCK_STREAM)}"\n'
             f'[data]\ndir = "{self.data}"\ndatabase = "{database}"\n[log]\nlevel = "info"\nformat = "json"\n'
         )

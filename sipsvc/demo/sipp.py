@@ -48,6 +48,17 @@ class Line:
     start: str
 
 
+def is_bound(port: int) -> bool:
+    """True when somebody holds the UDP port, or listens at the TCP port, of any address."""
+    needle = f":{port:04X}"
+    for name in ("udp", "udp6", "tcp", "tcp6"):
+        with Path(f"/proc/net/{name}").open(encoding="ascii") as table:
+            for row in map(str.split, table.readlines()[1:]):
+                if row[1].endswith(needle) and (name.startswith("udp") or row[3] == "0A"):
+                    return True
+    return False
+
+
 class Sipp:
     """One SIPp process. With `target` it calls, else it is a gateway."""
 
@@ -105,11 +116,10 @@ class Sipp:
             self._bound()
 
     def _bound(self) -> None:
-        needle, end = f":{self.port:04X}", time.monotonic() + 5
+        end = time.monotonic() + 5
         while time.monotonic() < end and self.process.poll() is None:
-            with Path("/proc/net/udp").open(encoding="ascii") as table:
-                if any(line.split()[1].endswith(needle) for line in table.readlines()[1:]):
-                    return
+            if is_bound(self.port):
+                return
             time.sleep(0.02)
         self.stop()
         raise DemoError(f"SIPp did not start on port {self.port}: {self.errors()}")

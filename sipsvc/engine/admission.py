@@ -86,7 +86,7 @@ class Admission:
             extra = [warning(self.core.host(flow), refusal.text)]
             if not decision.code and asked is not None:
                 extra.append(f"Min-SE: {asked.too_small}")
-            if decision.code == self.closed:
+            if code == self.closed:
                 extra.append(f"Retry-After: {RETRY_AFTER_S}")
             tag = self.core.random_hex(16)
             server.respond(

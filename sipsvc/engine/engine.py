@@ -17,8 +17,8 @@ from sipsvc.engine.requests import Requests
 from sipsvc.errors import MessageDropped, SipError
 from sipsvc.message import Message, parse
 from sipsvc.message.build import answered_at, has_other_via
-from sipsvc.proxy import Call, Core, Observer, Phase, stray_answer
-from sipsvc.proxy.core import NOBODY
+from sipsvc.proxy import Call, Core, LateAnswer, Observer, Phase, stray_answer
+from sipsvc.proxy.core import Nobody
 from sipsvc.routing.refusals import ENDINGS
 
 _KEEPALIVE = (b"\r\n\r\n", b"\r\n", b"\x00\x00\x00\x00", b"")
@@ -209,6 +209,14 @@ class Engine(Observer):
     def ended(self, call: Call, now: Now) -> int:
         return self._write(journal.end(call, now), False)
 
+    def answered_late(self, call: Call, attempt: int, late: LateAnswer) -> int:
+        tried = call.tried[attempt]
+        charge = journal.late_charge(tried, late)
+        tried.late.append(charge)
+        if call.phase is Phase.UP:
+            return self._write(journal.answer(call), True)  # its end will say it; a restart is to know
+        return self._write(journal.late(call, attempt, charge), False)
+
     def _write(self, record: Any, wait: bool) -> int:
         self._written += 1
         self._effects.append(WriteCdr(record, self._written, wait))
@@ -229,7 +237,7 @@ class Engine(Observer):
         answer = response.status // 100 == 2 and response.method == "INVITE"
         if answer and not response.to.tag:
             raise MessageDropped("no_to_tag")
-        if not has_other_via(response) and (client is None or client.user is not NOBODY):
+        if not has_other_via(response) and (client is None or not isinstance(client.user, Nobody)):
             raise MessageDropped("no_via_left")
         if client is not None:
             client.receive(response, now)

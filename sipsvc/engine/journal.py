@@ -5,12 +5,12 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from sipsvc.cdr.record import Answer, Attempt, End, Priced, Start
+from sipsvc.cdr.record import Answer, Attempt, End, Late, LateCharge, Priced, Start
 from sipsvc.dialog import Half
 from sipsvc.directory import PriceRow
 from sipsvc.effects import Now
 from sipsvc.message import parse_name_addr, parse_uri
-from sipsvc.proxy import Call, Core
+from sipsvc.proxy import Call, Core, LateAnswer
 from sipsvc.proxy.call import Tried, Who
 from sipsvc.rating import ZERO, Price, charge, half_up, text
 
@@ -167,6 +167,7 @@ def revive(core: Core, first: dict[str, Any], answered: dict[str, Any], now: Now
             attempt.get("address", ""),  # before gateways had names none was written
         )
         tried.status, tried.left = attempt["status"], attempt["left"]
+        tried.late = attempt.get("late", [])
         call.tried.append(tried)
         # One gateway may have been tried at several addresses; the one that was not left is the one that answered.
         if attempt["gateway"] == answered["gateway"] and not tried.left and 200 <= tried.status < 300:
@@ -182,20 +183,41 @@ def revive(core: Core, first: dict[str, Any], answered: dict[str, Any], now: Now
     return call
 
 
+def late(call: Call, attempt: int, charge: LateCharge) -> Late:
+    """An answer that came, or was hung up, when the end was written already."""
+    return {"kind": "late", "cdr_id": call.cdr_id, "attempt": attempt, "late": charge}
+
+
 def _attempts(call: Call) -> list[Attempt]:
-    return [
-        {
-            "gateway": one.gateway,
-            "name": one.name,
-            "request_uri": one.request_uri,
-            "address": one.address,
-            "started_at": one.started_at,
-            "status": one.status,
-            "left": one.left,
-            "buy_rate": text(one.buy.row.rate),
-        }
-        for one in call.tried
-    ]
+    return [_attempt(one) for one in call.tried]
+
+
+def _attempt(one: Tried) -> Attempt:
+    record: Attempt = {
+        "gateway": one.gateway,
+        "name": one.name,
+        "request_uri": one.request_uri,
+        "address": one.address,
+        "started_at": one.started_at,
+        "status": one.status,
+        "left": one.left,
+        "buy_rate": text(one.buy.row.rate),
+    }
+    if one.late:
+        record["late"] = list(one.late)
+    return record
+
+
+def late_charge(tried: Tried, late: LateAnswer) -> LateCharge:
+    billed, amount = charge(late.duration_ms, tried.buy.row, tried.buy.minimum)
+    return {
+        "tag": readable(late.tag),
+        "answered_at": late.at,
+        "duration_ms": late.duration_ms,
+        "billed": billed,
+        "amount": text(amount),
+        "currency": tried.buy.currency,
+    }
 
 
 def _priced(price: Price, duration_ms: int | None) -> Priced:

@@ -10,10 +10,12 @@ from sipsvc.errors import SipError
 from sipsvc.message.fields import MEMO, MEMO_LENGTH
 from sipsvc.message.grammar import HOST, MAX_URI
 
+# No blanks and no control characters.
+_NO = r"\x00-\x20\x7f"
 _SIP = re.compile(
-    rf"(sips?):(?:([^@\x00-\x20\x7f<>\"]*)@)?({HOST})(?::([0-9]{{1,5}}))?((?:;[^?\x00-\x20\x7f<>]*)?)(\?[^\x00-\x20\x7f<>]*)?\Z", re.IGNORECASE
+    rf"(sips?):(?:([^@{_NO}<>\"]*)@)?({HOST})(?::([0-9]{{1,5}}))?((?:;[^?{_NO}<>]*)?)(\?[^{_NO}<>]*)?\Z", re.IGNORECASE
 )
-_TEL = re.compile(r"tel:([0-9A-Fa-f+*#().\-]+)((?:;[^\x00-\x20\x7f<>]*)?)\Z", re.IGNORECASE)
+_TEL = re.compile(rf"tel:([0-9A-Fa-f+*#().\-]+)((?:;[^{_NO}<>]*)?)\Z", re.IGNORECASE)
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*+):")
 _ESCAPED = re.compile(r"%([0-9A-Fa-f]{2})")
 # user = 1*( unreserved / escaped / user-unreserved )

@@ -4,6 +4,17 @@ from sipsvc.proxy.call import Call, Phase
 from sipsvc.proxy.core import Core, Observer
 from sipsvc.proxy.indialog import acknowledge, inside
 from sipsvc.proxy.invite import InviteSession
+from sipsvc.proxy.late import LateAnswer
 from sipsvc.proxy.stray import stray_answer
 
-__all__ = ["Call", "Core", "InviteSession", "Observer", "Phase", "acknowledge", "inside", "stray_answer"]
+__all__ = [
+    "Call",
+    "Core",
+    "InviteSession",
+    "LateAnswer",
+    "Observer",
+    "Phase",
+    "acknowledge",
+    "inside",
+    "stray_answer",
+]

@@ -11,6 +11,7 @@ from sipsvc.rating import Price
 from sipsvc.timers import Timer, TimerTarget
 
 if TYPE_CHECKING:
+    from sipsvc.cdr.record import LateCharge
     from sipsvc.proxy.core import Core
     from sipsvc.proxy.invite import InviteSession
     from sipsvc.routing import Decision
@@ -35,10 +36,11 @@ class Who(NamedTuple):
 class Tried:
     """One address of a gateway tried. `left` is why it was left for the next, "" while it was the last.
 
-    `address` is as a listener is written, `udp:192.0.2.1:5060`, or "" where none was found.
+    `address` is as a listener is written, `udp:192.0.2.1:5060`, or "" where none was found. `late` are answers that
+    came when nobody waited for them any more.
     """
 
-    __slots__ = ("address", "buy", "gateway", "left", "name", "request_uri", "started_at", "status", "user")
+    __slots__ = ("address", "buy", "gateway", "late", "left", "name", "request_uri", "started_at", "status", "user")
 
     def __init__(
         self, gateway: str, name: str, request_uri: str, user: str, buy: Price, started_at: int, address: str
@@ -52,6 +54,7 @@ class Tried:
         self.address = address
         self.status = 0
         self.left = ""
+        self.late: list[LateCharge] = []
 
 
 class Call(TimerTarget):

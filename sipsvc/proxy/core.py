@@ -18,6 +18,7 @@ from sipsvc.transaction import ClientTransaction, ClientUser, Layer
 
 if TYPE_CHECKING:
     from sipsvc.proxy.invite import InviteSession
+    from sipsvc.proxy.late import LateAnswer
 
 # What a request may have, in bytes, to go by UDP where the path's MTU is not known (RFC 3261 §18.1.1).
 LARGEST_UDP = 1_300
@@ -31,6 +32,10 @@ class Observer:
 
     def ended(self, call: Call, now: Now) -> int:
         raise AssertionError("an observer must take ends")
+
+    def answered_late(self, call: Call, attempt: int, late: LateAnswer) -> int:
+        """What attempt number `attempt` of this call cost on the side, whether the call goes on or is over."""
+        raise AssertionError("an observer must take late answers")
 
 
 @trait
@@ -231,7 +236,7 @@ class Core(Reach):
         if call.gateway is not None:
             self.own_request(call, call.caller, "BYE", _next_cseq(call, call.gateway), now)
 
-    def own_request(self, call: Call, half: Half, method: str, cseq: int, now: Now) -> None:
+    def own_request(self, call: Call, half: Half, method: str, cseq: int, now: Now, user: ClientUser = NOBODY) -> None:
         """A request of ours inside a dialog, towards `half`."""
         flow = half.target(self)
         branch = self.branch(call.ref)
@@ -251,7 +256,7 @@ class Core(Reach):
         if method == "ACK":
             self.send(data, flow, "")
         else:
-            self.layer.new_client(branch, method, data, flow, NOBODY, now)
+            self.layer.new_client(branch, method, data, flow, user, now)
 
     def durable(self, seq: int, now: Now) -> None:
         """Everything up to `seq` is on disk: the answers that waited for it go up."""

@@ -13,6 +13,7 @@ from sipsvc.message.build import join, response, upward, warning
 from sipsvc.proxy.branch import ELSEWHERE, MS, Branch, BranchUser
 from sipsvc.proxy.call import Call, Tried
 from sipsvc.proxy.core import Core
+from sipsvc.proxy.late import HangUp
 from sipsvc.proxy.reason import q850, reasons
 from sipsvc.proxy.response import Outcome, best
 from sipsvc.proxy.session_timer import Asked, settle, tell
@@ -282,7 +283,8 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
                 tried.status = response.status
                 tried.left = tried.left or "answered_too_late"
             # Behind what the caller may have said in this early dialog.
-            self.core.own_request(self.call, half, "BYE", self.call.caller.cseq + 1, now)
+            user = HangUp(self.call, branch.index, tag, now)
+            self.core.own_request(self.call, half, "BYE", self.call.caller.cseq + 1, now, user)
 
     def _finish(self, now: Now) -> None:
         """No gateway is left, or none may be tried: the best response goes up (§16.7 step 6)."""

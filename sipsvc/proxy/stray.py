@@ -18,10 +18,12 @@ def stray_answer(core: Core, call: Call, response: Message, flow: Flow, now: Now
     if call.gateway is not None and (tag == call.caller_tag or (tag in call.dialogs and call.phase is Phase.UP)):
         _pass_on(core, call, call.gateway, response, now)
     elif tag != call.caller_tag:
-        host = f"[{flow.host}]" if ":" in flow.host else flow.host
-        contact = f"sip:{host}:{flow.port}"
-        half = Half(flow, response.get("to") or "", response.get("from") or "", contact, pinned=False)
-        half.meet(response, call.token)
+        half = call.dialogs.get(tag)
+        if half is None:
+            host = f"[{flow.host}]" if ":" in flow.host else flow.host
+            contact = f"sip:{host}:{flow.port}"
+            half = Half(flow, response.get("to") or "", response.get("from") or "", contact, pinned=False)
+            half.meet(response, call.token)
         core.own_request(call, half, "ACK", response.cseq, now)
         if tag not in call.dialogs:  # else its BYE has passed already
             core.own_request(call, half, "BYE", max(response.cseq, call.caller.cseq) + 1, now)

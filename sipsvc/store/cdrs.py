@@ -111,6 +111,25 @@ def upsert_statement(dialect: str) -> sqlite.Insert | postgresql.Insert:
     )
 
 
+def add_late(session: Session, record: Record) -> None:
+    """Add a `late` record to the attempts of a call that is stored; the same one again changes nothing.
+
+    Raises LookupError when there is no such call or attempt.
+    """
+    # A write first: a transaction of SQLite that read first may be refused when it writes.
+    late = record["late"]
+    tag = late["tag"]
+    run = session.connection().execute
+    this = update(Cdr).where(Cdr.cdr_id == record["cdr_id"])
+    attempts = run(this.values(state=Cdr.state).returning(Cdr.attempts)).scalar_one_or_none()
+    if attempts is None:
+        raise LookupError(f"no call {record['cdr_id']!r} for a late answer")
+    answers = attempts[record["attempt"]].setdefault("late", [])
+    if all(one["tag"] != tag for one in answers):
+        answers.append(late)
+        run(this.values(attempts=attempts))
+
+
 def apply(session: Session, records: Sequence[Record], *, open_calls: bool = False) -> None:
     """Store a run of log records: every call whose end is among them and, if `open_calls`, those answered so far.
 

@@ -94,9 +94,7 @@ class ClientTransaction(TimerTarget):
                     self.interval = min(self.interval, self.times.t2)
                 self.retransmit = layer.timers.set(now.mono + self.interval, self, Event.RETRANSMIT)
             elif action == Do.STEADY:
-                if self.interval:
-                    layer.timers.cancel(self.retransmit)
-                    self.retransmit = layer.timers.set(now.mono + self.times.t2, self, Event.RETRANSMIT)
+                self.retransmit = layer.timers.set(now.mono + self.times.t2, self, Event.RETRANSMIT)
             elif action == Do.QUIET:
                 layer.timers.cancel(self.retransmit)
                 layer.timers.cancel(self.timeout)

@@ -74,7 +74,7 @@ class Do:
     PASS: Final = 0  # hand the response to the user of a client transaction
     SEND: Final = 1  # send what was sent before once more
     BACKOFF: Final = 2  # set the retransmission timer anew, doubled (capped at T2 where the RFC caps it)
-    STEADY: Final = 3  # retransmit every T2 from now on (timer E after a 1xx)
+    STEADY: Final = 3  # set the retransmission timer anew, to T2 (timer E after a 1xx)
     QUIET: Final = 4  # no more retransmissions
     ACK: Final = 5  # acknowledge the final response
     LINGER: Final = 6  # keep the state for the straggler's time
@@ -120,7 +120,7 @@ OTHER_CLIENT: Table = {
     (S.TRYING, E.RETRANSMIT): Row(S.TRYING, (D.SEND, D.BACKOFF), "§17.1.2.2, timer E"),
     (S.TRYING, E.TIMEOUT): Row(S.TERMINATED, (D.EXPIRED, D.END), "§17.1.2.2, timer F"),
     (S.TRYING, E.ERROR): Row(S.TERMINATED, (D.FAILED, D.END), "§17.1.2.2, §17.1.4"),
-    (S.TRYING, E.PROVISIONAL): Row(S.PROCEEDING, (D.STEADY, D.PASS), "§17.1.2.2"),
+    (S.TRYING, E.PROVISIONAL): Row(S.PROCEEDING, (D.PASS,), "§17.1.2.2"),
     (S.TRYING, E.SUCCESS): Row(S.COMPLETED, (D.QUIET, D.LINGER, D.PASS), "§17.1.2.2, timer K"),
     (S.TRYING, E.FAILURE): Row(S.COMPLETED, (D.QUIET, D.LINGER, D.PASS), "§17.1.2.2, timer K"),
     (S.PROCEEDING, E.RETRANSMIT): Row(S.PROCEEDING, (D.SEND, D.STEADY), "§17.1.2.2, timer E"),

@@ -22,7 +22,7 @@ BATCH = 64
 class Limits(NamedTuple):
     """What one peer may take of us. Times are seconds, sizes bytes; each time-out closes the connection."""
 
-    connections: int = 10_000
+    connections: int = 1_000
     per_source: int = 500
     """Connections that one IPv4 address, or one IPv6 /64, may hold."""
     opening: int = 500

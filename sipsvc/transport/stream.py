@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import resource
 import socket
 import ssl
 from collections.abc import Callable, Coroutine
@@ -16,6 +17,9 @@ from sipsvc.transport.connection import Connection, Limits, StreamUser
 from sipsvc.transport.tls import Tls
 
 BACKLOG = 1_024
+MOST = 10_000
+# Descriptors that are not for connections: the log, the feed, datagram sockets.
+SPARE = 256
 # Connections taken in at one wake-up.
 ACCEPTED = 64
 # Without descriptors or memory nobody can be taken in; whoever knocks waits so long.
@@ -49,7 +53,7 @@ class Streams:
 
     def __init__(self, user: StreamUser, tls: Tls | None = None, limits: Limits | None = None) -> None:
         self.user = user
-        self.limits = limits or Limits()
+        self.limits = limits or Limits(connections=_descriptors() - SPARE)
         self.loop: asyncio.AbstractEventLoop
         self._tls = tls
         self._listening: dict[int, Listening] = {}
@@ -269,6 +273,17 @@ class Streams:
             self._told[event, host, reason] = now
             where = {} if flow is None else {"transport": flow.transport, "port": flow.port, "name": flow.name}
             self._log.warning(event, host=host, reason=reason, **where)
+
+
+def _descriptors() -> int:
+    """How many this process may have, raised as far as we need and are allowed."""
+    wanted = MOST + SPARE
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return wanted
+    soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return soft
 
 
 def _source(host: str) -> str:

@@ -116,6 +116,19 @@ def end(number: int, at: int = 0, **changes: Any) -> dict[str, Any]:
     }
 
 
+def late(number: int, tag: str = "ghost", attempt: int = 0) -> dict[str, Any]:
+    """An answer of the call's first gateway that nobody waited for."""
+    cost = {
+        "tag": tag,
+        "answered_at": BASE_MS,
+        "duration_ms": 250,
+        "billed": 1,
+        "amount": "0.000167",
+        "currency": "USD",
+    }
+    return {"kind": "late", "cdr_id": f"cdr-{number:06d}", "attempt": attempt, "late": cost}
+
+
 def refused(number: int, at: int = 0, **changes: Any) -> dict[str, Any]:
     """A call refused at the door: the start's fields and the end's in one record."""
     over: dict[str, Any] = {

@@ -20,11 +20,11 @@ from sqlalchemy.orm import Session
 
 from sipsvc.cdr.deliver import BATCH, DatabaseAway, Deliverer, drain_once
 from sipsvc.cdr.log import LogLocked, LogWriter, lock_file
-from sipsvc.cdr.segments import encode, segment_numbers, segment_path
+from sipsvc.cdr.segments import encode, open_calls, segment_numbers, segment_path
 from sipsvc.settings import DataSettings, Settings
 from sipsvc.store.database import migrate, open_database
-from sipsvc.store.models import Cdr
-from tests.cdr.records import BASE_MS, answer, end, refused, start, whole_call
+from sipsvc.store.models import Cdr, DeliveryPosition
+from tests.cdr.records import BASE_MS, answer, end, late, refused, start, whole_call
 
 Record = dict[str, Any]
 
@@ -128,6 +128,45 @@ def test_a_long_call_is_shown_after_five_seconds_of_the_log_or_of_silence(folder
     clock[0] = BASE_MS + 6_001
     one.step()
     assert rows(engine)["cdr-000003"].state == "answered"
+
+
+@pytest.mark.rule("SIP-15", "law 8")
+def test_a_late_answer_is_added_to_the_call_it_cost_once(folder: Path, engine: Engine) -> None:
+    records = [start(1), start(2), end(1), late(1), late(1, "other"), end(2), late(1), late(2)]
+    segment(folder, 1, records)
+    assert drain(deliverer(folder, engine)) == 2
+    found = rows(engine)
+    assert [one["tag"] for one in found["cdr-000001"].attempts[0]["late"]] == ["ghost", "other"]
+    assert found["cdr-000002"].attempts[0]["late"] == [late(2)["late"]]
+    assert found["cdr-000001"].margin == Decimal("0.01")
+    segment(folder, 1, [late(2, "third")])  # a day later, with nothing else in the batch
+    drain(deliverer(folder, engine))
+    assert [one["tag"] for one in rows(engine)["cdr-000002"].attempts[0]["late"]] == ["ghost", "third"]
+    # From the beginning again, as after the loss of the position: nothing comes twice.
+    with Session(engine) as session, session.begin():
+        session.query(DeliveryPosition).delete()
+    drain(deliverer(folder, engine))
+    assert [one["tag"] for one in rows(engine)["cdr-000001"].attempts[0]["late"]] == ["ghost", "other"]
+
+
+@pytest.mark.rule("SIP-15", "law 8")
+@pytest.mark.parametrize("odd", [late(9), late(1, attempt=5), {**late(1), "late": None}, {**late(1), "attempt": "x"}])
+def test_a_late_answer_of_no_call_is_kept_apart(odd: Record, folder: Path, engine: Engine) -> None:
+    segment(folder, 1, [start(1), end(1), odd, start(2), end(2), late(2)])
+    one = deliverer(folder, engine)
+    assert drain(one) == 2
+    assert one.rejected == 1
+    assert orjson.loads((folder / "rejected.log").read_bytes())["records"] == [odd]
+    assert rows(engine)["cdr-000002"].attempts[0]["late"] == [late(2)["late"]]
+
+
+@pytest.mark.rule("SIP-15", "law 8")
+def test_a_late_answer_closes_no_call(folder: Path) -> None:
+    writer = LogWriter(folder, lambda seq: None, segment_bytes=1)
+    writer.append([(start(1), 1, False), (answer(1), 2, False), (late(1), 3, False)])
+    writer.append([(start(2), 4, False)])  # begins a segment
+    writer.close()
+    assert [record["kind"] for record in open_calls(folder)] == ["start", "answer", "start"]
 
 
 @pytest.mark.rule("law 8")

@@ -63,7 +63,7 @@ _EVENTS = {
     E.ERROR: "transport error", E.LATE: "no answer for long", E.ABANDONED: "nobody will answer",
 }  # fmt: skip
 _ACTIONS = {
-    D.PASS: "pass up", D.SEND: "send", D.BACKOFF: "resend later", D.STEADY: "resend every T2",
+    D.PASS: "pass up", D.SEND: "send", D.BACKOFF: "resend later", D.STEADY: "resend in T2",
     D.QUIET: "stop the timers", D.ACK: "ACK", D.LINGER: "linger", D.EXPIRED: "report silence",
     D.FAILED: "report the error", D.END: "", D.TRYING: "send 100", D.OUTLAST: "linger as long as its sender may wait",
 }  # fmt: skip

@@ -66,7 +66,8 @@ TEXT = st.text(st.characters(min_codepoint=1, max_codepoint=255, exclude_charact
 FOLDED = st.lists(TEXT, min_size=1, max_size=3).map("\r\n ".join)
 KNOWN = frozenset("via v from f to t call-id i cseq content-length l max-forwards content-type c b x".split())
 HEADERS = st.lists(st.tuples(TOKEN, st.sampled_from(["", " ", "\t"]), FOLDED), max_size=12)
-DISPLAY = TEXT.map(lambda text: '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '" ')
+QUOTABLE = st.text(st.characters(min_codepoint=32, max_codepoint=255, exclude_characters="\x7f"), max_size=30)
+DISPLAY = QUOTABLE.map(lambda text: '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '" ')
 ADDRESS = st.builds(lambda name, user, tag: f"{name}<sip:{user}@h.example:5062;x=y>;tag={tag}", DISPLAY, TOKEN, TOKEN)
 
 

@@ -18,6 +18,7 @@ PROMISED = (
     "hunts",
     "crashes",
     "forced BYEs",
+    "session expiries",
     "re-INVITE seen",
     "UPDATE seen",
     "PRACK seen",
@@ -25,6 +26,9 @@ PROMISED = (
     "calls by a loose proxy",
     "strict-router calls",
     "gateway reboots",
+    "DNS answers",
+    "second addresses tried",
+    "gateways passed over for their name",
     "crooked responses",
     "491 on both sides",
     "calls cut by several crashes",
@@ -40,17 +44,22 @@ def account(run: Run, views: list[CallView]) -> Counter[str]:
     for name, number in run.world.net.counts.items():
         counts[f"network: {name}"] += number
     for view in views:
-        counts["hunts"] += max(0, len(view.branches) - 1)
+        counts["hunts"] += max(0, len(view.turns) - 1)
+        pairs = zip(view.branches, view.branches[1:], strict=False)
+        counts["second addresses tried"] += sum(one.gateway is other.gateway for one, other in pairs)
+        counts["gateways passed over for their name"] += len(view.unresolved)
         counts["CANCEL by callers"] += view.cancel is not None
         counts["answered"] += view.answer is not None
         counts["calls cut by several crashes"] += _lives(view) > 2
         end = view.records[-1].record if view.records else {}
         counts[f"outcome: {end.get('code') or 'no CDR'}"] += 1
+        counts["session expiries"] += end.get("code") == "session_expired"
         counts["forced BYEs"] += _forced(view, str(end.get("code")))
     counts["crashes"] += len(run.host.deaths) - counts["restart: drain"]
     for proxy in run.proxies:
         counts["calls by a loose proxy"] += not proxy.strict and len(proxy.passed)
         counts["strict-router calls"] += len(proxy.rewritten)
+    counts["DNS answers"] += run.host.names.answered if run.host.names is not None else 0
     _links(run.world.net.record, counts)
     return counts
 

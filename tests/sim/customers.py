@@ -8,6 +8,7 @@ from tests.sim import excuses
 from tests.sim.network import MS, Address, Handle
 from tests.sim.party import SDP, SDP_TYPE, Party, TalkingAgent
 from tests.sim.plan import CallPlan
+from tests.sim.sessions import interval
 from tests.sim.sipmsg import Msg, build, digest_answer, parse_name
 from tests.sim.sipua import GIVE_UP, ClientTx, Dialog, Headers, ServerTx, World
 
@@ -75,7 +76,9 @@ class CallerCall:
         headers += [("From", f'"{agent.name}" <sip:{plan.caller}@{agent.domain}>;tag={self.from_tag}')]
         headers += [("To", f"<{uri}>"), ("Call-ID", plan.call_id), ("CSeq", f"{self.cseq} INVITE")]
         headers += [("Contact", agent.contact), ("Allow", "INVITE, ACK, CANCEL, BYE, INFO, PRACK, UPDATE")]
-        headers += [("Supported", "100rel"), SDP_TYPE]
+        headers += [("Supported", "100rel, timer" if plan.timer else "100rel"), SDP_TYPE]
+        if plan.session_s:
+            headers.append(("Session-Expires", str(plan.session_s)))
         # What no gateway may ever be shown: claims of identity from an untrusted side (SIP-23).
         headers += [
             ("P-Asserted-Identity", "<sip:99999@evil.example>"),
@@ -160,7 +163,8 @@ class CallerCall:
         """A provisional response with a tag: an early dialog, and a PRACK for one that wants it (RFC 3262 §4)."""
         early = self.early.get(msg.to_tag)
         if early is None:
-            early = self.early[msg.to_tag] = Party(self.agent, self._dialog(msg), self.agent.contact, early=True)
+            early = Party(self.agent, self._dialog(msg), self.agent.contact, early=True, timers=self.plan.timer)
+            self.early[msg.to_tag] = early
             for delay, method in self.plan.early_asks:
                 self.agent.later(delay, partial(self._ask_early, early, method))
         rack = f"{msg.get('rseq')} {msg.get('cseq')}"
@@ -198,11 +202,13 @@ class CallerCall:
             return
         party, dialog = self.early.get(msg.to_tag), self._dialog(msg)
         if party is None:
-            party = Party(self.agent, dialog, self.agent.contact)
+            party = Party(self.agent, dialog, self.agent.contact, timers=self.plan.timer)
         else:
             # An early dialog's route set and target are computed anew by the 2xx (§13.2.2.4).
             party.dialog.routes, party.dialog.target = dialog.routes, dialog.target
         party.confirm()
+        if self.plan.timer:
+            party.session.settle(interval(msg), msg.get("session-expires").endswith("uac"))
         self.parties[msg.to_tag] = party
         party.dialog.ack(msg.cseq)
         first = len(self.parties) == 1
@@ -220,6 +226,8 @@ class CallerCall:
             later(plan.reinvite_ms, party.reinvite)
         for delay, method in plan.asks:
             later(delay, partial(party.ask, method))
+        if plan.mute_ms is not None:
+            later(plan.mute_ms, party.fall_silent)
         if plan.action != "never hangs up":
             later(plan.talk_ms, party.hang_up)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 from random import Random
+from typing import Any
 
+from tests.sim.names import spares
 from tests.sim.network import Faults
 from tests.sim.plan import CallPlan, CustomerSpec, GatewayPlan, GatewaySpec, Row, Setting
 
@@ -103,7 +105,9 @@ def draw_setting(seed: int) -> Setting:
     gateways = tuple(_gateway(rng, number) for number in range(1, rng.randint(2, 4) + 1))
     channels = rng.choice((0, 3, 6))
     acme = CustomerSpec(**{**ACME.__dict__, "max_channels": channels})
-    return Setting((acme, BETA, GONE), gateways, BLOCKS, max_call_ms=rng.choice((60_000,) * 9 + (400,)))
+    longest = rng.choice((60_000,) * 9 + (400,))
+    min_se, asked_for = rng.choice(((90, 1_800), (4, 0), (4, 12), (5, 5), (90, 0)))
+    return Setting((acme, BETA, GONE), gateways, BLOCKS, longest, min_se=min_se, session_expires=asked_for)
 
 
 def _gateway(rng: Random, number: int) -> GatewaySpec:
@@ -137,7 +141,12 @@ def _gateway(rng: Random, number: int) -> GatewaySpec:
         hunt_codes=frozenset({500, 502, 503, 504} if rng.random() < 0.7 else {404, 503}),
         ring_timeout_ms=rng.choice((185_000, 185_000, 40_000)),
         dead=rng.random() < 0.1,
+        **_named(number, rng.random() < 0.25),
     )
+
+
+def _named(number: int, named: bool) -> dict[str, Any]:
+    return {"name": f"gw{number}.carrier.example", "spares": spares(f"10.2.0.{number}")} if named else {}
 
 
 def draw_calls(seed: int, setting: Setting) -> list[CallPlan]:
@@ -176,6 +185,11 @@ def _call(rng: Random, call_id: str, setting: Setting) -> CallPlan:
     if plan.cancel_ms is None and any(script.kind in ("rings for ever", "stubborn", "rude") for script in
                                       plan.gateways.values()) and rng.random() < 0.5:  # fmt: skip
         plan.cancel_ms = rng.uniform(2000, 20_000)
+    plan.timer = rng.random() < 0.5
+    if rng.random() < 0.4:
+        plan.session_s = rng.choice((2, 6, 10, 90, 1800))
+    if rng.random() < 0.1:
+        plan.mute_ms = rng.uniform(0, 10_000)
     plan.dialled = _dialled(rng, plan)
     if rng.random() < 0.3:
         plan.asks = _asks(rng, 3_000)
@@ -260,4 +274,5 @@ def draw_gateway(rng: Random) -> GatewayPlan:
         status, final = rng.choice((486, 404)), rng.uniform(5, 1_500)
     asks = _asks(rng, 3_000) if rng.random() < 0.2 else ()
     early = _asks(rng, 1_500, ("UPDATE", "INFO")) if kind == "100rel" and rng.random() < 0.5 else ()
-    return GatewayPlan(kind, first, final, hangup, reinvite, status, early, asks)
+    mute = rng.uniform(0, 10_000) if rng.random() < 0.1 else None
+    return GatewayPlan(kind, first, final, hangup, reinvite, status, early, asks, rng.random() < 0.5, mute)

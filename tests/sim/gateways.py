@@ -9,6 +9,7 @@ from functools import partial
 from tests.sim.network import Address
 from tests.sim.party import SDP, Party, TalkingAgent, answer_headers
 from tests.sim.plan import CallPlan, GatewayPlan, GatewaySpec
+from tests.sim.sessions import given, interval
 from tests.sim.sipmsg import Msg, parse_name, parse_uri
 from tests.sim.sipua import Dialog, ServerTx, World
 
@@ -71,7 +72,7 @@ class GatewayCall:
         target = parse_name(msg.get("contact")).uri
         local, remote = f"{msg.get('to')};tag={tag}", msg.get("from")
         dialog = Dialog(self.agent, msg.call_id, local, remote, 100, target, msg.all("record-route"))
-        return Party(self.agent, dialog, self.contact, early)
+        return Party(self.agent, dialog, self.contact, early, self.script.timer)
 
     def _ask_early(self, party: Party, method: str) -> None:
         """Only once the caller is known to have the dialog too (RFC 3261 §12.1: it may never have heard of it)."""
@@ -128,12 +129,14 @@ class GatewayCall:
             return
         party = self.early.get(tag) or self._party(tag, early=False)
         party.confirm()
+        msg = self.invite
         self.answers.append(Answered(tag, self.agent.world.net.time, party))
         self.statuses.append((self.agent.world.net.time, 200))
         self.agent.await_ack(self.tx, tag)
         self.tx.on_ack = self._acked
         self.tx.on_no_ack = party.hang_up
-        self.tx.respond(200, "OK", answer_headers(self._record_routes(), self.contact), SDP, tag)
+        told = given(msg, self.script.timer)
+        self.tx.respond(200, "OK", [*told, *answer_headers(self._record_routes(), self.contact)], SDP, tag)
         for other in self.early.values():
             if other.early:
                 other.end("answered elsewhere")
@@ -143,10 +146,15 @@ class GatewayCall:
             if answered.tag == msg.to_tag and answered.party.acked_at is None:
                 party, script = answered.party, self.script
                 party.acked_at = self.agent.world.net.time
+                # Before its ACK it may not even hang up (§15).
+                told = given(self.invite, script.timer)
+                party.session.settle(interval(self.invite) if told else 0, bool(told) and told[0][1].endswith("uas"))
                 if script.hangup is not None:
                     self.at(script.hangup, party.hang_up)
                 if script.reinvite is not None:
                     self.at(script.reinvite, party.reinvite)
+                if script.mute is not None:
+                    self.at(script.mute, party.fall_silent)
                 for delay, method in script.asks:
                     self.at(delay, partial(party.ask, method))
 

@@ -63,14 +63,13 @@ def acks_pass(view: CallView) -> None:
     """An ACK inside a dialog goes on each time it comes, as long as the call is remembered (SIP-15)."""
     if view.answer is None:
         return
-    forgotten = view.records[-1].at + int(GIVE_UP * MS) if view.records else 1 << 62
     tags = {view.answer[1].msg.to_tag, view.caller.from_tag}
     outs = [wire for wire in view.wires if wire.out and wire.msg.method == "ACK" and not wire.msg.status]
     for wire in view.wires:
         msg = wire.msg
         if wire.out or msg.status or msg.method != "ACK" or {msg.to_tag, msg.from_tag} != tags:
             continue
-        if msg.branch in _refused(view) or wire.at >= forgotten:
+        if msg.branch in _refused(view) or wire.at >= view.forgotten_at:
             continue
         if not any(ack.order > wire.order and ack.at <= wire.at + INSTANT and ack.msg.cseq == msg.cseq for ack in outs):
             view.report("ack-passes", f"{msg} was not passed on")

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
-from tests.sim import inside, noise, wirechecks
+from tests.sim import expiries, inside, noise, wirechecks
 from tests.sim.explained import explained
+from tests.sim.late import late_answers
+from tests.sim.names import PATIENCE_MS, Lookup
 from tests.sim.network import MS, utc_of
 from tests.sim.plan import CustomerSpec, longest, price
 from tests.sim.rim import Logged, Wire
 from tests.sim.scenario import Run
-from tests.sim.sipua import GIVE_UP
+from tests.sim.sipua import GIVE_UP, Finding
 from tests.sim.view import CallView
 
 # What still has to hold of a call that a restart cut into. In set-up, and for what it had yet to say after its end,
@@ -22,14 +24,14 @@ HOLDS_WHATEVER = frozenset(
 )
 LOST_WHILE_UP = frozenset(
     "2xx-gets-through other-2xx one-final cseq cancel cancel-sent timer-c ack-branch ack-of-failure-arrives disk-first "
-    "cdr-agents ack-passes answers-pass persistence".split()
+    "cdr-agents ack-passes answers-pass persistence session-interval".split()
 )
 # What no later word of an answer may change; an attempt that was left may still say how it ended.
 SETTLED_BY_ANSWER = ("cdr_id", "answer_at", "progress_at", "status", "gateway", "sent_to", "sell", "buy")
 # What a refused call is told (SIP-26, SIP-27).
 REFUSALS = {
     "no_price": 403, "dest_blocked": 403, "dest_expensive": 403, "no_route": 404, "caller_not_allowed": 403,
-    "customer_suspended": 403, "channels_full": 486, "draining": 503,
+    "customer_suspended": 403, "channels_full": 486, "draining": 503, "session_interval": 422,
 }  # fmt: skip
 
 
@@ -41,41 +43,43 @@ def check(run: Run) -> list[CallView]:
     by_cdr = {logged.record["cdr_id"]: logged.record.get("call_id", "") for logged in run.host.log
               if logged.record["kind"] == "start" or "call_id" in logged.record}  # fmt: skip
     records: dict[str, list[Logged]] = defaultdict(list)
+    lates: dict[str, list[Logged]] = defaultdict(list)
     for logged in run.host.log:
-        records[by_cdr.get(logged.record["cdr_id"], "")].append(logged)
+        (lates if logged.record["kind"] == "late" else records)[by_cdr.get(logged.record["cdr_id"], "")].append(logged)
     quiet(run)
     channels(run)
     explained(run, wires)
     views = []
     for plan in run.plans.values():
         view = CallView(run, plan, wires[plan.call_id], records[plan.call_id])
+        view.lates = [logged.record for logged in lates[plan.call_id]]
         views.append(view)
         if not view.known:
             strangers(view)
             continue
         cdr_once(view)
-        for look in (*wirechecks.CHECKS, *inside.CHECKS):
+        for look in (*wirechecks.CHECKS, *inside.CHECKS, *expiries.CHECKS):
             look(view)
         hung_up(view)
         if view.final is not None and len(view.records) >= 2:
             cdr_says(view)
             cdr_times(view)
             cdr_money(view)
+            late_answers(view)
             disk_first(view)
-    fates = {view.plan.call_id: view.fates for view in views}
-    run.world.findings[:] = [
-        finding
-        for finding in run.findings
-        if all(stands(finding.rule, fate) for fate in fates.get(finding.call_id, ()))
-    ]
+    by_call = {view.plan.call_id: view for view in views}
+    run.world.findings[:] = [finding for finding in run.findings if stands(finding, by_call.get(finding.call_id))]
     return views
 
 
-def stands(rule: str, fate: str) -> bool:
-    """Whether breaking `rule` is a fault in a call that a restart treated so."""
-    if fate == "up":
-        return rule not in LOST_WHILE_UP
-    return rule in HOLDS_WHATEVER
+def stands(finding: Finding, view: CallView | None) -> bool:
+    """Whether it is a fault, whatever restarts did to its call."""
+    if view is None:
+        return True
+    if finding.rule == "ack-arrives" and finding.at - int(GIVE_UP * MS) >= view.forgotten_at:
+        return False  # answered when all there was had long been over
+    lenient = {"up": finding.rule not in LOST_WHILE_UP}
+    return all(lenient.get(fate, finding.rule in HOLDS_WHATEVER) for fate in view.fates)
 
 
 def quiet(run: Run) -> None:
@@ -187,16 +191,17 @@ def cdr_once(view: CallView) -> None:
 def hung_up(view: CallView) -> None:
     """Nobody is left in a call the other side ended, and at most one callee is up (laws 7, SIP-15)."""
     caller_tags = set(view.caller.parties)
+    expired = bool(view.records) and view.records[-1].record.get("code") == "session_expired"
     for tag, party in view.caller.parties.items():
-        if party.ended_at is None:
+        if party.ended_at is None and not (party.mute or expired):
             view.report("call-ends", f"the caller is still in its call {tag}")
     for call in view.gateway_calls:
         for answered in call.answers:
             party = answered.party
             if "up" in view.fates and answered.tag not in caller_tags:
                 continue  # the BYE to a second answer may have died with the server
-            if party.forgotten:
-                continue  # started anew since, it does not know of the call either
+            if party.forgotten or party.mute or expired:
+                continue  # it does not know of the call either, or nobody told it of the end (RFC 4028 §8.3)
             if party.ended_at is None:
                 view.report("call-ends", f"{call.agent.name} is still in its call")
             elif answered.tag not in caller_tags and party.ended_by == "peer":
@@ -237,8 +242,15 @@ def cdr_says(view: CallView) -> None:
         return
     must("e164", start["e164"], plan.e164)
     must("caller", plan.caller in start["caller"] and start["caller_shown"], view.customer.shown(plan.caller))
-    must("attempts", [one["gateway"] for one in end["attempts"]], [branch.gateway.id for branch in view.branches])
-    must("request-uri", [one["request_uri"] for one in end["attempts"]], [one.first.msg.uri for one in view.branches])
+    attempts = [one for one in end["attempts"] if one["left"] != "dns"]
+    must("attempts", [one["gateway"] for one in attempts], [branch.gateway.id for branch in view.branches])
+    must("request-uri", [one["request_uri"] for one in attempts], [one.first.msg.uri for one in view.branches])
+    must(
+        "address",
+        [one["address"] for one in attempts],
+        [f"udp:{one.first.peer[0]}:{one.first.peer[1]}" for one in view.branches],
+    )
+    names(view)
     cancelled = view.cancel is not None and view.cancel.order < view.final_order
     if view.answer is not None:
         must("gateway", end["gateway"], view.answer[0].gateway.id)
@@ -249,7 +261,24 @@ def cdr_says(view: CallView) -> None:
         view.report("cdr-code", f"code {end['code']} with {end['status']} and no such thing on the wire")
 
 
+def names(view: CallView) -> None:
+    """A gateway is passed over for its name only where the look-up failed, or took half of the time there was."""
+    hosts = {gateway.id: gateway.name for gateway in view.setting.gateways}
+    server = view.run.host.names
+    for at, gateway in view.unresolved:
+        asked = [one for one in (server.asked if server is not None else ()) if one.host == hosts[gateway]]
+        if not any(one.failed and abs(utc_of(one.at) + _given_up(one) - at) <= 1 for one in asked):
+            view.report("names", f"{gateway} was passed over at {at}, look-ups were {asked}")
+
+
+def _given_up(lookup: Lookup) -> float:
+    """After how many milliseconds the engine has its answer, or waits no longer."""
+    return lookup.took_ms if lookup.end == "nothing" else PATIENCE_MS
+
+
 def _hung_up_by(view: CallView) -> str:
+    if view.records[-1].record["code"] == "session_expired":
+        return "timeout"  # whether rightly is for the times to say
     if view.end is None:
         return ""
     if view.end.out:
@@ -273,6 +302,9 @@ def cdr_times(view: CallView) -> None:
             view.report("cdr-times", f"end_at {end['end_at']}, final response {utc_of(view.final.at)}")
         return
     answered = view.answer[1].at
+    if end["code"] == "session_expired" or expiries.is_due(view):
+        _session_times(view, answered, end)
+        return
     if view.end is None:
         view.report("cdr-times", "answered, and no BYE was ever seen or sent")
         return
@@ -288,6 +320,23 @@ def cdr_times(view: CallView) -> None:
     if view.end.out and abs(want[2] - view.setting.max_call_ms) > 1:
         view.report("max-call", f"ended by the engine after {want[2]} ms of {view.setting.max_call_ms}")
     _agents_agree(view, want[2])
+
+
+def _session_times(view: CallView, answered: int, end: dict[str, Any]) -> None:
+    """A session nobody refreshed ends its call, and nobody is sent a BYE (SIP-18)."""
+    due = expiries.expiry(view)
+    if end["code"] != "session_expired" or due is None:
+        view.report("session-expiry", f"code {end['code']}, due {due and utc_of(due.at)}")
+        return
+    want = (utc_of(answered), utc_of(due.at), (due.at - answered) // MS)
+    got = (end["answer_at"], end["end_at"], end["duration_ms"])
+    if view.fates:
+        want, got = want[:1], got[:1]  # a refresh may have died with the server, or the time have run out meanwhile
+    if any(one is None or abs(one - other) > 1 for one, other in zip(got, want, strict=True)):
+        view.report("session-expiry", f"CDR has answer, end, duration {got}; on the wire {want}")
+    own = [wire for wire in view.where(out=True, caller=True, method="BYE", request=True) if wire.at <= due.at]
+    if own and view.end is not None and view.end.out:
+        view.report("session-expiry", "a BYE was sent for a session that ran out")
 
 
 def _agents_agree(view: CallView, duration_ms: int) -> None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from tests.sim import excuses
 from tests.sim.network import MS, Address
+from tests.sim.sessions import Session, given, interval
 from tests.sim.sipmsg import Msg, parse_name
-from tests.sim.sipua import Agent, ClientTx, Dialog, Headers, ServerTx, World
+from tests.sim.sipua import GIVE_UP, Agent, ClientTx, Dialog, Headers, ServerTx, World
 
 SDP = b"v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n"
 # How long a request sent before a re-INVITE was answered may still be repeated.
 STRAGGLERS = 33_000 * MS
+# How long a message may be on its way.
+OVERTAKEN = 1_000 * MS
 SDP_TYPE = ("Content-Type", "application/sdp")
 # What each method inside a dialog brings along; XYZZY is one nobody knows (SIP-17).
 BODIES: dict[str, tuple[Headers, bytes]] = {
@@ -26,9 +30,12 @@ MOST_RETRIES = 2
 class Party:
     """A dialog that is up, and how it ended: `ended_by` is `self`, `peer` or "" while it is up."""
 
-    def __init__(self, agent: TalkingAgent, dialog: Dialog, contact: str, early: bool = False) -> None:
+    def __init__(
+        self, agent: TalkingAgent, dialog: Dialog, contact: str, early: bool = False, timers: bool = False
+    ) -> None:
         self.agent, self.dialog, self.contact = agent, dialog, contact
         self.early = early
+        self.knows_timers = timers
         self.up_at = agent.world.net.time
         self.moves = agent.rng.random() < 0.5
         self.moving = False
@@ -42,7 +49,13 @@ class Party:
         self.retries = 0
         # Where it was reachable before, and until when requests already on their way may say so.
         self.moved_from: list[tuple[str, int | None]] = []
+        # Where it stays reachable for good, and the 2xx to an INVITE it gave last.
+        self.reachable: list[str] = []
+        self.given: ServerTx | None = None
+        self.given_at = 0
         self.on_end: Callable[[], None] = lambda: None
+        self.mute = False
+        self.session = Session(agent, self._refresh, self.hang_up)
         self.on_prack: Callable[[Msg], None] = lambda _: None
         agent.parties[dialog.key] = self
 
@@ -55,8 +68,16 @@ class Party:
 
     def end(self, by: str) -> None:
         if self.ended_at is None:
+            self.session.stop()
             self.ended_at, self.ended_by = self.world.net.time, by
             self.on_end()
+
+    def fall_silent(self) -> None:
+        """From now on it is as if it were not there, and nobody is told."""
+        self.mute = True
+        self.session.stop()
+        self.world.mute.add(self.dialog.call_id)
+        self.world.counts["parties fallen silent"] += 1
 
     def confirm(self) -> None:
         """Its 2xx was given or came, be it after another one had been."""
@@ -64,8 +85,9 @@ class Party:
         self.ended_at, self.ended_by = None, ""
 
     def hang_up(self) -> None:
-        if self.ended_at is not None:
+        if self.ended_at is not None or self.mute:
             return
+        self.session.stop()
         self.world.counts["BYE sent by agents"] += 1
         self.dialog.request("BYE", self._bye_answered, self._lost("bye-gets-through", "BYE"))
         self.end("self")
@@ -76,7 +98,8 @@ class Party:
         def gone(by_loss: bool) -> None:
             if method == "INVITE":
                 self.pending = None
-            if not by_loss and (self.ended_at is None or rule != "in-dialog"):
+            silent = self.dialog.call_id in self.world.mute
+            if not by_loss and not silent and (self.ended_at is None or rule != "in-dialog"):
                 self._report(rule, f"its {method} timed out")
 
         return gone
@@ -91,10 +114,10 @@ class Party:
     # What it asks for
 
     def reinvite(self) -> None:
-        if self.ended_at is not None or self.pending is not None:
+        if self.ended_at is not None or self.pending is not None or self.mute:
             return
         self._move()
-        extra = [("Contact", self.contact), SDP_TYPE, ("X-Sim", self.agent.token("x"))]
+        extra = [("Contact", self.contact), SDP_TYPE, ("X-Sim", self.agent.token("x")), *self.session.headers()]
         gone = self._lost("in-dialog", "INVITE")
         self.pending = self.dialog.request("INVITE", self._reinvite_answered, gone, extra, SDP)
 
@@ -103,8 +126,16 @@ class Party:
         if self.moves and not self.moving:
             self.moving = True
             self.world.counts["Contact changed inside a dialog"] += 1
-            self.moved_from.append((parse_name(self.contact).uri, None))
+            before = parse_name(self.contact).uri
+            if self._may_be_overtaken():
+                self.reachable.append(before)
+            self.moved_from.append((before, None))
             self.contact = self.contact.replace("sip:", "sip:m", 1)
+
+    def _may_be_overtaken(self) -> bool:
+        """Whether an answer that tells of the place it leaves may come after the request that tells of the new one."""
+        given = self.given
+        return given is not None and (bool(given.repeats) or self.world.net.time < self.given_at + OVERTAKEN)
 
     def _moved(self) -> None:
         self.moving = False
@@ -113,7 +144,11 @@ class Party:
     def reachable_at(self) -> list[str]:
         """The Request-URIs it may be sent: its Contact, and for a while the one before (§12.2)."""
         now = self.world.net.time
-        return [parse_name(self.contact).uri, *(uri for uri, until in self.moved_from if until is None or now < until)]
+        return [
+            parse_name(self.contact).uri,
+            *self.reachable,
+            *(uri for uri, until in self.moved_from if until is None or now < until),
+        ]
 
     def _reinvite_answered(self, msg: Msg) -> None:
         if msg.status < 200:
@@ -122,15 +157,22 @@ class Party:
             self.pending = None
             self.dialog.ack(msg.cseq)
             self._target_of(msg)
+            self._settled(msg)
             self._moved()
             return
-        self.pending = None
+        asked, self.pending = self.pending, None
         if msg.status == 491:
             self._again_after_glare()
-        elif msg.status == 481:
+        elif msg.status == 481 or (msg.status == 408 and asked is not None and self._was_lost(asked.msg)):
             self._told_481()
         else:
             self._report("in-dialog", f"its re-INVITE got {msg.line}")
+
+    def _was_lost(self, request: Msg) -> bool:
+        """Whether it never got to the other side, or no word of that came back."""
+        if self.dialog.call_id in self.world.mute:
+            return True
+        return excuses.took_too_long(self.world.net.record, frozenset(), request, int(GIVE_UP * MS))
 
     def _again_after_glare(self) -> None:
         """Both asked at once: whoever made the Call-ID waits longer (§14.1)."""
@@ -151,14 +193,14 @@ class Party:
 
     def ask(self, method: str) -> None:
         """Any method passes inside a dialog, and any body and header with it (SIP-1, SIP-17)."""
-        if self.ended_at is not None:
+        if self.ended_at is not None or self.mute:
             return
         headers, body = BODIES[method]
         extra = [*headers, ("X-Sim", self.agent.token("x"))]
         if method == "UPDATE":
             if self.pending is None and not self.early:
                 self._move()
-            extra.append(("Contact", self.contact))
+            extra += [("Contact", self.contact), *self.session.headers()]
         told = lambda msg: self._asked(method, msg)  # noqa: E731
         self.dialog.request(method, told, self._lost("in-dialog", method), extra, body)
 
@@ -171,12 +213,35 @@ class Party:
             self._report("in-dialog", f"its {method} got {msg.line}")
         elif method == "UPDATE":
             self._target_of(msg)
+            self._settled(msg)
             self._moved()
+
+    def _refresh(self) -> None:
+        """Half of the session's time is over (RFC 4028 §10)."""
+        self.world.counts["session refreshes"] += 1
+        if self.agent.rng.random() < 0.7:
+            self.ask("UPDATE")
+        else:
+            self.reinvite()
+
+    def _settled(self, msg: Msg) -> None:
+        """By the 2xx to a request of its own."""
+        if not self.early:
+            self.session.settle(interval(msg), msg.get("session-expires").endswith("uac"))
+
+    def _gave(self, request: Msg) -> Headers:
+        """What its 2xx to a request tells of the session."""
+        told = given(request, self.knows_timers)
+        if not self.early:
+            self.session.settle(interval(request) if told else 0, bool(told) and told[0][1].endswith("uas"))
+        return told
 
     # What it is asked for
 
     def on_request(self, tx: ServerTx) -> None:
         msg = tx.msg
+        if self.mute:
+            return
         self.requests_seen.append(msg)
         self.check_identity(msg)
         if msg.get("proxy-authorization") or msg.get("authorization"):
@@ -198,10 +263,12 @@ class Party:
                 return
             self._target_of(msg)
             self.agent.await_ack(tx, msg.to_tag)
-            tx.respond(200, "OK", [("Contact", self.contact), SDP_TYPE], SDP)
+            self.given, self.given_at = tx, self.world.net.time
+            tx.respond(200, "OK", [("Contact", self.contact), *self._gave(msg), SDP_TYPE], SDP)
         elif msg.method == "UPDATE":
             self._target_of(msg)
-            tx.respond(200, "OK", [("Contact", self.contact), SDP_TYPE], SDP)
+            self.given, self.given_at = tx, self.world.net.time
+            tx.respond(200, "OK", [("Contact", self.contact), *self._gave(msg), SDP_TYPE], SDP)
         else:
             if msg.method == "PRACK":
                 self.on_prack(msg)

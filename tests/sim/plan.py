@@ -99,6 +99,13 @@ class GatewaySpec:
     hunt_codes: frozenset[int] = frozenset({500, 502, 503, 504})
     ring_timeout_ms: int = 185_000
     dead: bool = False
+    # Where it is only known by name, and the addresses that may come before its own when that is looked up.
+    name: str = ""
+    spares: tuple[str, ...] = ()
+
+    @property
+    def host(self) -> str:
+        return self.name or self.address[0]
 
     def user(self, e164: str) -> str:
         """The user part its Request-URI must have: rewrite, then prefix, escaped as set (TG-6, SIP-30)."""
@@ -117,6 +124,7 @@ class GatewayPlan:
     """How one gateway will treat one call. Times are milliseconds after the INVITE came, `hangup` after the ACK.
 
     `early_asks` are requests to the caller by delay after the first provisional response, `asks` after the ACK.
+    `timer` says that it knows session timers; `mute` that it says and hears nothing more from then on, after the ACK.
     """
 
     kind: str
@@ -127,11 +135,17 @@ class GatewayPlan:
     status: int = 0
     early_asks: tuple[tuple[float, str], ...] = ()
     asks: tuple[tuple[float, str], ...] = ()
+    timer: bool = False
+    mute: float | None = None
 
 
 @dataclass
 class CallPlan:
-    """One call's script. `expect` is "" for a call that may go out, else what it must be refused for."""
+    """One call's script. `expect` is "" for a call that may go out, else what it must be refused for.
+
+    `timer` says that the caller knows session timers, `session_s` what it asks for; from `mute_ms` after the answer it
+    says and hears nothing more.
+    """
 
     call_id: str
     customer: CustomerSpec | None
@@ -149,6 +163,9 @@ class CallPlan:
     privacy: bool = False
     early_asks: tuple[tuple[float, str], ...] = ()
     asks: tuple[tuple[float, str], ...] = ()
+    timer: bool = False
+    session_s: int = 0
+    mute_ms: float | None = None
     gateways: dict[str, GatewayPlan] = field(default_factory=dict)
 
 
@@ -162,10 +179,13 @@ class Setting:
     max_call_ms: int
     realm: str = "sim"
     version: int = 7
+    # Session timers, in seconds: the least taken, and what is asked for where a caller asks for none.
+    min_se: int = 90
+    session_expires: int = 1_800
 
     def gateway_at(self, address: Address) -> GatewaySpec | None:
         for gateway in self.gateways:
-            if gateway.address[0] == address[0]:
+            if address[0] in (gateway.address[0], *gateway.spares):
                 return gateway
         return None
 
@@ -177,8 +197,10 @@ class Setting:
     def expects(self, plan: CallPlan) -> str:
         """As the plan does, but whoever is suspended must be refused for that."""
         customer = self.customer(plan)
-        suspended = customer is not None and customer.status == "suspended" and plan.expect != "wrong password"
-        return "customer_suspended" if suspended else plan.expect
+        if customer is not None and customer.status == "suspended" and plan.expect != "wrong password":
+            return "customer_suspended"
+        too_small = plan.timer and 0 < plan.session_s < self.min_se
+        return plan.expect or ("session_interval" if too_small else "")
 
     def candidates(self, plan: CallPlan) -> list[tuple[GatewaySpec, Row]]:
         """The gateways a call must be tried at, in order: by buy price, or by priority and then price."""

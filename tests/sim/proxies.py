@@ -12,11 +12,13 @@ from tests.sim.sipua import World
 
 
 class RecordingProxy:
-    """`inside` is who lives behind it: requests that name the proxy itself and no Route go to it."""
+    """`inside` is who lives behind it: requests that name the proxy itself and no Route go to it. `alias` is a name
+    of the proxy's own, in place of its address."""
 
     up = True
 
     def __init__(self, world: World, name: str, address: Address, strict: bool, inside: Address | None = None) -> None:
+        self.alias = ""
         self.world, self.name, self.address, self.strict, self.inside = world, name, address, strict, inside
         # The calls that had a request inside them come this way, and those it took a Request-URI from Route for.
         self.passed: set[str] = set()
@@ -38,7 +40,7 @@ class RecordingProxy:
 
     def _mine(self, uri: str) -> bool:
         parsed = parse_uri(uri)
-        return (parsed.host, parsed.port) == self.address
+        return parsed.host in (self.address[0], self.alias) and parsed.port == self.address[1]
 
     def _on(self, msg: Msg, src: Address) -> None:
         uri, routes = msg.uri, msg.all("route")

@@ -11,7 +11,8 @@ from random import Random
 from typing import Any, NamedTuple, Protocol
 
 from sipsvc.directory import Directory
-from sipsvc.effects import Effect, Flow, Now, Send, WriteCdr
+from sipsvc.effects import Effect, Flow, Now, Resolve, Send, Target, WriteCdr
+from tests.sim.names import Names
 from tests.sim.network import MS, Address, Handle, Network
 from tests.sim.sipmsg import Msg
 
@@ -25,6 +26,7 @@ class EngineLike(Protocol):
     def take(self) -> list[Effect]: ...
     def durable(self, seq: int, now: Now) -> None: ...
     def send_failed(self, ref: str, now: Now) -> None: ...
+    def resolved(self, ref: str, targets: tuple[Target, ...], now: Now) -> None: ...
     def restore(self, records: Iterable[dict[str, Any]], now: Now) -> None: ...
     def drain(self, now: Now) -> None: ...
     def swap(self, directory: Directory, now: Now) -> None: ...
@@ -79,6 +81,7 @@ class EngineHost:
         self.drained_at: int | None = None
         # When each life ended.
         self.deaths: list[int] = []
+        self.names: Names | None = None
         # A message that this is true of brings the end of this life about.
         self.doom: tuple[Callable[[Msg], bool], Callable[[], None]] | None = None
         self.effects_left: int | None = None
@@ -132,6 +135,8 @@ class EngineHost:
                 record = json.loads(json.dumps(effect.record))
                 self.log.append(Logged(self.net.time, self._order, self.life, effect.seq, record))
                 self._sync(effect.seq, effect.wait)
+            elif isinstance(effect, Resolve) and self.names is not None:
+                self.names.look_up(effect, partial(self._found, effect.ref, self.life))
             elif isinstance(effect, Send) and not self._send(effect) and effect.ref:
                 failed.append(effect.ref)
         for ref in failed:
@@ -168,6 +173,10 @@ class EngineHost:
         self.durable_at[self.life, seq] = self.net.time
         if wait:
             self.enter(lambda: self.engine.durable(seq, self.now))
+
+    def _found(self, ref: str, life: int, targets: tuple[Target, ...]) -> None:
+        if life == self.life and self.up:
+            self.enter(lambda: self.engine.resolved(ref, targets, self.now))
 
     def _failed(self, ref: str) -> None:
         self.enter(lambda: self.engine.send_failed(ref, self.now))

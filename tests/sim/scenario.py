@@ -41,6 +41,7 @@ from tests.sim.drawing import (
 )
 from tests.sim.gateways import GatewayAgent
 from tests.sim.live import draw_changes
+from tests.sim.names import Names
 from tests.sim.network import MS, Address, Network
 from tests.sim.noise import Noise
 from tests.sim.plan import CallPlan, CustomerSpec, GatewaySpec, Row, Setting
@@ -112,12 +113,16 @@ def _gateway(spec: GatewaySpec) -> Gateway:
         pattern = f"^{spec.rewrite[0]}"
         rewrites = (Rewrite(pattern, spec.rewrite[1], re2.compile(pattern)),)
     return Gateway(
-        spec.id, spec.id.upper(), "demo", spec.address[0], spec.address[1], "USD", _rows(spec.rows), spec.priority,
+        spec.id, spec.id.upper(), "demo", spec.host, spec.address[1], "USD", _rows(spec.rows), spec.priority,
         trusted=spec.trusted, remote_party_id=spec.rpid, p_asserted_identity=spec.pai,
         caller_prefix=spec.caller_prefix, caller_prefix_in=spec.caller_prefix_in, uri_prefix=spec.uri_prefix,
         uri_prefix_escaped=spec.escaped, rewrites=rewrites, hunt_codes=spec.hunt_codes,
         ring_timeout_ms=spec.ring_timeout_ms,
     )  # fmt: skip
+
+
+def _timing(setting: Setting) -> Timing:
+    return Timing(max_call_ms=setting.max_call_ms, min_se_s=setting.min_se, session_expires_s=setting.session_expires)
 
 
 def _items(setting: Setting) -> dict[object, Item]:
@@ -142,7 +147,7 @@ def directories(settings: list[Setting]) -> dict[int, Directory]:
     """The engine's picture of each setting by its version, each made from the one before by what differs."""
     builder = Builder()
     first = settings[0]
-    builder.place(Platform(first.realm, 20_000, Timing(max_call_ms=first.max_call_ms)))
+    builder.place(Platform(first.realm, 20_000, _timing(first)))
     found: dict[int, Directory] = {}
     before: dict[object, Item] = {}
     for setting in settings:
@@ -178,6 +183,7 @@ def prepare(seed: int) -> Run:
     host = EngineHost(net, make_engine(books[setting.version], seed), list(PROXIES), books[setting.version])
     for at, changed in changes:
         net.after(at, partial(host.swap, books[changed.version]))
+    host.names = Names(net, seed, {spec.name: spec.address for spec in setting.gateways if spec.name})
     proxies: list[RecordingProxy] = []
     gateways = {spec.id: _carrier(world, spec, plans, seed, proxies) for spec in setting.gateways if not spec.dead}
     for at, name, down_ms in draw_reboots(seed, list(gateways)):
@@ -207,7 +213,9 @@ def _carrier(
     inside = (spec.address[0].replace("10.2.0.", "10.2.1."), spec.address[1])
     agent = GatewayAgent(world, spec, inside, plans, seed, begin)
     agent.seen_at = spec.address
-    proxies.append(RecordingProxy(world, f"edge-{spec.id}", spec.address, way == "strict", inside))
+    edge = RecordingProxy(world, f"edge-{spec.id}", spec.address, way == "strict", inside)
+    edge.alias = spec.name
+    proxies.append(edge)
     return agent
 
 

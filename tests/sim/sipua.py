@@ -40,6 +40,8 @@ class World:
         self.counts: Counter[str] = Counter()
         # Calls that one of their parties has forgotten, and who passes every copy on or answers it: servers with state.
         self.forgotten: set[str] = set()
+        # Calls of which a party has fallen silent for good.
+        self.mute: set[str] = set()
         self.stateful: frozenset[str] = frozenset()
 
     def report(self, rule: str, call_id: str, text: str) -> None:
@@ -190,7 +192,7 @@ class ServerTx:
         said = self.msg.to_tag or tag
         if excuses.unacknowledged(world.net.record, call_id, said, self.rounds[tag]):
             world.counts["ACK missed by loss"] += 1
-        elif self.owed_an_ack and call_id not in world.forgotten:
+        elif self.owed_an_ack and call_id not in world.forgotten | world.mute:
             rule = "ack-arrives" if status < 300 else "ack-of-failure-arrives"
             world.report(rule, call_id, f"{self.agent.name}: no ACK to its {status} in 64·T1")
         if status < 300:

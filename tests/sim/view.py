@@ -19,6 +19,8 @@ from tests.sim.sipua import GIVE_UP
 # The engine acts at the instant something comes; only an answer waits, for the disk.
 INSTANT = MS
 PROVISIONAL_MS = 4_000
+# What an address gets at least, where there are two in what a look-up left of that.
+LEAST_SHARE_MS = 1_000
 
 
 @dataclass
@@ -56,6 +58,7 @@ class CallView:
         self.caller: CallerCall = run.callers[plan.call_id]
         self.caller_address = self.caller.agent.seen_at
         self.known = is_known(plan)
+        self.lates: list[dict[str, Any]] = []
 
     def setting_at(self, order: int) -> Setting:
         """What the call was decided on, as far as the log had it by then. A restart may decide it once more."""
@@ -127,7 +130,16 @@ class CallView:
         if self.admitted is None:
             return None
         branch = self.admitted.msg.branch
-        return next((wire for wire in self.upward if wire.msg.status >= 200 and wire.msg.branch == branch), None)
+        # A refusal that was lost with its server may be followed by another decision on the same request.
+        since = max((one.order for one in self.records if one.record["kind"] == "start" and one.life), default=0)
+        finals = [wire for wire in self.upward if wire.msg.status >= 200 and wire.msg.branch == branch]
+        return next((wire for wire in finals if wire.order > since), finals[0] if finals else None)
+
+    @cached_property
+    def forgotten_at(self) -> int:
+        """From when on the engine need know nothing of it: 64·T1 after its end."""
+        ended = self.records[-1] if self.records and self.records[-1].record["kind"] == "end" else None
+        return ended.at + int(GIVE_UP * MS) if ended is not None else 1 << 62
 
     @property
     def final_order(self) -> int:
@@ -210,10 +222,32 @@ class CallView:
 
     def failed(self, branch: Branch) -> bool:
         """Whether the send to this gateway was refused by the network."""
-        return branch.gateway.dead
+        return branch.first.peer not in self.run.world.net.nodes
 
     def left_for_silence(self, branch: Branch, at: int, order: int) -> bool:
-        return not branch.provisionals(order) and at - branch.at >= PROVISIONAL_MS * MS
+        share = PROVISIONAL_MS if not branch.gateway.name else LEAST_SHARE_MS
+        return not branch.provisionals(order) and at - branch.at >= share * MS
+
+    @cached_property
+    def unresolved(self) -> list[tuple[int, str]]:
+        """When which gateway's turn was over because its name led nowhere, by the log."""
+        end = self.records[-1].record if self.records else {}
+        return [(one["started_at"], one["gateway"]) for one in end.get("attempts", ()) if one["left"] == "dns"]
+
+    @cached_property
+    def turns(self) -> list[str]:
+        """The gateways in the order of their turns, whether they were reached at several addresses or at none."""
+        tried = [branch.gateway.id for branch in self.branches]
+        end = self.records[-1].record if self.records else {}
+        logged = [(one["gateway"], one["left"]) for one in end.get("attempts", ())]
+        # A name that led nowhere shows in the log alone; all else has to be there as it was on the wire.
+        if [gateway for gateway, left in logged if left != "dns"] == tried:
+            tried = [gateway for gateway, _ in logged]
+        found: list[str] = []
+        for gateway in tried:
+            if not found or found[-1] != gateway:
+                found.append(gateway)
+        return found
 
 
 def ours(msg: Msg) -> bool:

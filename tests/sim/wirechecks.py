@@ -17,7 +17,7 @@ LATE = 3_500 * MS
 def order_of_hunting(view: CallView) -> None:
     """The gateways tried are the candidates, cheapest (or first) first, each once (SIP-28)."""
     expected = [gateway.id for gateway, _ in view.setting.candidates(view.plan)]
-    seen = [branch.gateway.id for branch in view.branches]
+    seen = view.turns
     if seen and view.expect:
         view.report("refused-not-dialled", f"{view.expect}, yet tried at {seen}")
     elif seen != expected[: len(seen)]:
@@ -32,11 +32,17 @@ def reason_to_hunt(view: CallView, branch: Branch, at: int, order: int) -> bool:
     return view.failed(branch) or view.left_for_silence(branch, at, order)
 
 
+def _another_address(before: Branch, branch: Branch, order: int) -> bool:
+    """After a 503 another address of the same gateway may do (RFC 3263 §4.3)."""
+    final = before.final(order)
+    return before.gateway is branch.gateway and final is not None and final.msg.status == 503
+
+
 def causes_of_hunting(view: CallView) -> None:
     """Each attempt after the first has a cause, and none comes after an answer, a 6xx, a CANCEL, or the end."""
     for before, branch in zip(view.branches, view.branches[1:], strict=False):
         at, order = branch.at, branch.first.order
-        if not reason_to_hunt(view, before, at, order):
+        if not reason_to_hunt(view, before, at, order) and not _another_address(before, branch, order):
             view.report("hunting-cause", f"{branch.gateway.id} tried without cause after {before.gateway.id}")
         for earlier in view.branches:
             final = earlier.final(order)
@@ -65,14 +71,15 @@ def best_response(view: CallView) -> None:
     else:
         allowed = {FROM_CALLER.get(final, final) for final in finals if final != 487}
         allowed |= ({487} if cancelled else set()) | ({408, 480, 487} if rang_out else set())
-        allowed |= {408} if silent else set()
+        allowed |= {408} if silent or view.unresolved else set()
+        allowed |= {500} if any(view.failed(branch) for branch in view.branches) else set()  # §16.9
     if status not in allowed:
         view.report("best-response", f"caller got {status}, branches {finals}, allowed {sorted(allowed)}")
     candidates = view.setting.candidates(view.plan)
-    if status >= 300 and not cancelled and not rang_out and len(view.branches) < len(candidates):
+    if status >= 300 and not cancelled and not rang_out and len(view.turns) < len(candidates):
         last = view.branches[-1]
         if reason_to_hunt(view, last, view.final.at, order) and not any(final >= 600 for final in finals):
-            view.report("hunting-missed", f"{status} went up with {len(candidates) - len(view.branches)} gateways left")
+            view.report("hunting-missed", f"{status} went up with {len(candidates) - len(view.turns)} gateways left")
 
 
 def _rang_out(branch: Branch, final: Wire) -> bool:
@@ -141,7 +148,7 @@ def answers(view: CallView) -> None:
     winner = (view.answer[0].id, view.answer[1].msg.to_tag) if view.answer is not None else None
     for branch in view.branches:
         for wire in branch.replies:
-            if not 200 <= wire.msg.status < 300:
+            if not 200 <= wire.msg.status < 300 or wire.at >= view.forgotten_at:
                 continue
             tag = wire.msg.to_tag
             went_up = any(wire.at <= up.at <= wire.at + 21 * MS and up.msg.to_tag == tag for up in ups)
@@ -247,7 +254,7 @@ def dress(view: CallView) -> None:
         return
     for branch in view.branches:
         gateway, msg = branch.gateway, branch.first.msg
-        uri = f"sip:{gateway.user(plan.e164)}@{gateway.address[0]}:{gateway.address[1]}"
+        uri = f"sip:{gateway.user(plan.e164)}@{gateway.host}:{gateway.address[1]}"
         if msg.uri != uri:
             view.report("uri-prefix", f"{gateway.id} got {msg.uri}, wants {uri}")
         said = parse_uri(msg.name("from").uri).user

@@ -215,7 +215,7 @@ def test_no_rule_or_prefix_breaks_the_line_it_stands_in(prefix: str, instead: st
 @pytest.mark.rule("SIP-5")
 @given(st.text(st.sampled_from('\t <>@;:,?\\"aé\x01'), max_size=12))
 def test_no_display_name_breaks_the_line_it_stands_in(name: str) -> None:
-    quoted = name.replace("\\", "\\\\").replace('"', '\\"')
+    quoted = name.replace("\\", "\\\\").replace('"', '\\"').replace("\x01", "\\\x01")
     wire = Wire(directory(gateway(caller_prefix="77")))
     sent = wire.give(request(From=f'"{quoted}" <sip:{CALLER}@h>;tag=1'))[-1]
     assert sent.what == "INVITE"

@@ -97,6 +97,23 @@ def test_an_answer_to_a_re_invite_is_still_passed_on_when_the_call_is_over() -> 
     assert (up.what, up.flow) == ("200 INVITE", GATES[0])
 
 
+@pytest.mark.rule("law 8", "SIP-15", "SIP-16")
+def test_a_late_answer_of_the_gateways_is_acknowledged_by_its_route() -> None:
+    """A 2xx to a re-INVITE has no Record-Route: the way to its sender is the one the call knows."""
+    old = Wire(BOOK)
+    invite = old.give(request())[-1].message
+    ok = old.give(
+        answer(invite, 200).replace(b"Record-Route: ", b"Record-Route: <sip:203.0.113.50;lr>, ", 1), GATES[0]
+    )[-1].message
+    talk = Talk(old, invite, ok)
+    old.give(talk.by_caller("ACK", 1))
+    reinvite = old.give(talk.by_caller("INVITE", 2))[-1].message
+    wire = reborn(old)
+    wire.give(moved(talk, wire).by_caller("BYE", 3))
+    (ack,) = wire.give(answer(reinvite, 200), GATES[0])
+    assert (ack.what, ack.flow.host, ack.message.all("route")) == ("ACK", "203.0.113.50", ["<sip:203.0.113.50;lr>"])
+
+
 @pytest.mark.rule("law 8", "law 6", "SIP-19")
 @pytest.mark.parametrize(("asleep", "spoken"), [(60_000, 3_600_000), (3_600_000, 3_600_000), (9_000_000, 3_600_000)])
 def test_the_longest_a_call_may_last_spans_the_restart(asleep: int, spoken: int) -> None:

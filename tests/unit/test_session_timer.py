@@ -98,6 +98,7 @@ def test_an_interval_too_small_is_refused_where_that_is_understood(able: str) ->
     wire = Wire(STRICT)
     trying, refused = wire.give(invite("Session-Expires: 599", able))
     assert (trying.what, refused.what, refused.message.all("min-se")) == ("100 INVITE", "422 INVITE", ["600"])
+    assert refused.message.get("retry-after") is None
     assert (wire.kinds(), wire.end["code"], wire.end["status"]) == (["start", "end"], "session_interval", 422)
     assert wire.engine.live_calls == 0
 

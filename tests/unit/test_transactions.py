@@ -107,7 +107,7 @@ CLIENTS: dict[str, tuple[str, list[Step], list[Step], int | None]] = {
     "after a provisional every T2": (
         "BYE", [(600, "100")],
         [*sends("BYE", 0, 500), (600, "hear 100"),
-         *sends("BYE", 4_600, 8_600, 12_600, 16_600, 20_600, 24_600, 28_600), (32_000, "hear nothing")], 32_000,
+         *sends("BYE", 1_500, 5_500, 9_500, 13_500, 17_500, 21_500, 25_500, 29_500), (32_000, "hear nothing")], 32_000,
     ),
     "timer K": (
         "BYE", [(600, "200"), (700, "200"), (800, "481")], [*sends("BYE", 0, 500), (600, "hear 200")], 5_600,

@@ -108,15 +108,16 @@ class Outcome:
 
 @dataclass(slots=True)
 class Stage:
-    """One server and where its two gateways are expected."""
+    """One server and where its two gateways are expected; `alpha_options` are for the first one's SIPp."""
 
     server: Server
     alpha: int
     beta: int
+    alpha_options: tuple[str, ...] = ()
 
     def gateways(self, folder: Path, alpha: str = "answer", beta: str = "answer") -> tuple[Sipp, Sipp]:
         """Start both, of the scenarios in sipp_scenarios/uas."""
-        first = Sipp(f"uas/{alpha}.xml", folder, self.alpha, "-trace_msg", label="alpha")
+        first = Sipp(f"uas/{alpha}.xml", folder, self.alpha, "-trace_msg", *self.alpha_options, label="alpha")
         try:
             return first, Sipp(f"uas/{beta}.xml", folder, self.beta, "-trace_msg", label="beta")
         except BaseException:

@@ -21,6 +21,8 @@ def sipsvc(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
     [
         ('[sip]\nlisten = ["udp:127.0.0.1:99999"]\n', "sip.listen", "99999"),
         ('[sip]\nlissten = ["udp:127.0.0.1:5060"]\n', "sip.lissten", "unknown key"),
+        ('[sip]\nlisten = ["tls:127.0.0.1:5061"]\n', "sip", "needs sip.tls.certificate"),
+        ('[sip.tls]\ncertificate = "nowhere.pem"\n', "sip.tls.certificate", "No such file"),
         ('[log]\nlevel = "loud"\n', "log.level", "loud"),
         ('[api]\nenabled = "perhaps"\n', "api.enabled", "perhaps"),
     ],

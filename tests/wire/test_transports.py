@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,19 +16,32 @@ TCP = ("-t", "t1")
 DIGEST = ("-au", "phone", "-ap", PASSWORD)
 
 
-@pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    folder = tmp_path_factory.mktemp("streams")
+def serving(folder: Path, alphas_transport: str) -> Iterator[Stage]:
+    """A server that listens by UDP and TCP, with its first gateway reached by either."""
     alpha, beta = free_port(), free_port()
-    server = Server(folder, write_bundle(folder / "bundle", alpha, beta), streams=True)
+    bundle = write_bundle(folder / "bundle", alpha, beta)
+    bundle.write_text(
+        bundle.read_text().replace(f"port = {alpha}", f'port = {alpha}\ntransport = "{alphas_transport}"')
+    )
+    server = Server(folder, bundle, streams=True)
     server.start()
     try:
-        yield Stage(server, alpha, beta)
+        yield Stage(server, alpha, beta, TCP if alphas_transport == "tcp" else ())
     finally:
         server.stop()
     log = server.log.read_text(errors="replace")
     for fault in ("Traceback", "internal_error", "cdr_rejected"):
         assert fault not in log, server.tail()
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    yield from serving(tmp_path_factory.mktemp("streams"), "udp")
+
+
+@pytest.fixture(scope="module")
+def by_tcp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    yield from serving(tmp_path_factory.mktemp("gateways"), "tcp")
 
 
 @pytest.mark.rule("SIP-6", "SIP-7")
@@ -74,3 +88,26 @@ def test_what_cannot_be_framed_is_answered_and_closed(stage: Stage) -> None:
     good, rest = got.split(b"\r\n\r\n", 1)
     assert good.startswith(b"SIP/2.0 200 ") and b"Call-ID: good" in good
     assert rest.startswith(b"\r\nSIP/2.0 513 Message Too Large\r\n") and b"Call-ID: large" in rest
+
+
+@pytest.mark.rule("SIP-6", "SIP-7")
+@pytest.mark.parametrize("by", ["UDP", "TCP"])
+def test_a_gateway_by_tcp_that_comes_and_goes(by_tcp: Stage, tmp_path: Path, by: str) -> None:
+    for turn in ("first", "second"):
+        # Each time the gateway is another process, and the connection to the one before is gone.
+        seen = by_tcp.call(tmp_path / turn, "ip_call", *(TCP if by == "TCP" else ()), calls=4)
+        seen.all_ok(4)
+        assert [len(seen.alpha.received(method)) for method in ("INVITE", "ACK", "BYE")] == [4, 4, 4]
+        for invite in seen.alpha.received("INVITE"):
+            assert invite.get("via").startswith(f"SIP/2.0/TCP {by_tcp.server.target};")
+        assert {by_tcp.cdr(call_id)["gateway"] for call_id in seen.call_ids} == {"alpha"}
+
+
+@pytest.mark.rule("SIP-6", "SIP-13")
+def test_a_gateway_that_refuses_the_connection_is_left_at_once(by_tcp: Stage, tmp_path: Path) -> None:
+    deaf = replace(by_tcp, alpha_options=())  # it listens, but by UDP
+    seen = deaf.call(tmp_path, "ip_call")
+    seen.all_ok()
+    assert seen.alpha.received() == []
+    attempts = deaf.cdr(seen.call_ids[0])["attempts"]
+    assert [(one["gateway"], one["left"]) for one in attempts] == [("alpha", "transport"), ("beta", "")]

@@ -8,6 +8,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from sipsvc.demo.sipp import is_bound
+
 CONFIG = """\
 debug=1
 log_stderror=yes
@@ -62,8 +64,8 @@ class Leg:
     before: str = ""
 
     @property
-    def listen(self) -> str:
-        return f"listen={self.transport}:{self.host}:{self.port}"
+    def socket(self) -> str:
+        return f"{self.transport}:{self.host}:{self.port}"
 
     @property
     def route(self) -> str:
@@ -76,20 +78,22 @@ class Leg:
 
 
 class Kamailio:
-    """One process with sockets and a folder of its own. `head` and `modules` are more configuration."""
+    """One process with a folder of its own. `sockets` are those besides the legs', `tls` the text of a tls.cfg."""
 
-    def __init__(self, folder: Path, legs: list[Leg], *, listen: str = "", head: str = "", modules: str = "") -> None:
+    def __init__(self, folder: Path, legs: list[Leg], sockets: tuple[str, ...] = (), tls: str = "") -> None:
         program = shutil.which("kamailio") or shutil.which("kamailio", path="/usr/sbin")
         assert program, "kamailio is missing: run `make deps` (Debian package kamailio)"
         folder.mkdir(parents=True)
         self.log = folder / "log"
         config = folder / "kamailio.cfg"
-        sockets = "\n".join([*dict.fromkeys(leg.listen for leg in legs), listen])
-        if not any(leg.transport != "udp" for leg in legs) and not listen:
-            head += "disable_tcp=yes\n"
-        config.write_text(
-            CONFIG.format(head=head, listen=sockets, modules=modules, legs="\n".join(leg.route for leg in legs))
-        )
+        head, modules = "", ""
+        if tls:
+            (folder / "tls.cfg").write_text(tls)
+            head = "enable_tls=yes"
+            modules = f'loadmodule "tls.so"\nmodparam("tls", "config", "{folder}/tls.cfg")'
+        listen = "\n".join(f"listen={one}" for one in [*(leg.socket for leg in legs), *sockets])
+        routes = "\n".join(leg.route for leg in legs)
+        config.write_text(CONFIG.format(head=head, listen=listen, modules=modules, legs=routes))
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 # In the foreground, with little memory; what it writes besides its log stays in the folder.
@@ -99,7 +103,7 @@ class Kamailio:
                 stderr=log,
             )
         end = time.monotonic() + 10
-        while not all(_listens(leg) for leg in legs):
+        while not all(is_bound(leg.port) for leg in legs):
             if self.process.poll() is not None or time.monotonic() > end:
                 self.stop()
                 raise AssertionError(f"kamailio did not start:\n{self.tail()}")
@@ -116,11 +120,3 @@ class Kamailio:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
-
-
-def _listens(leg: Leg) -> bool:
-    """True when somebody holds the leg's port: a UDP one is bound, a stream one listens."""
-    kind = "udp" if leg.transport == "udp" else "tcp"
-    with Path(f"/proc/net/{kind}").open(encoding="ascii") as table:
-        rows = [line.split() for line in table.readlines()[1:]]
-    return any(row[1].endswith(f":{leg.port:04X}") and (kind == "udp" or row[3] == "0A") for row in rows)

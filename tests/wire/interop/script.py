@@ -23,6 +23,7 @@ REASONS = {
     183: "Session Progress",
     200: "OK",
     302: "Moved Temporarily",
+    422: "Session Interval Too Small",
     404: "Not Found",
     405: "Method Not Allowed",
     480: "Temporarily Unavailable",

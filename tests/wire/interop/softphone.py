@@ -25,6 +25,7 @@ ctrl_tcp_listen 127.0.0.1:{control}
 audio_source aufile,{folder}/silence.wav
 audio_player aufile,{folder}/heard.wav
 audio_alert aufile,{folder}/alert.wav
+net_interface {host}
 sip_listen {listen}
 {more}
 """
@@ -38,6 +39,7 @@ class Softphone:
         modules = next((one for one in MODULES if Path(one).is_dir()), None)
         assert modules is not None, "baresip's modules are missing: run `make deps` (Debian package baresip-core)"
         folder.mkdir(parents=True)
+        host = listen.partition(":")[0]
         control = free_port(socket.SOCK_STREAM)
         with wave.open(str(folder / "silence.wav"), "wb") as sound:
             sound.setnchannels(1)
@@ -45,7 +47,7 @@ class Softphone:
             sound.setframerate(8000)
             sound.writeframes(bytes(2 * 8000 * 30))
         (folder / "config").write_text(
-            CONFIG.format(modules=modules, folder=folder, control=control, listen=listen, more=more)
+            CONFIG.format(modules=modules, folder=folder, control=control, listen=listen, host=host, more=more)
         )
         (folder / "accounts").write_text(f"{account}\n")
         (folder / "contacts").write_text("")
@@ -90,6 +92,13 @@ class Softphone:
                     del self.events[: index + 1]
                     return event
             assert time.monotonic() < end, f"no {kind}, but {self.events}\n{self.tail()}"
+
+    def saw(self, text: str, times: int = 1, seconds: float = 5.0) -> None:
+        """Wait until `text` stands so often in its log, which has every SIP message in full."""
+        end = time.monotonic() + seconds
+        while self.log.read_text(errors="replace").count(text) < times:
+            assert time.monotonic() < end, f"no {text!r} in\n{self.tail()}"
+            time.sleep(0.05)
 
     def _read(self) -> None:
         try:

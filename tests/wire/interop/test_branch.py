@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.wire.interop.conftest import BY_CARRIER, BY_STRICT, CARRIER, PLAIN, Play
+from tests.wire.interop.conftest import Play
 from tests.wire.interop.script import Callee, Caller
+from tests.wire.interop.town import BRANCH, BY_CARRIER, BY_STRICT, CARRIER, OFFICE, PLAIN
 
 THROUGH = {"hops": 3, "routes": 2}
 ALL_THE_WAY = {"hops": 4, "routes": 3}
@@ -21,15 +22,15 @@ def test_requests_of_either_side_follow_the_customers_route(play: Play, strict: 
     caller = Caller(strict=strict).invite().answered()
     caller.hear("INVITE").answer(200, offer=True).hear("ACK").say("INVITE", offer=True).expect(200).ack()
     caller.hear("INFO").answer(200).say("INFO").expect(200).hear("BYE").answer(200)
-    plain = play.gateway(callee, play.town.plain, name="plain")
+    plain = play.gateway(callee, "plain")
     town = play.town
-    near = play.caller(caller, PLAIN, target=town.strict_branch if strict else town.branch)
+    near = play.caller(caller, PLAIN, target=town.branches["strict" if strict else "udp"])
     play.finish(near, plain)
     for one in near.received():
         if not one.status:
             # It came by the customer's Kamailio, which is the last to have touched it, to its remote target.
-            assert town.branch.partition(":")[0] in one.get("via")
-            assert f"@127.0.0.1:{near.port}" in one.uri.replace("sip:127", "sip:@127"), one.start
+            assert BRANCH in one.get("via")
+            assert f"{OFFICE}:{near.port}" in one.uri, one.start
             assert one.get("route") == ""
     cdr = town.stage.cdr(near.call_ids()[0])
     assert (cdr["customer"], cdr["auth"], cdr["hangup_by"]) == ("branch", "ip", "callee")
@@ -43,8 +44,8 @@ def test_a_proxy_on_either_side(play: Play, number: str, strict: bool) -> None:
     callee.say("INVITE", offer=True).expect(200).ack().hear("UPDATE").answer(200, offer=True).hear("BYE").answer(200)
     caller = Caller(strict=strict, far=3).invite().answered().hear("INVITE").answer(200, offer=True).hear("ACK")
     caller.say("UPDATE", offer=True).expect(200).say("BYE").expect(200)
-    far = play.gateway(callee, play.town.far)
-    near = play.caller(caller, number, target=play.town.strict_branch if strict else play.town.branch)
+    far = play.gateway(callee, "far")
+    near = play.caller(caller, number, target=play.town.branches["strict" if strict else "udp"])
     play.finish(near, far)
     assert all(CARRIER in one.get("via") for one in far.received() if not one.status)
     cdr = play.town.stage.cdr(near.call_ids()[0])
@@ -53,8 +54,10 @@ def test_a_proxy_on_either_side(play: Play, number: str, strict: bool) -> None:
 
 @pytest.mark.rule("SIP-12")
 def test_a_call_taken_back_behind_the_customers_proxy(play: Play) -> None:
-    far = play.gateway(Callee(**ALL_THE_WAY).invited().reply(180).cancelled(), play.town.far)
-    near = play.caller(Caller().invite().rings().wait(100).cancel().refused(487), BY_CARRIER, target=play.town.branch)
+    far = play.gateway(Callee(**ALL_THE_WAY).invited().reply(180).cancelled(), "far")
+    near = play.caller(
+        Caller().invite().rings().wait(100).cancel().refused(487), BY_CARRIER, target=play.town.branches["udp"]
+    )
     play.finish(near, far)
     assert play.town.stage.cdr(near.call_ids()[0])["code"] == "cancelled"
 
@@ -62,8 +65,8 @@ def test_a_call_taken_back_behind_the_customers_proxy(play: Play) -> None:
 @pytest.mark.rule("SIP-15")
 def test_an_answer_comes_again_by_the_customers_proxy(play: Play) -> None:
     callee = Callee(**THROUGH).invited().reply(200, offer=True).hear("ACK").hear("BYE").answer(200)
-    plain = play.gateway(callee, play.town.plain, name="plain")
+    plain = play.gateway(callee, "plain")
     caller = Caller().invite().answered(ack_after=1200).say("BYE").expect(200)
-    near = play.caller(caller, PLAIN, target=play.town.branch)
+    near = play.caller(caller, PLAIN, target=play.town.branches["udp"])
     play.finish(near, plain)
     assert len([one for one in near.received() if (one.status, one.method) == (200, "INVITE")]) >= 2

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.wire.interop.conftest import BY_CARRIER, BY_STRICT, LOOP, PLAIN, SPIRAL, Play
+from tests.wire.interop.conftest import Play
 from tests.wire.interop.script import Callee, Caller
+from tests.wire.interop.town import BY_CARRIER, BY_STRICT, LOOP, OFFICE, PLAIN, SPIRAL
 
 THROUGH = {"hops": 3, "routes": 2}
 """A call from the customer by us and the carrier's Kamailio."""
@@ -22,7 +23,7 @@ def test_both_sides_speak_inside_the_call_and_the_caller_ends_it(play: Play, num
     caller.say("INVITE", offer=True).expect(200).ack()
     caller.hear("INVITE").answer(200, offer=True).hear("ACK")
     caller.hear("INFO").answer(200).say("UPDATE", offer=True).expect(200).say("BYE").expect(200)
-    far = play.gateway(callee, play.town.far)
+    far = play.gateway(callee, "far")
     near = play.caller(caller, number)
     play.finish(near, far)
     invite = far.received("INVITE")[0]
@@ -30,7 +31,7 @@ def test_both_sides_speak_inside_the_call_and_the_caller_ends_it(play: Play, num
     for one in far.received()[1:]:
         if not one.status:
             # The strict router has put the remote target back, and no Route is left to follow.
-            assert one.uri.startswith("sip:127.0.0.1:"), one.start
+            assert one.uri.startswith(f"sip:{OFFICE}:"), one.start
             assert one.get("route") == ""
     cdr = play.town.stage.cdr(near.call_ids()[0])
     assert (cdr["status"], cdr["code"], cdr["hangup_by"]) == (200, "answered", "caller")
@@ -40,7 +41,7 @@ def test_both_sides_speak_inside_the_call_and_the_caller_ends_it(play: Play, num
 @pytest.mark.parametrize(("number", "strict"), [(BY_CARRIER, False), (BY_STRICT, True)])
 def test_the_callee_ends_the_call(play: Play, number: str, strict: bool) -> None:
     callee = Callee(**THROUGH, strict=strict).invited().reply(180).reply(200, offer=True).hear("ACK")
-    far = play.gateway(callee.wait(200).say("BYE").expect(200), play.town.far)
+    far = play.gateway(callee.wait(200).say("BYE").expect(200), "far")
     near = play.caller(Caller().invite().answered().hear("BYE").answer(200), number)
     play.finish(near, far)
     cdr = play.town.stage.cdr(near.call_ids()[0])
@@ -49,7 +50,7 @@ def test_the_callee_ends_the_call(play: Play, number: str, strict: bool) -> None
 
 @pytest.mark.rule("SIP-12")
 def test_the_caller_gives_up(play: Play) -> None:
-    far = play.gateway(Callee(**THROUGH).invited().reply(180).cancelled(), play.town.far)
+    far = play.gateway(Callee(**THROUGH).invited().reply(180).cancelled(), "far")
     near = play.caller(Caller().invite().rings().wait(200).cancel().refused(487), BY_CARRIER)
     play.finish(near, far)
     cdr = play.town.stage.cdr(near.call_ids()[0])
@@ -61,10 +62,8 @@ def test_the_caller_gives_up(play: Play) -> None:
 def test_a_carrier_that_fails_is_passed_over(play: Play, silent: bool) -> None:
     # Nothing listens behind the carrier when it is silent: it gives up by itself, with a status of its own.
     if not silent:
-        play.gateway(Callee(**THROUGH).invited().reply(503).hear("ACK"), play.town.far)
-    plain = play.gateway(
-        Callee().invited().reply(200, offer=True).hear("ACK").hear("BYE").answer(200), play.town.plain, name="plain"
-    )
+        play.gateway(Callee(**THROUGH).invited().reply(503).hear("ACK"), "far")
+    plain = play.gateway(Callee().invited().reply(200, offer=True).hear("ACK").hear("BYE").answer(200), "plain")
     near = play.caller(Caller().invite().answered().say("BYE").expect(200), BY_CARRIER)
     play.finish(near, plain)
     cdr = play.town.stage.cdr(near.call_ids()[0])
@@ -76,7 +75,7 @@ def test_a_carrier_that_fails_is_passed_over(play: Play, silent: bool) -> None:
 @pytest.mark.parametrize(("status", "upward"), [(302, 500), (404, 404), (486, 486), (603, 603)])
 def test_an_answer_that_is_final_ends_the_hunt(play: Play, status: int, upward: int) -> None:
     fields = ("Contact: <sip:nobody@127.0.0.9:9>",) if status == 302 else ()
-    far = play.gateway(Callee(**THROUGH).invited().reply(status, *fields).hear("ACK"), play.town.far)
+    far = play.gateway(Callee(**THROUGH).invited().reply(status, *fields).hear("ACK"), "far")
     near = play.caller(Caller().invite().refused(upward), BY_CARRIER)
     play.finish(near, far)
     cdr = play.town.stage.cdr(near.call_ids()[0])
@@ -86,7 +85,7 @@ def test_an_answer_that_is_final_ends_the_hunt(play: Play, status: int, upward: 
 @pytest.mark.rule("SIP-10", "SIP-15")
 def test_an_answer_is_repeated_until_its_ack_comes(play: Play) -> None:
     callee = Callee(**THROUGH).invited().reply(180).reply(200, offer=True).hear("ACK").hear("BYE").answer(200)
-    far = play.gateway(callee, play.town.far)
+    far = play.gateway(callee, "far")
     near = play.caller(Caller().invite().answered(ack_after=1200).say("BYE").expect(200), BY_CARRIER)
     play.finish(near, far)
     assert far.counters().retrans >= 1
@@ -100,7 +99,7 @@ def test_an_answer_is_repeated_until_its_ack_comes(play: Play) -> None:
 def test_it_may_ring_for_long(play: Play) -> None:
     """Longer than a gateway's first word may take, and with no word at all in between."""
     callee = Callee(**THROUGH).invited().reply(180).wait(5500).reply(180).reply(200, offer=True)
-    far = play.gateway(callee.hear("ACK").hear("BYE").answer(200), play.town.far)
+    far = play.gateway(callee.hear("ACK").hear("BYE").answer(200), "far")
     near = play.caller(Caller().invite().rings().answered().say("BYE").expect(200), BY_CARRIER)
     play.finish(near, far)
     cdr = play.town.stage.cdr(near.call_ids()[0])
@@ -112,7 +111,7 @@ def test_a_call_that_comes_back_with_another_number_is_one_of_its_own(play: Play
     """The office's call goes by the carrier to the branch, which calls on: two calls, two records, one dialog."""
     callee = Callee(hops=4, routes=4).invited().reply(180).reply(200, offer=True).hear("ACK")
     callee.hear("INVITE").answer(200, offer=True).hear("ACK").say("INFO").expect(200).say("BYE").expect(200)
-    plain = play.gateway(callee, play.town.plain, name="plain")
+    plain = play.gateway(callee, "plain")
     caller = Caller().invite().answered().say("INVITE", offer=True).expect(200).ack()
     near = play.caller(caller.hear("INFO").answer(200).hear("BYE").answer(200), SPIRAL)
     play.finish(near, plain)

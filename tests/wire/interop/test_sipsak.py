@@ -8,8 +8,9 @@ import subprocess
 import pytest
 
 from sipsvc.demo.server import answers
-from tests.wire.interop.conftest import PLAIN, Play
+from tests.wire.interop.conftest import Play
 from tests.wire.interop.script import Callee, Caller
+from tests.wire.interop.town import PLAIN
 
 INVITE = """\
 INVITE sip:442179460018@{target} SIP/2.0
@@ -29,7 +30,7 @@ def sipsak(play: Play, *more: str, seconds: float = 20) -> subprocess.CompletedP
     """Run it against the server, with a user in the address as it asks for one."""
     assert shutil.which("sipsak"), "sipsak is missing: run `make deps` (Debian package sipsak)"
     return subprocess.run(
-        ["sipsak", "-s", f"sip:{PLAIN}@{play.town.target}", *more],
+        ["sipsak", "-s", f"sip:{PLAIN}@{play.town.targets['udp']}", *more],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -42,7 +43,7 @@ def sipsak(play: Play, *more: str, seconds: float = 20) -> subprocess.CompletedP
 def shoot(play: Play, hops: int) -> str:
     """Send an INVITE with a hop count of its own; what was answered."""
     path = play.folder / "invite"
-    path.write_text(INVITE.format(target=play.town.target, hops=hops))
+    path.write_text(INVITE.format(target=play.town.targets["udp"], hops=hops))
     return sipsak(play, "-f", str(path), "-i", "-vv").stdout
 
 
@@ -75,8 +76,6 @@ def test_a_flood_and_random_faults_leave_the_server_at_work(play: Play) -> None:
         with pytest.raises(subprocess.TimeoutExpired):  # it goes on until it is stopped
             sipsak(play, "-R", "-t", str(faults), seconds=1.5)
     assert answers(play.town.stage.server.sip, 2.0)
-    plain = play.gateway(
-        Callee().invited().reply(200, offer=True).hear("ACK").hear("BYE").answer(200), play.town.plain, name="plain"
-    )
+    plain = play.gateway(Callee().invited().reply(200, offer=True).hear("ACK").hear("BYE").answer(200), "plain")
     near = play.caller(Caller().invite().answered().say("BYE").expect(200), PLAIN)
     play.finish(near, plain)
