@@ -80,6 +80,7 @@ class Half(TypedDict):
     other: str
     cseq: int
     pinned: bool
+    tcp_if_large: NotRequired[bool]
 
 
 class Start(TypedDict):
@@ -136,7 +137,8 @@ class Answer(TypedDict):
 
 
 class End(TypedDict):
-    """Kind `end`. `code` is the machine's word for how it went: `answered`, `cancelled`, `dest_expensive`…
+    """Kind `end`. `code` is the machine's word for how it went: `answered`, `cancelled`, `cancel_crossed`
+    (an answer was on its way already), `dest_expensive`…
 
     `hangup_by` is `caller`, `callee`, `proxy`, `timeout` or "" where nobody hung up. `margin` is text when
     both prices have one currency, else None. `recovered` marks a call whose end was not seen (crash).

@@ -69,6 +69,8 @@ class Api:
             with urllib.request.urlopen(request, timeout=10) as response:
                 return json.load(response)
         except urllib.error.HTTPError as error:
+            if error.code >= 500:
+                raise ApiAway(f"GET {url}: {error.code}; it may be stopping or starting.") from None
             raise DemoError(f"GET {url}: {error.code} {error.read(2000).decode(errors='replace')}") from None
         except OSError as error:
             raise ApiAway(f"the API at {self.url} does not answer ({error}).") from None

@@ -29,10 +29,12 @@ class Half:
 
     `routes` is the route set from us to this side, nearest first; `cseq` the highest CSeq it sent;
     `pinned` sends to `flow` whatever the Contact says, for a customer may sit behind a NAT (SIP-7);
-    `rewritten` tells that this side, a gateway, sees another From than the caller wrote (SIP-31).
+    `rewritten` tells that this side, a gateway, sees another From than the caller wrote (SIP-31);
+    `tcp_if_large` that it takes by TCP what is too large for UDP (SIP-6).
     """
 
-    __slots__ = ("_way", "contact", "cseq", "flow", "moves", "other", "own", "pinned", "rewritten", "routes")
+    __slots__ = ("_way", "contact", "cseq", "flow", "other", "own", "pinned", "rewritten", "routes",
+                 "tcp_if_large", "told")  # fmt: skip
 
     def __init__(self, flow: Flow, own: str, other: str, contact: str, *, pinned: bool, cseq: int = 0) -> None:
         """`contact` serves until a message of this side brings a better one."""
@@ -42,10 +44,11 @@ class Half:
         self.contact = contact
         self.routes: list[str] = []
         self.cseq = cseq
+        # The highest CSeq of its requests that told where it is; others may overtake those.
+        self.told = cseq
         self.pinned = pinned
         self.rewritten = False
-        # How often it said itself where it is, in an INVITE or UPDATE inside the dialog.
-        self.moves = 0
+        self.tcp_if_large = False
         # Where its Contact or first route led when last looked at.
         self._way: Flow | None = None
 
@@ -124,6 +127,7 @@ class Half:
             "other": self.other,
             "cseq": self.cseq,
             "pinned": self.pinned,
+            "tcp_if_large": self.tcp_if_large,
         }
 
     @classmethod
@@ -138,6 +142,7 @@ class Half:
             cseq=record["cseq"],
         )
         half.routes = list(record["routes"])
+        half.tcp_if_large = record.get("tcp_if_large", False)  # as long as there were no streams none was written
         return half
 
 

@@ -147,6 +147,8 @@ def revive(core: Core, first: dict[str, Any], answered: dict[str, Any], now: Now
     call.token = answered.get("token") or core.tokens.make_first(call.ref, call.caller_tag)
     call.gateway = Half.from_record(answered["gateway_half"])
     call.gateway.rewritten = answered["rewritten"]
+    for half in (call.caller, call.gateway):
+        half.flow = core.by_now(half.flow)
     call.dialogs = {answered["callee_tag"]: call.gateway}
     call.who = Who(first["customer"], first["customer_name"], first["trunk"], first["auth"], call.caller.flow)
     call.invite_at, call.progress_at = first["invite_at"], answered["progress_at"]

@@ -115,9 +115,11 @@ def response(
 ) -> bytes:
     """A response of ours to `request` (RFC 3261 §8.2.6). `to_tag` is added where To has none."""
     lines = [f"SIP/2.0 {status} {clean(reason) or REASONS[status]}"]
-    for name, line in zip(request.names, request.lines, strict=True):
+    for index, (name, line) in enumerate(zip(request.names, request.lines, strict=True)):
         if request.fault is not None:
-            line = clean(FOLD.sub(" ", line))  # what is wrong with it may be a bare line end
+            if name != "via" and request.index[name] != index:
+                continue  # what is wrong may be that it is given twice
+            line = clean(FOLD.sub(" ", line))  # or a bare line end
         if name in ("via", "from", "call-id", "cseq") or (name == "timestamp" and status == 100):
             lines.append(line)
         elif name == "to":

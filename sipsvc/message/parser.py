@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 
 from sipsvc.errors import MessageDropped, SipError
-from sipsvc.message.grammar import KNOWN_NAMES, LINE_END, MAX_HEADERS, MAX_URI, TOKEN, canonical, spelt
+from sipsvc.message.grammar import CONTROL, KNOWN_NAMES, LINE_END, MAX_HEADERS, MAX_URI, TOKEN, canonical, spelt
 from sipsvc.message.model import Message
 
 _CSEQ = re.compile(r"([0-9]{1,10})[ \t]+([A-Za-z0-9\-.!%*_+`'~]+)\Z")
-_STATUS = re.compile(r"SIP/2\.0 ([1-6][0-9][0-9]) ([^\r\n]*)\Z", re.IGNORECASE)
+# The blank before no reason phrase at all is left out by some.
+_STATUS = re.compile(r"SIP/2\.0 ([1-6][0-9][0-9])(?: ([^\r\n]*))?\Z", re.IGNORECASE)
 _REQUIRED = ("via", "from", "to", "call-id", "cseq")
 _REQUIRED_NAMES = frozenset(_REQUIRED)
 # Headers of one value (RFC 3261 §25.1, and the RFCs that brought the others). A response twice saying who made it
@@ -91,7 +92,7 @@ def _response_line(message: Message, start: str) -> None:
     if match is None:
         raise MessageDropped("broken_response")
     message.status = int(match.group(1))
-    message.reason = match.group(2)
+    message.reason = CONTROL.sub(" ", match.group(2) or "")  # it goes on (SIP-5)
 
 
 def _bare_characters(text: str, message: Message) -> SipError | None:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 # What a request may have, in bytes, to go by UDP where the path's MTU is not known (RFC 3261 §18.1.1).
 LARGEST_UDP = 1_300
+# How long TCP, taken for a request's size, may say nothing before UDP is tried after all (SIP-6).
+TCP_SILENCE_MS = 1_000
 
 
 class Observer:
@@ -146,6 +148,17 @@ class Core(Reach):
             if one.transport == transport and one.ipv6 == ipv6:
                 return index
         return -1
+
+    def by_now(self, flow: Flow) -> Flow:
+        """A flow of before a restart: the settings may have given us other listeners meanwhile.
+
+        Where none of them reaches that peer the first one has to do, whose transport the Via then names.
+        """
+        prefer = flow.listener if flow.listener < len(self.listeners) else 0
+        listener = self.listener_for(flow.transport, flow.host, prefer)
+        if listener >= 0:
+            return flow._replace(listener=listener)
+        return flow._replace(transport=self.listeners[0].transport, listener=0)
 
     def flow_for_size(self, flow: Flow, size: int) -> Flow:
         """How a request of `size` bytes goes to a peer that takes TCP too: by `flow`, or to the same address by TCP.

@@ -13,7 +13,7 @@ from sipsvc.message import Message
 from sipsvc.message.build import join, response, upward
 from sipsvc.proxy.branch import Branch, BranchUser
 from sipsvc.proxy.call import Call, Phase
-from sipsvc.proxy.core import Core
+from sipsvc.proxy.core import TCP_SILENCE_MS, Core
 from sipsvc.proxy.reason import q850, reasons
 from sipsvc.proxy.session_timer import Asked, IntervalTooSmall, ask, settle, tell
 from sipsvc.transaction import ClientTransaction, ClientUser, ServerTransaction, ServerUser
@@ -39,17 +39,16 @@ def inside(core: Core, call: Call, sender: Half, receiver: Half, request: Messag
             raise IntervalTooSmall(asked.too_small)
     if call.session is not None and sender is not call.caller:
         call.session.release(now)  # nothing of the callee's may overtake its answer
-    newest = request.cseq > sender.cseq
     sender.cseq = max(sender.cseq, request.cseq)
     moved = _follow(core, call, sender, receiver, flow)
-    if request.method in ("INVITE", "UPDATE") and newest:  # one that was overtaken tells of a place it has left
+    if request.method in ("INVITE", "UPDATE") and request.cseq > sender.told:
+        sender.told = request.cseq  # an older one, overtaken, tells of a place it has left
         moved |= _refresh(sender, request)
-        sender.moves += 1
     if moved:
         _remember(core, call, now)
     if request.method == "BYE" and call.phase is Phase.UP:
         call.q850 = q850(request)
-        core.over(call, "answered", "caller" if sender is call.caller else "callee", now)
+        core.over(call, call.code, "caller" if sender is call.caller else "callee", now)
     server = core.layer.new_server(request, flow)
     Relay(core, call, server, sender, receiver, asked).start(now)
 
@@ -102,7 +101,8 @@ def _ack_branch(call: Call, request: Message) -> str:
 class Relay(ServerUser, ClientUser, BranchUser):
     """One request and its answer, across the call."""
 
-    __slots__ = ("asked", "branch", "call", "core", "met", "moves", "receiver", "sender", "server")
+    __slots__ = ("asked", "branch", "call", "core", "met", "plain", "receiver", "sender",
+                 "server", "told")  # fmt: skip
 
     def __init__(
         self, core: Core, call: Call, server: ServerTransaction, sender: Half, receiver: Half, asked: Asked | None
@@ -114,23 +114,43 @@ class Relay(ServerUser, ClientUser, BranchUser):
         self.receiver = receiver
         self.asked = asked
         self.branch: Branch | None = None
-        self.moves = receiver.moves
+        self.told = receiver.told
         # Whether the receiver accepted: a repeated 2xx is no news, and it may have moved since.
         self.met = False
+        # The way by UDP, while the request goes by TCP for its size alone (SIP-6).
+        self.plain: Flow | None = None
         server.user = self
 
     def start(self, now: Now) -> None:
-        core, request = self.core, self.server.request
-        flow = self.receiver.target(core)
-        name = core.branch(self.call.ref)
-        data = _build(core, self.call, self.sender, self.receiver, request, flow, name)
+        request = self.server.request
         if request.method == "INVITE":
             self.server.respond(100, response(request, 100), now)
-            self.branch = Branch(core, self, 0, flow, "", RING_MS)
-            self.branch.start(name, data, 0, now)
         else:
             self.server.await_answer(now)
+        self._send(self.receiver.target(self.core), self.receiver.tcp_if_large, now)
+
+    def _send(self, flow: Flow, sized: bool, now: Now) -> None:
+        """On a branch of its own by `flow`; with `sized` by TCP what is too large for UDP."""
+        core, request = self.core, self.server.request
+        name = core.branch(self.call.ref)
+        data = _build(core, self.call, self.sender, self.receiver, request, flow, name)
+        large = core.flow_for_size(flow, len(data)) if sized else flow
+        self.plain = None
+        if large is not flow:
+            self.plain, flow = flow, large
+            data = _build(core, self.call, self.sender, self.receiver, request, flow, name)
+        if request.method == "INVITE":
+            self.branch = Branch(core, self, 0, flow, "", RING_MS)
+            self.branch.start(name, data, TCP_SILENCE_MS if self.plain is not None else 0, now)
+        else:
             core.layer.new_client(name, request.method, data, flow, self, now)
+
+    def _by_udp(self, now: Now) -> bool:
+        """Send it by UDP after all, if it went by TCP for its size."""
+        if self.plain is None:
+            return False
+        self._send(self.plain, False, now)
+        return True
 
     def on_cancel(self, server: ServerTransaction, cancel: Message, now: Now) -> None:
         if self.branch is not None and not server.answered:
@@ -147,6 +167,8 @@ class Relay(ServerUser, ClientUser, BranchUser):
             self.server.respond(response.status, self._back(response), now)
 
     def on_no_response(self, client: ClientTransaction, failed: bool, now: Now) -> None:
+        if failed and self._by_udp(now):
+            return
         if failed:
             self.server.respond(500, response(self.server.request, 500), now)
         else:
@@ -164,12 +186,19 @@ class Relay(ServerUser, ClientUser, BranchUser):
         self.server.respond(response.status, self._back(response), now)
 
     def on_failure(self, branch: Branch, failure: Message | None, why: str, now: Now) -> None:
+        if branch is not self.branch:
+            return  # it was left for UDP, where the answer is to come from
         if failure is not None:
             self.server.respond(failure.status, self._back(failure), now)
-        else:
+        elif why != "transport" or branch.cancel_wanted or not self._by_udp(now):
             # What cannot be sent counts as a 503 of the next hop (RFC 3261 §16.9), which is our 500.
             status = {"cancelled": 487, "transport": 500}.get(why, 408)
             self.server.respond(status, response(self.server.request, status), now)
+
+    def on_silence(self, branch: Branch, now: Now) -> None:
+        if not branch.cancel_wanted:
+            branch.leave(now)
+            self._by_udp(now)
 
     def on_ring_timeout(self, branch: Branch, now: Now) -> None:
         return  # cancelled by the branch; its 487 comes back
@@ -179,7 +208,7 @@ class Relay(ServerUser, ClientUser, BranchUser):
         if not self.met:
             self.met = True
             # It asks for no refresh before it has answered this one (§14.1), so its request was the later word.
-            overtaken = self.receiver.moves != self.moves
+            overtaken = self.receiver.told != self.told
             news = not overtaken and _refresh(self.receiver, response)
             if self.call.phase is Phase.UP:
                 news |= settle(self.core, self.call, self.asked, response, now)

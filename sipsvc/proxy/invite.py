@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 MOST_DIALOGS = 32
 
 
+# The code of a call whose CANCEL and answer crossed: it was up until the caller, who did not want it, hung up (SIP-12).
+CROSSED = "cancel_crossed"
+
+
 class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
     """Every branch is built from `pristine` (law 5).
 
@@ -226,6 +230,8 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
         self.expired = True
 
     def on_cancel(self, server: ServerTransaction, cancel: Message, now: Now) -> None:
+        if self.winner is not None and not self.call.acknowledged:
+            self.call.code = CROSSED
         if self.winner is not None or server.answered or self.cancelled:
             return
         self.cancelled = True
@@ -257,7 +263,8 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
         tried = call.tried[branch.index]
         tried.status, tried.left = response.status, ""
         call.winner = tried
-        call.status, call.reason, call.code = response.status, response.reason, "answered"
+        call.status, call.reason = response.status, response.reason
+        call.code = CROSSED if self.cancelled else "answered"
         call.answer_at, call.answer_mono = now.utc, now.mono
         core.up(call, now)
         if self.way is not None:
@@ -338,6 +345,7 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
         other = branch.from_value or self.server.request.get("from") or ""
         half = Half(branch.flow, own, other, self._attempt(branch).dress.request_uri, pinned=False)
         half.rewritten = bool(branch.from_value)
+        half.tcp_if_large = self._attempt(branch).gateway.tcp_if_large
         half.meet(response, self.call.token)
         return half
 

@@ -9,11 +9,8 @@ from mypy_extensions import trait
 from sipsvc.directory import Gateway
 from sipsvc.effects import PORTS, Now, Target
 from sipsvc.proxy.branch import MS
-from sipsvc.proxy.core import Core, Lookup
+from sipsvc.proxy.core import TCP_SILENCE_MS, Core, Lookup
 from sipsvc.timers import Timer, TimerTarget
-
-# How long TCP, taken for a request's size, may say nothing before UDP is tried after all (SIP-6).
-TCP_SILENCE_MS = 1_000
 
 
 @trait

@@ -32,7 +32,7 @@ class ClientTransaction(TimerTarget):
     """`key` is the branch and method of `request`, the bytes that were sent to `flow`."""
 
     __slots__ = ("ack", "flow", "interval", "invite", "key", "layer", "linger", "request", "retransmit", "state",
-                 "timeout", "times", "user")  # fmt: skip
+                 "stream", "timeout", "times", "user")  # fmt: skip
 
     def __init__(self, layer: Layer, key: str, invite: bool, request: bytes, flow: Flow, user: ClientUser) -> None:
         self.layer = layer
@@ -42,7 +42,8 @@ class ClientTransaction(TimerTarget):
         self.flow = flow
         self.user = user
         self.state: int = State.TRYING
-        self.times = layer.times if flow.transport == "UDP" else layer.reliable
+        self.stream = flow.transport != "UDP"
+        self.times = layer.reliable if self.stream else layer.times
         self.interval = self.times.resend
         self.retransmit: Timer | None = None
         self.timeout: Timer | None = None

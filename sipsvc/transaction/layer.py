@@ -52,7 +52,7 @@ class Layer:
         key = f"{branch} {method}"
         client = ClientTransaction(self, key, method == "INVITE", request, flow, user)
         self._clients[key] = client
-        if flow.transport != "UDP":
+        if client.stream:
             self._to_peer.setdefault(flow[:4], {})[key] = client
         client.start(now)
         return client
@@ -107,7 +107,7 @@ class Layer:
 
     def forget_client(self, client: ClientTransaction) -> None:
         self._clients.pop(client.key, None)
-        if client.flow.transport != "UDP":
+        if client.stream:
             peer = client.flow[:4]
             others = self._to_peer.get(peer)
             if others is not None:

@@ -65,7 +65,8 @@ VALUES = (
 )
 METHODS = (b"INVITE", b"ACK", b"BYE", b"CANCEL", b"OPTIONS", b"UPDATE", b"PRACK", b"INFO", b"REFER", b"REGISTER", b"X")
 STEPS = (1, 1, 1, 2, 4)
-PACKETS = (b"T", b"C", b"G", b"S", b"F")
+PACKETS = (b"C", b"G", b"H", b"S", b"F")
+MOMENTS = (b"T", b"L", b"E")
 LINE_END = b"\r\n"
 DIVIDER = b"\n==\n"
 
@@ -88,7 +89,7 @@ def mutate(data: bytes, most: int, seed: int, bytewise: Callable[[bytes, int], b
 
 
 def _move(packets: list[bytes], index: int, random: Random) -> None:
-    """A packet comes again, comes from somebody else, is lost, or time passes before it."""
+    """A packet comes again, comes from somebody else, is lost, or something happens before it."""
     what = random.randrange(4)
     if what == 0:
         packets.insert(random.randrange(len(packets) + 1), packets[index])
@@ -97,7 +98,7 @@ def _move(packets: list[bytes], index: int, random: Random) -> None:
     elif what == 2:
         packets.pop(index)
     else:
-        packets.insert(index, b"T")
+        packets.insert(index, random.choice(MOMENTS))
 
 
 def _lines(packet: bytes, random: Random) -> bytes:

@@ -2,27 +2,35 @@
 
 An input is readable: packets are divided by a line of `==`, and the first letter of each says what it is.
 
-    C S G H    a datagram of the customer, a stranger, the first or the second gateway
-    F          bytes of a stream, cut up by the framer before they are read
-    T          nothing: 4 seconds pass
+    C S G      a datagram of the customer, a stranger or the first gateway
+    H          a message of the second gateway, which is known by name and reached by TCP
+    F          bytes of the customer's stream, cut up by the framer
+    L          that stream is lost
+    E          the request that was sent last could not be sent
+    T          4 seconds pass
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from sipsvc.directory import Timing, Trunk
-from sipsvc.effects import Flow, Send
-from sipsvc.errors import MessageDropped
-from sipsvc.message import parse
+from sipsvc.effects import Flow, Listener, Resolve, Send, Target, WriteCdr
+from sipsvc.errors import MessageDropped, SipError
+from sipsvc.message import Message, parse
 from sipsvc.message.stream import MAX_MESSAGE, PING, Framer
 from tests.fuzz.check import headers, wrong
-from tests.unit.wire import CUSTOMER, GATES, STRANGER, Wire, directory, gateway
+from tests.unit.wire import CUSTOMER, GATES, STRANGER, Sent, Wire, directory, gateway
 
 DIVIDER = b"\n==\n"
-PEERS: dict[bytes, Flow] = {b"C": CUSTOMER, b"S": STRANGER, b"G": GATES[0], b"H": GATES[1]}
+STREAM = Flow("TCP", CUSTOMER.host, 40_001, 1, 7)
+SECOND = Flow("TCP", GATES[1].host, GATES[1].port, 1, 8)
+PEERS: dict[bytes, Flow] = {b"C": CUSTOMER, b"S": STRANGER, b"G": GATES[0], b"H": SECOND}
+LISTENERS = (Listener("UDP", "192.0.2.1", 5060), Listener("TCP", "192.0.2.1", 5060))
 MOST_PACKETS = 12
 BOOK = directory(
     gateway(1, caller_prefix="77", p_asserted_identity=True),
-    gateway(2, remote_party_id=True),
+    gateway(2, host="two.example", transport="tcp", remote_party_id=True),
     trunks=[Trunk("alice", "acme", username="alice", ha1_md5="0" * 32)],
     timing=Timing(max_call_ms=120_000),
 )
@@ -32,6 +40,8 @@ REWRITTEN = frozenset(
     "diversion identity proxy-authorization session-expires min-se".split()
 )
 
+# Nobody here looks at what was sent as a message.
+NOTHING = Message([], [], b"")
 ADDED = (b"Require: timer",)  # in answers to callers that keep the session's time (RFC 4028 §8.2)
 
 
@@ -43,41 +53,39 @@ class Judged(Wire):
     """A `Wire` whose output is judged by the grammar alone."""
 
     def __init__(self) -> None:
-        super().__init__(BOOK)
+        super().__init__(BOOK, listeners=LISTENERS)
         self.judged: set[bytes] = set()
+        self.ref = ""
 
-    def drain(self) -> list[object]:  # type: ignore[override]  # nobody here looks at what was parsed
-        out: list[object] = []
+    def drain(self) -> list[Sent]:
+        out: list[Sent] = []
         while effects := self.engine.take():
             for effect in effects:
                 if isinstance(effect, Send):
-                    out.append(effect)
-                    if effect.data in self.judged:
-                        continue  # sent again
-                    self.judged.add(effect.data)
-                    fault = wrong(effect.data)
-                    if fault:
-                        raise Finding(f"{fault} in what was sent to {effect.flow}: {effect.data!r}")
-                elif hasattr(effect, "record"):
+                    self._judge(effect)
+                    self.ref = effect.ref or self.ref
+                    out.append(Sent(self.elapsed, effect.flow, NOTHING, effect.data, effect.ref))
+                elif isinstance(effect, WriteCdr):
                     self.records.append(effect.record)
+                elif isinstance(effect, Resolve):
+                    self.engine.resolved(effect.ref, (Target("TCP", SECOND.host, SECOND.port),), self.now)
             self.engine.durable(self.engine_seq, self.now)
         return out
+
+    def _judge(self, sent: Send) -> None:
+        if sent.data in self.judged:
+            return  # the same again
+        self.judged.add(sent.data)
+        fault = wrong(sent.data)
+        if fault:
+            raise Finding(f"{fault} in what was sent to {sent.flow}: {sent.data!r}")
 
 
 def run(data: bytes) -> None:
     """Raises Finding, or whatever the code under test raises, for an input that shows a bug."""
     wire = Judged()
     for packet in data.split(DIVIDER)[:MOST_PACKETS]:
-        kind, rest = packet[:1], packet[1:]
-        if kind == b"T":
-            wire.wait(4_000)
-        elif kind == b"F":
-            for message in framed(rest):
-                wire.give(message, CUSTOMER)
-        else:
-            peer = PEERS.get(kind)
-            if peer is not None:
-                datagram(wire, rest, peer)
+        give(wire, packet[:1], packet[1:])
     wire.wait(400_000)
     left = wire.engine.leftovers()
     if any(left.values()) or wire.engine.live_calls:
@@ -87,10 +95,31 @@ def run(data: bytes) -> None:
         raise Finding("a call without its end")
 
 
+def give(wire: Judged, kind: bytes, rest: bytes) -> None:
+    """One packet."""
+    if kind == b"T":
+        wire.wait(4_000)
+    elif kind == b"E":
+        wire.engine.send_failed(wire.ref, wire.now)
+        wire.drain()
+    elif kind == b"L":
+        wire.engine.flow_lost(STREAM, wire.now)
+        wire.drain()
+    elif kind == b"F":
+        framer = framed(rest)
+        for message in framer.messages:
+            datagram(wire, message, STREAM)
+        if framer.fault is not None:
+            wire.engine.misframed(framer.head, framer.fault, STREAM, wire.now)
+            wire.drain()
+    elif kind in PEERS:
+        datagram(wire, rest, PEERS[kind])
+
+
 def datagram(wire: Judged, data: bytes, peer: Flow) -> None:
-    for effect in wire.give(data, peer):
-        if isinstance(effect, Send) and effect.flow != peer:
-            untouched(data, effect.data)
+    for sent in wire.give(data, peer):
+        if sent.flow != peer:
+            untouched(data, sent.data)
 
 
 def untouched(came: bytes, left: bytes) -> None:
@@ -119,7 +148,15 @@ def untouched(came: bytes, left: bytes) -> None:
         raise Finding(f"the body changed on the way: {body!r} became {sent_body!r}")
 
 
-def framed(data: bytes) -> list[bytes]:
+class Cut(NamedTuple):
+    """What came out of a framer: messages, and what stopped it."""
+
+    messages: list[bytes]
+    fault: SipError | None
+    head: bytes
+
+
+def framed(data: bytes) -> Cut:
     """The messages of a stream, which are the same however it is cut."""
     whole, cut = Framer(), Framer()
     messages = [message for message in whole.feed(data) if message != PING]
@@ -127,7 +164,7 @@ def framed(data: bytes) -> list[bytes]:
     step = 1 + len(data) % 7
     for at in range(0, len(data), step):
         pieces += [message for message in cut.feed(data[at : at + step]) if message != PING]
-    if pieces != messages or str(cut.fault) != str(whole.fault):
+    if (pieces, str(cut.fault), cut.head) != (messages, str(whole.fault), whole.head):
         raise Finding(f"cut into pieces of {step} it is {pieces}, {cut.fault}; whole it is {messages}, {whole.fault}")
     for message in messages:
         if len(message) > MAX_MESSAGE or message not in data:
@@ -138,4 +175,4 @@ def framed(data: bytes) -> list[bytes]:
             continue
         if read.fault is None and not message.endswith(b"\r\n\r\n" + read.body):
             raise Finding(f"framer and parser do not agree where the body is: {message!r}")
-    return messages
+    return Cut(messages, whole.fault, whole.head)

@@ -57,7 +57,7 @@ def test_no_seed_and_no_input_of_the_corpus_shows_a_bug(tmp_path: Path) -> None:
 def test_a_seed_reaches_a_whole_call() -> None:
     wire = target.Judged()
     for packet in seeds.calls()["call"].split(target.DIVIDER):
-        target.datagram(wire, packet[1:], target.PEERS[packet[:1]])
+        target.give(wire, packet[:1], packet[1:])
     kinds = [record["kind"] for record in wire.records]
     assert (kinds[0], kinds[-1], set(kinds)) == ("start", "end", {"start", "answer", "end"})
 
@@ -103,4 +103,6 @@ def test_the_judge_sees_what_changed_on_the_way(old: bytes, new: bytes) -> None:
 @pytest.mark.rule("SIP-4")
 def test_a_stream_is_cut_into_its_messages() -> None:
     first, second = request(body=b"abc"), request("BYE", CSeq="2 BYE")
-    assert framed(b"\r\n\r\n" + first + second + b"INV") == [first, second]
+    assert framed(b"\r\n\r\n" + first + second + b"INV") == ([first, second], None, b"")
+    cut = framed(first + second.replace(b"Content-Length: 0", b"Content-Length: x") + first)
+    assert (cut.messages, str(cut.fault)) == ([first], "400 Bad Content-Length header")

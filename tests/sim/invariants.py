@@ -163,10 +163,10 @@ def cdr_once(view: CallView) -> None:
         if len(lost) < len({record["cdr_id"] for record in records}):
             records = [record for record in records if record["cdr_id"] not in lost]
     if "just ended" in view.fates:
-        # Its refusal never reached the caller, who repeats the INVITE to a server that has forgotten it: asked again,
+        # Its end never reached the caller, who repeats the INVITE to a server that has forgotten it: asked again,
         # it is decided again, and that has a CDR of its own.
-        last = records[-1]["cdr_id"]
-        refused = {record["cdr_id"] for record in records if record.get("code") in REFUSALS} - {last}
+        kept = {records[-1]["cdr_id"]} | {one["cdr_id"] for one in records if one["kind"] == "answer"}
+        refused = {record["cdr_id"] for record in records if record["kind"] == "end"} - kept
         records = [record for record in records if record["cdr_id"] not in refused]
     # An answer is written again when a side's Contact changes, with everything else as it was.
     answers = [record for record in records if record["kind"] == "answer"]

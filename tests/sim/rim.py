@@ -73,6 +73,8 @@ class EngineHost:
         self.rng = Random(net.rng.random())
         self.log: list[Logged] = []
         self.wire: list[Wire] = []
+        # Who is no party of any call, whatever their packets say.
+        self.outsiders: frozenset[Address] = frozenset()
         self.broken: list[tuple[Address, bytes, str]] = []
         self.durable_at: dict[tuple[int, int], int] = {}
         self.raised: list[str] = []
@@ -104,7 +106,7 @@ class EngineHost:
         return Now(self.net.time - self._shift, self.net.utc)
 
     def on_datagram(self, data: bytes, msg: Msg | None, src: Address, dst: Address) -> None:
-        if msg is not None:
+        if msg is not None and src not in self.outsiders:
             self._order += 1
             self.wire.append(Wire(self.net.time, self._order, False, src, msg))
             if self.doom is not None and self.doom[0](msg):
@@ -149,7 +151,7 @@ class EngineHost:
         sent = self.net.record[-1]
         if sent.msg is None:
             self.broken.append((peer, effect.data, sent.fault))
-        else:
+        elif peer not in self.outsiders:
             self.wire.append(Wire(self.net.time, self._order, True, peer, sent.msg))
         return reached
 

@@ -43,7 +43,7 @@ from tests.sim.gateways import GatewayAgent
 from tests.sim.live import draw_changes
 from tests.sim.names import Names
 from tests.sim.network import MS, Address, Network
-from tests.sim.noise import Noise
+from tests.sim.noise import SOURCE, Noise
 from tests.sim.plan import CallPlan, CustomerSpec, GatewaySpec, Row, Setting
 from tests.sim.proxies import RecordingProxy
 from tests.sim.restart import Restart, draw_restarts, schedule
@@ -200,6 +200,7 @@ def prepare(seed: int) -> Run:
         schedule(restart, host, lambda: make_engine(host.directory, seed, host.life), world)
     by_version = {one.version: one for one in settings}
     noise = Noise(world, PROXIES, seed)
+    host.outsiders = frozenset({SOURCE})
     return Run(seed, setting, by_version, books, plans, world, host, restarts, callers, gateways, proxies, noise)
 
 

@@ -234,6 +234,18 @@ class CallView:
         end = self.records[-1].record if self.records else {}
         return [(one["started_at"], one["gateway"]) for one in end.get("attempts", ()) if one["left"] == "dns"]
 
+    def blurred(self, branch: Branch) -> bool:
+        """Whether it was left for a gateway that had to be looked up first: when, the wire does not show."""
+        others = [one.gateway for one in self.branches[self.branches.index(branch) + 1 :]]
+        if others and others[0].name and others[0] is not branch.gateway:
+            return True
+        end = self.records[-1].record if self.records else {}
+        lefts = [one["left"] for one in end.get("attempts", ())]
+        reached = [index for index, left in enumerate(lefts) if left != "dns"]
+        number = self.branches.index(branch)
+        following = reached[number] + 1 if number < len(reached) else len(lefts)
+        return following < len(lefts) and lefts[following] == "dns"
+
     @cached_property
     def turns(self) -> list[str]:
         """The gateways in the order of their turns, whether they were reached at several addresses or at none."""

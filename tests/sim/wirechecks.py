@@ -42,7 +42,9 @@ def causes_of_hunting(view: CallView) -> None:
     """Each attempt after the first has a cause, and none comes after an answer, a 6xx, a CANCEL, or the end."""
     for before, branch in zip(view.branches, view.branches[1:], strict=False):
         at, order = branch.at, branch.first.order
-        if not reason_to_hunt(view, before, at, order) and not _another_address(before, branch, order):
+        if view.blurred(before) or _another_address(before, branch, order):
+            continue
+        if not reason_to_hunt(view, before, at, order):
             view.report("hunting-cause", f"{branch.gateway.id} tried without cause after {before.gateway.id}")
         for earlier in view.branches:
             final = earlier.final(order)
@@ -62,7 +64,12 @@ def best_response(view: CallView) -> None:
     finals = [final.msg.status for branch in view.branches if (final := branch.final(order)) is not None]
     rang_out = any(_rang_out(branch, view.final) for branch in view.branches)
     # A gateway we gave up and CANCELled says 487, and has said no more than one that was silent to the end.
-    silent = any((final := branch.final(order)) is None or final.msg.status == 487 for branch in view.branches)
+    silent = any(
+        not view.failed(branch) and ((final := branch.final(order)) is None or final.msg.status == 487)
+        for branch in view.branches
+    )
+    # Who could not be reached counts as one that said 503 (§16.9).
+    unreached = bool(view.unresolved) or any(view.failed(branch) for branch in view.branches)
     cancelled = view.cancel is not None and view.cancel.order < order
     if view.answer is not None:
         allowed = {view.answer[1].msg.status}
@@ -71,8 +78,7 @@ def best_response(view: CallView) -> None:
     else:
         allowed = {FROM_CALLER.get(final, final) for final in finals if final != 487}
         allowed |= ({487} if cancelled else set()) | ({408, 480, 487} if rang_out else set())
-        allowed |= {408} if silent or view.unresolved else set()
-        allowed |= {500} if any(view.failed(branch) for branch in view.branches) else set()  # §16.9
+        allowed |= ({408} if silent else set()) | ({500} if unreached else set())
     if status not in allowed:
         view.report("best-response", f"caller got {status}, branches {finals}, allowed {sorted(allowed)}")
     candidates = view.setting.candidates(view.plan)
@@ -95,6 +101,8 @@ def cancels(view: CallView) -> None:
     for index, branch in enumerate(view.branches):
         unwanted = _unwanted_at(view, index)
         cancel = sent.pop(branch.id, None)
+        if view.blurred(branch):
+            continue
         if cancel is not None and not branch.provisionals(cancel.order):
             view.report("cancel-early", f"{branch.gateway.id} got a CANCEL before it said anything")
             continue

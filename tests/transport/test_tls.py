@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import ssl
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -309,3 +310,33 @@ def test_faults_of_the_files_name_key_and_reason(papers: Papers, tmp_path: Path)
 
 def test_without_settings_there_is_the_system_s_store() -> None:
     assert Tls(TlsSettings()).client.check_hostname
+
+
+@pytest.mark.rule("SIP-3", "SIP-4")
+def test_a_peer_that_does_not_read_or_stalls_is_closed_by_tls_too(run: Run, papers: Papers) -> None:
+    async def go() -> None:
+        answer = b"x" * 2_000
+        limits = Limits(stuck=1.0, stall=2.0, high_water=20_000, queue=300_000)
+        rim = Rim(lambda data: answer, transport="TLS", tls=Tls(settings(papers)), limits=limits)
+        _, deaf_writer = await connect(rim, customer(papers))
+        deaf_writer.transport.pause_reading()  # type: ignore[attr-defined]
+
+        async def ask() -> None:
+            for number in count():
+                deaf_writer.write(message(number))
+                await deaf_writer.drain()
+
+        asking = asyncio.create_task(ask())
+        stalled, stalled_writer = await connect(rim, customer(papers))
+        stalled_writer.write(message()[:10])
+        await until(lambda: len(rim.lost) == 2)
+        assert sorted(rim.counted) == ["stream_not_read", "stream_stalled"]
+        assert len(rim.messages) * len(answer) < 30_000_000
+        assert await stalled.read() == b""
+        asking.cancel()
+        for writer in (deaf_writer, stalled_writer):
+            writer.transport.abort()
+        await until(lambda: len(rim.streams) == 0)
+        await rim.close()
+
+    run(go())

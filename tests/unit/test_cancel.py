@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.test_hunting import finals, play
-from tests.unit.wire import CALLEE, CUSTOMER, GATES, US, Wire, answer, gateway, request
+from tests.unit.wire import CALLEE, CUSTOMER, GATES, US, Talk, Wire, answer, directory, gateway, request
 
 # When the caller cancels, what the gateway does then, and what comes of it.
 CANCELS: dict[str, tuple[list[str], str, int, list[str], str]] = {
@@ -135,6 +135,32 @@ def test_a_cancel_while_the_answer_waits_for_the_disk() -> None:
     assert [one.what for one in wire.give(request("CANCEL"))] == ["200 CANCEL"]
     assert [one.what for one in wire.wait(20)] == ["200 INVITE"]
     assert wire.kinds() == ["start", "answer"]
+
+
+@pytest.mark.rule("SIP-12", "law 8")
+@pytest.mark.parametrize(
+    ("steps", "code"),
+    [
+        ("180 CANCEL 200 ACK BYE", "cancel_crossed"),
+        ("CANCEL 200 ACK BYE", "cancel_crossed"),
+        ("180 200 CANCEL ACK BYE", "cancel_crossed"),
+        ("180 200 ACK CANCEL BYE", "answered"),
+        ("180 200 ACK BYE", "answered"),
+    ],
+)
+def test_the_record_says_that_a_cancel_and_the_answer_crossed(steps: str, code: str) -> None:
+    wire = Wire(directory(gateway()))
+    invite = wire.give(request())[-1].message
+    for step in steps.split():
+        if step.isdigit():
+            wire.give(answer(invite, int(step)), GATES[0])
+        elif step == "CANCEL":
+            assert wire.give(request("CANCEL"))[0].what == "200 CANCEL"
+        else:
+            (ok,) = [message for message in finals(wire) if message.method == "INVITE"]
+            wire.give(Talk(wire, invite, ok).by_caller(step, 1 if step == "ACK" else 2))
+    assert (wire.end["code"], wire.end["hangup_by"], wire.end["status"]) == (code, "caller", 200)
+    assert wire.end["duration_ms"] == 0
 
 
 @pytest.mark.rule("SIP-12", "SIP-13")

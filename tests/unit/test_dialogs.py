@@ -162,6 +162,16 @@ def test_a_request_that_was_overtaken_moves_nobody_back() -> None:
     assert forwarded(wire.give(talk.by_caller("BYE", 3))).flow.host == "203.0.113.79"
 
 
+@pytest.mark.rule("SIP-16")
+def test_a_move_counts_though_another_request_overtook_it() -> None:
+    """An OPTIONS sent behind the UPDATE came first; it says nothing of where its sender is."""
+    talk = talking(Wire(PLAIN))
+    wire = talk.wire
+    wire.give(talk.by_callee("OPTIONS", 9, Contact=""), GATES[0])
+    wire.give(talk.by_callee("UPDATE", 8, Contact="<sip:bob@203.0.113.78:5090>"), GATES[0])
+    assert forwarded(wire.give(talk.by_caller("BYE", 3))).flow.host == "203.0.113.78"
+
+
 @pytest.mark.rule("SIP-3", "law 7")
 def test_a_gateway_that_rings_with_tag_after_tag_costs_bounded_memory() -> None:
     wire = Wire(PLAIN)

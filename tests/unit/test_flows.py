@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from sipsvc.effects import Flow, Listener
@@ -160,6 +162,42 @@ BROKEN = {
     "no SIP": (b"GET / HTTP/1.1\r\n\r\n", "", ""),
     "no line": (b"y" * 70_000, "", ""),
 }
+
+
+@pytest.mark.rule("law 8", "SIP-7")
+@pytest.mark.parametrize(
+    ("now", "caller", "via"),
+    [
+        # The same listeners in another order; the transport gone; nothing left that reaches the caller.
+        ((OURS[1], OURS[0]), ("TCP", 0), "SIP/2.0/TCP tcp.example:5062;"),
+        ((OURS[0],), ("UDP", 0), "SIP/2.0/UDP 192.0.2.1:5060;"),
+        ((OURS[3],), ("UDP", 0), "SIP/2.0/UDP [2001:db8::1]:5060;"),
+    ],
+)
+def test_a_restart_with_other_listeners(now: tuple[Listener, ...], caller: tuple[str, int], via: str) -> None:
+    before = wire()
+    invite = before.give(call(BY_TCP), BY_TCP)[-1].message
+    before.give(answer(invite, 200), GATES[0])
+    after = Wire(directory(), listeners=now)
+    after.engine.restore(json.loads(json.dumps(before.records)), after.now)
+    (revived,) = after.engine.core.calls.values()
+    after.engine.core.end_by_force(revived, "admin", "admin", after.now)
+    byes = after.drain() + after.wait(33_000)
+    (to_caller,) = {sent.flow: sent for sent in byes if sent.flow.host == CUSTOMER.host}.values()
+    assert (to_caller.flow.transport, to_caller.flow.listener) == caller
+    assert (to_caller.message.get("via") or "").startswith(via)
+    assert all(sent.flow.transport == now[sent.flow.listener].transport for sent in byes)
+
+
+@pytest.mark.rule("law 8", "SIP-6")
+def test_an_answer_under_way_in_a_restart_goes_where_the_via_says() -> None:
+    before = wire()
+    invite = before.give(call(BY_TCP, port="5099"), BY_TCP)[-1].message
+    before.give(answer(invite, 200), GATES[0])
+    after = wire()
+    after.engine.restore(json.loads(json.dumps(before.records)), after.now)
+    (ok,) = after.give(answer(invite, 200), GATES[0])
+    assert (ok.what, ok.flow) == ("200 INVITE", Flow("TCP", CUSTOMER.host, 5099, 1))
 
 
 @pytest.mark.rule("SIP-3", "SIP-4")

@@ -116,7 +116,7 @@ def test_a_call_in_set_up_is_taken_back(code: str, ringing: bool) -> None:
     wire.give(answer(bye.message, 200), GATES[0])
     wire.wait(200_000)
     assert wire.engine.leftovers() == {"transactions": 0, "timers": 0, "calls": 0}
-    assert wire.kinds() == ["start", "end", "late"]  # its gateway may charge for it all the same
+    assert wire.kinds() == ["start", "end", "late"]  # what that answer cost
 
 
 @pytest.mark.rule("SIP-19", "law 8")

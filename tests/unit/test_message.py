@@ -71,6 +71,10 @@ READ: list[tuple[str, bytes, Callable[[Message], object], object]] = [
     ("unknown method", request("DANCE"), lambda m: m.method, "DANCE"),
     ("version in any case", request().replace(b" SIP/2.0\r\n", b" sip/2.0\r\n", 1), lambda m: m.uri, URI),
     ("CRLF before the start", b"\r\n\r\n" + request(), lambda m: m.method, "INVITE"),
+    ("a status without reason", answer(parse(request()), 180).replace(b" Said", b""), lambda m: (m.status, m.reason),
+     (180, "")),
+    ("a reason with a control character", answer(parse(request()), 180, reason="a\x01b\tc"), lambda m: m.reason,
+     "a b\tc"),
     ("Content-Length smaller", request(body=b"12345").replace(b"Length: 5", b"Length: 2"), lambda m: m.body, b"12"),
     ("Content-Length absent", request(body=b"12345").replace(b"Content-Length: 5\r\n", b""), lambda m: m.body,
      b"12345"),
@@ -177,6 +181,16 @@ def test_a_broken_request_is_answered_by_name(data: bytes, status: int, word: st
     assert word in said.message.reason
     assert "399" in (said.message.get("warning") or "")
     assert wire.engine.leftovers()["transactions"] == 0
+
+
+@pytest.mark.rule("SIP-3", "SIP-5")
+def test_what_came_twice_goes_back_once() -> None:
+    twice = ("From: <sip:2@h>;tag=b", "t: <sip:2@h>", "Call-ID: two", "CSeq: 2 INVITE", "Via: SIP/2.0/UDP h")
+    (said,) = Wire().give(request("INVITE", URI, *twice))
+    assert said.message.status == 400
+    names = said.message.names
+    assert [names.count(name) for name in ("from", "to", "call-id", "cseq", "via")] == [1, 1, 1, 1, 2]
+    assert (said.message.from_.tag, said.message.call_id) == ("ann", "call-1")
 
 
 @pytest.mark.rule("SIP-3")

@@ -8,7 +8,20 @@ import pytest
 
 from sipsvc.directory import Directory
 from sipsvc.effects import Flow, Listener, Resolve, Target
-from tests.unit.wire import CALLEE, CUSTOMER, GATES, LISTENERS, Sent, Wire, answer, directory, gateway, request
+from tests.unit.wire import (
+    CALLEE,
+    CUSTOMER,
+    GATES,
+    LISTENERS,
+    Sent,
+    Talk,
+    Wire,
+    answer,
+    directory,
+    gateway,
+    request,
+    talking,
+)
 
 NAME = "gw.carrier.example"
 FIRST, SECOND, THIRD = (Target("UDP", f"203.0.113.{number}", 5060) for number in (51, 52, 53))
@@ -358,3 +371,62 @@ def test_cancel_takes_the_invites_way() -> None:
     cancel = wire.give(request("CANCEL"))[-1]
     assert (cancel.what, cancel.flow) == ("CANCEL", first.flow)
     assert (cancel.message.get("via") or "").startswith("SIP/2.0/TCP ")
+
+
+def talk_by_udp() -> Talk:
+    """A call to a gateway that takes TCP too, set up by a request that was small enough."""
+    return talking(sized(1), contact="sip:bob@203.0.113.77:5090")
+
+
+@pytest.mark.rule("SIP-6")
+@pytest.mark.parametrize(
+    ("method", "how"),
+    [("INVITE", "answered"), ("INVITE", "refused"), ("INVITE", "silent"), ("INFO", "answered"), ("INFO", "refused")],
+)
+def test_large_requests_inside_a_call(method: str, how: str) -> None:
+    talk = talk_by_udp()
+    wire = talk.wire
+    there = ("203.0.113.77", 5090)
+    first = wire.give(talk.by_caller(method, 2, body=BIG))[-1]
+    assert first.flow == Flow("TCP", *there, 1)
+    assert (first.message.get("via") or "").startswith("SIP/2.0/TCP 192.0.2.1:5070;")
+    if how == "answered":
+        answered = first
+    elif how == "refused":
+        (answered,) = [one for one in wire.fail(first) if one.what == method]
+    else:
+        (answered,) = [one for one in firsts(wire.wait(1_000)) if one.flow.transport == "UDP"]
+    if how != "answered":
+        assert answered.flow == Flow("UDP", *there)
+        assert answered.message.via.branch != first.message.via.branch
+        assert answered.message.body == BIG
+    sent = wire.give(answer(answered.message, 200), answered.flow)
+    assert [(one.what, one.flow) for one in sent] == [(f"200 {method}", CUSTOMER)]
+
+
+@pytest.mark.rule("SIP-6", "SIP-12")
+def test_what_came_too_late_by_tcp_is_not_the_answer() -> None:
+    talk = talk_by_udp()
+    wire = talk.wire
+    first = wire.give(talk.by_caller("INVITE", 2, body=BIG))[-1]
+    second = firsts(wire.wait(1_000))[-1]
+    (cancel,) = wire.give(answer(first.message, 180), first.flow)[:1]
+    assert (cancel.what, cancel.flow) == ("CANCEL", first.flow)
+    assert [one.what for one in wire.give(answer(first.message, 487), first.flow)] == ["ACK"]
+    assert [one.what for one in wire.give(answer(second.message, 200), second.flow)] == ["200 INVITE"]
+
+
+@pytest.mark.rule("SIP-6")
+def test_customers_and_gateways_that_do_not_want_it_keep_udp() -> None:
+    talk = talk_by_udp()
+    assert talk.wire.give(talk.by_callee("INFO", 1, body=BIG), GATES[0])[-1].flow == CUSTOMER
+    talk = talking(Wire(listeners=(*LISTENERS, TCP)))
+    assert talk.wire.give(talk.by_caller("INFO", 2, body=BIG))[-1].flow.transport == "UDP"
+
+
+@pytest.mark.rule("SIP-6", "law 8")
+def test_a_restart_remembers_who_takes_tcp() -> None:
+    talk = talk_by_udp()
+    again = Wire(directory(), begin=talk.wire.now, listeners=(*LISTENERS, TCP))
+    again.engine.restore(talk.wire.records, again.now)
+    assert again.give(talk.by_caller("INFO", 2, body=BIG))[-1].flow.transport == "TCP"

@@ -27,10 +27,16 @@ loadmodule "pv.so"
 loadmodule "maxfwd.so"
 loadmodule "textops.so"
 loadmodule "siputils.so"
+loadmodule "uac.so"
+loadmodule "corex.so"
 {modules}
 modparam("tm", "fr_timer", 2000)
 modparam("tm", "fr_inv_timer", 30000)
 modparam("rr", "enable_full_lr", 1)
+modparam("uac", "restore_mode", "none")
+modparam("uac", "auth_realm_avp", "$avp(realm)")
+modparam("uac", "auth_username_avp", "$avp(user)")
+modparam("uac", "auth_password_avp", "$avp(password)")
 
 request_route {{
     if (!mf_process_maxfwd_header("70")) {{ sl_send_reply("483", "Too Many Hops"); exit; }}
@@ -45,6 +51,10 @@ request_route {{
     remove_hf("Route");
 {legs}
     sl_send_reply("404", "Nothing Here");
+}}
+
+failure_route[AUTHENTICATE] {{
+    if (t_check_status("407") && uac_auth()) t_relay();
 }}
 """
 
@@ -62,6 +72,7 @@ class Leg:
     strict: bool = False
     transport: str = "udp"
     before: str = ""
+    relay: str = "t_relay()"
 
     @property
     def socket(self) -> str:
@@ -73,7 +84,7 @@ class Leg:
         return (
             f'    if ($Rp == {self.port} && $proto == "{self.transport}") {{\n        {self.before}\n'
             f"        {mark if self.strict else 'record_route()'};\n"
-            f'        $du = "{self.to}";\n        t_relay();\n        exit;\n    }}'
+            f'        $du = "{self.to}";\n        {self.relay};\n        exit;\n    }}'
         )
 
 

@@ -70,3 +70,17 @@ def test_an_answer_comes_again_by_the_customers_proxy(play: Play) -> None:
     near = play.caller(caller, PLAIN, target=play.town.branches["udp"])
     play.finish(near, plain)
     assert len([one for one in near.received() if (one.status, one.method) == (200, "INVITE")]) >= 2
+
+
+@pytest.mark.rule("SIP-10", "SIP-16", "SIP-21")
+def test_a_kamailio_gives_its_password(play: Play) -> None:
+    """It answers our challenge with the INVITE as it was, CSeq included: that is no second call, nor a merged one."""
+    callee = Callee(**THROUGH).invited().reply(180).reply(200, offer=True).hear("ACK")
+    plain = play.gateway(callee.say("INFO").expect(200).hear("BYE").answer(200), "plain")
+    caller = Caller().invite().answered().hear("INFO").answer(200).say("BYE").expect(200)
+    near = play.caller(caller, PLAIN, target=play.town.branches["digest"])
+    play.finish(near, plain)
+    assert len(plain.received("INVITE")) == 1
+    assert all(one.get("proxy-authorization") == "" for one in plain.received())
+    cdr = play.town.stage.cdr(near.call_ids()[0])
+    assert (cdr["customer"], cdr["auth"], cdr["code"]) == ("phone", "digest", "answered")

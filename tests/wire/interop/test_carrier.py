@@ -6,7 +6,7 @@ import pytest
 
 from tests.wire.interop.conftest import Play
 from tests.wire.interop.script import Callee, Caller
-from tests.wire.interop.town import BY_CARRIER, BY_STRICT, LOOP, OFFICE, PLAIN, SPIRAL
+from tests.wire.interop.town import BY_CARRIER, BY_FORK, BY_STATELESS, BY_STRICT, LOOP, OFFICE, PLAIN, SPIRAL
 
 THROUGH = {"hops": 3, "routes": 2}
 """A call from the customer by us and the carrier's Kamailio."""
@@ -55,6 +55,57 @@ def test_the_caller_gives_up(play: Play) -> None:
     play.finish(near, far)
     cdr = play.town.stage.cdr(near.call_ids()[0])
     assert (cdr["status"], cdr["code"], cdr["hangup_by"]) == (487, "cancelled", "caller")
+
+
+@pytest.mark.rule("SIP-12")
+def test_an_answer_crosses_the_cancel(play: Play) -> None:
+    """The answer goes up, and it is for the caller to end the call."""
+    callee = Callee(**THROUGH).invited().reply(180).hear("CANCEL").answer(200).reply(200, offer=True).hear("ACK")
+    far = play.gateway(callee.hear("BYE").answer(200), "far")
+    near = play.caller(Caller().invite().rings().cancel().answered().say("BYE").expect(200), BY_CARRIER)
+    play.finish(near, far)
+    cdr = play.town.stage.cdr(near.call_ids()[0])
+    assert (cdr["status"], cdr["code"], cdr["hangup_by"]) == (200, "answered", "caller")
+
+
+@pytest.mark.rule("SIP-15", "SIP-16")
+def test_two_ring_and_one_answers(play: Play) -> None:
+    """The carrier's Kamailio forks: two early dialogs, of which the one that is answered remains."""
+    first = play.gateway(Callee(**THROUGH).invited().reply(180).cancelled(), "far")
+    callee = Callee(**THROUGH).invited().wait(100).reply(180).wait(200).reply(200, offer=True).hear("ACK")
+    callee.hear("INVITE").answer(200, offer=True).hear("ACK").say("INFO").expect(200).hear("BYE").answer(200)
+    second = play.gateway(callee, "far-2")
+    caller = Caller().invite().rings().answered().say("INVITE", offer=True).expect(200).ack()
+    near = play.caller(caller.hear("INFO").answer(200).say("BYE").expect(200), BY_FORK)
+    play.finish(near, first, second)
+    assert len({one.get("to") for one in near.received() if one.status == 180}) == 2
+    assert play.town.stage.cdr(near.call_ids()[0])["code"] == "answered"
+
+
+@pytest.mark.rule("SIP-15")
+def test_two_ring_and_both_answer(play: Play) -> None:
+    """The second answer crosses the CANCEL of the carrier's Kamailio. We end that call ourselves."""
+    late = Callee(**THROUGH).invited().reply(180).hear("CANCEL").answer(200).reply(200, offer=True).hear("ACK")
+    first = play.gateway(late.hear("BYE").answer(200), "far")
+    callee = Callee(**THROUGH).invited().wait(200).reply(200, offer=True).hear("ACK").hear("BYE").answer(200)
+    second = play.gateway(callee, "far-2")
+    near = play.caller(Caller().invite().answered().wait(500).say("BYE").expect(200), BY_FORK)
+    play.finish(near, first, second)
+    answers = [one.get("to") for one in near.received() if (one.status, one.method) == (200, "INVITE")]
+    assert len(set(answers)) == 1
+    assert play.town.stage.cdr(near.call_ids()[0])["hangup_by"] == "caller"
+
+
+@pytest.mark.rule("SIP-10", "SIP-16")
+def test_a_carrier_without_state(play: Play) -> None:
+    """Its Kamailio sends everything on as it comes: no 100 of its own, and what is repeated is ours to repeat."""
+    callee = Callee(**THROUGH).invited().wait(1200).reply(180).reply(200, offer=True).hear("ACK")
+    far = play.gateway(callee.hear("BYE").answer(200), "far")
+    near = play.caller(Caller().invite().answered().say("BYE").expect(200), BY_STATELESS)
+    play.finish(near, far)
+    invites = far.received("INVITE")
+    assert len(invites) >= 2
+    assert len({one.get("via") for one in invites}) == 1
 
 
 @pytest.mark.rule("SIP-13")

@@ -16,8 +16,8 @@ from tests.wire.interop.kamailio import Kamailio, Leg
 
 OFFICE = "127.0.0.7"
 """A customer's address, from which SIPp calls."""
-PHONE = "127.0.0.2"
-"""Nobody's address: a softphone there has to give its password."""
+PHONE = "127.0.0.1"
+"""Nobody's address: a softphone there has to give its password. Its connections come from there in any case."""
 BRANCH = "127.0.0.3"
 """Another customer's address: its own Kamailio."""
 CARRIER = "127.0.0.4"
@@ -49,6 +49,12 @@ BY_SIZE = "443179460018"
 BY_IPV6 = {"udp": "443279460018", "tcp": "443279460028"}
 BY_TLS = "443379460018"
 """The carrier's Kamailio by TLS."""
+BY_FORK = "443779460018"
+"""A carrier that lets two gateways ring at once."""
+BY_STATELESS = "443879460018"
+"""A carrier whose Kamailio keeps no state of transactions."""
+BY_NAME_TLS = "443979460018"
+"""The carrier by TLS, found by its name, which its certificate holds."""
 BY_REFUSED = "443679460018"
 """A gateway by TCP that nobody listens at, then the plain one."""
 BY_LIAR = "443479460018"
@@ -123,6 +129,11 @@ verify_certificate = yes
 require_certificate = yes
 ca_list = {ca}
 """
+# Kamailio answers our challenge for a Request-URI of ours.
+CREDENTIALS = (
+    '$ru = "sip:" + $rU + "@{us}"; $avp(realm) = "wire"; $avp(user) = "phone"; $avp(password) = "{password}"; '
+    't_on_failure("AUTHENTICATE");'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +165,7 @@ class Certificates:
         return cls(
             ca.file,
             ca.sign("us", "IP:127.0.0.1", "IP:::1"),
-            ca.sign("carrier", f"IP:{CARRIER}", f"IP:{BRANCH}"),
+            ca.sign("carrier", f"IP:{CARRIER}", f"IP:{BRANCH}", "DNS:secure.test"),
             ca.sign("phone", f"IP:{PHONE}", f"IP:{SOFT}"),
             other.sign("liar", f"IP:{CARRIER}"),
         )
@@ -165,7 +176,7 @@ class Town:
     """`ports` is where each gateway is expected, by its id, and `far` where the carrier's Kamailio sends calls.
 
     `targets` is where we listen and `branches` where a customer finds its own Kamailio, host:port, both by transport;
-    `udp6` and `tcp6` are ours on ::1, `strict` is the branch's strict router.
+    `udp6` and `tcp6` are ours on ::1; `strict` is the branch's strict router, `digest` a Kamailio with a password.
     """
 
     stage: Stage
@@ -211,6 +222,9 @@ def _gateways(ports: dict[str, int]) -> list[Gateway]:
         Gateway("six-tcp", "::1", ports["six-tcp"], {BY_IPV6["tcp"]: "0.010"}, tcp),
         Gateway("tls", CARRIER, ports["tls"], {"4433": "0.010"}, tls),
         Gateway("liar", CARRIER, ports["liar"], {"4434": "0.010"}, tls),
+        Gateway("fork", CARRIER, ports["fork"], {"4437": "0.010"}),
+        Gateway("stateless", CARRIER, ports["stateless"], {"4438": "0.010"}),
+        Gateway("name-tls", "secure.test", 0, {"4439": "0.010"}, tls),
         Gateway("refused", NOBODY, ports["name"], {"4436": "0.010"}, tcp),
         Gateway("name", "gw.test", 0, {"4435": "0.010"}, "provisional_timeout_ms = 2000"),
     ]
@@ -227,6 +241,9 @@ def _legs(server: Server, ports: dict[str, int], targets: dict[str, str]) -> lis
         Leg(CARRIER, ports["loop"], us, before=f'$ru = "sip:{LOOP}@{server.target}"; {back}'),
         Leg(CARRIER, ports["tls"], far, transport="tls"),
         Leg(CARRIER, ports["liar"], far, transport="tls"),
+        Leg(CARRIER, ports["fork"], far, before=f'append_branch("sip:{OFFICE}:{ports["far-2"]}");'),
+        Leg(CARRIER, ports["stateless"], far, relay="forward()"),
+        Leg(PHONE, ports["pbx"], us, before=CREDENTIALS.format(us=targets["udp"], password=PASSWORD)),
         Leg(BRANCH, ports["branch"], us),
         Leg(BRANCH, ports["branch-strict"], us, strict=True),
         *(
@@ -245,8 +262,9 @@ def _legs(server: Server, ports: dict[str, int], targets: dict[str, str]) -> lis
 def town(folder: Path) -> Iterator[Town]:
     """All of it running, in a folder of its own; its log shows no fault when it ends."""
     names = (
-        "far", "plain", "slow", "soft", "carrier", "strict", "spiral", "loop", "tcp", "size", "six", "six-tcp", "tls",
-        "liar", "name", "branch", "branch-strict", "branch-tcp", "branch-tls",
+        "far", "far-2", "fork", "stateless", "pbx", "plain", "slow", "soft", "carrier", "strict", "spiral", "loop",
+        "tcp", "size", "six", "six-tcp", "tls", "liar", "name", "branch", "branch-strict", "branch-tcp",
+        "branch-tls",
     )  # fmt: skip
     ports = {name: free_port() for name in names}
     ports |= {name: free_port(socket.SOCK_STREAM) for name in ("out-tcp", "out-tls")}
@@ -259,6 +277,8 @@ def town(folder: Path) -> Iterator[Town]:
         names_of.start(
             f"host-record=here.test,{OFFICE}",
             f"host-record=nobody.test,{NOBODY}",
+            f"host-record=carrier.test,{CARRIER}",
+            f"srv-host=_sips._tcp.secure.test,carrier.test,{ports['tls']},10,1",
             f"srv-host=_sip._udp.gw.test,nobody.test,{ports['name']},10,1",
             f"srv-host=_sip._udp.gw.test,here.test,{ports['name']},20,1",
         )
@@ -288,7 +308,7 @@ def town(folder: Path) -> Iterator[Town]:
                 ("tcp", "branch-tcp"),
                 ("tls", "branch-tls"),
             )
-        }
+        } | {"digest": f"{PHONE}:{ports['pbx']}"}
         yield Town(Stage(server, ports["far"], ports["plain"]), ports, targets, branches, certificates)
     log = server.log.read_text(errors="replace")
     for fault in ("Traceback", "internal_error", "cdr_rejected"):
