@@ -14,7 +14,7 @@ from tests.sim.plan import CustomerSpec, longest, price
 from tests.sim.rim import Logged, Wire
 from tests.sim.scenario import Run
 from tests.sim.sipua import GIVE_UP, Finding
-from tests.sim.view import CallView
+from tests.sim.view import CallView, on_the_wire
 
 # What still has to hold of a call that a restart cut into. In set-up, and for what it had yet to say after its end,
 # the server's memory is gone; a call that was up goes on, only what was on its way at that instant is lost.
@@ -242,7 +242,7 @@ def cdr_says(view: CallView) -> None:
         return
     must("e164", start["e164"], plan.e164)
     must("caller", plan.caller in start["caller"] and start["caller_shown"], view.customer.shown(plan.caller))
-    attempts = [one for one in end["attempts"] if one["left"] != "dns"]
+    attempts = [one for one in end["attempts"] if on_the_wire(one)]
     must("attempts", [one["gateway"] for one in attempts], [branch.gateway.id for branch in view.branches])
     must("request-uri", [one["request_uri"] for one in attempts], [one.first.msg.uri for one in view.branches])
     must(
@@ -251,6 +251,7 @@ def cdr_says(view: CallView) -> None:
         [f"udp:{one.first.peer[0]}:{one.first.peer[1]}" for one in view.branches],
     )
     names(view)
+    by_tcp(view, end)
     cancelled = view.cancel is not None and view.cancel.order < view.final_order
     if view.answer is not None:
         must("gateway", end["gateway"], view.answer[0].gateway.id)
@@ -259,6 +260,22 @@ def cdr_says(view: CallView) -> None:
         must("hangup", (end["code"], end["hangup_by"]), ("cancelled", "caller"))
     elif end["code"] == "cancelled" or end["code"] == "answered":
         view.report("cdr-code", f"code {end['code']} with {end['status']} and no such thing on the wire")
+
+
+def by_tcp(view: CallView, end: dict[str, Any]) -> None:
+    """What is too large for UDP is tried by TCP first, where that is wanted, and then by UDP (SIP-6)."""
+    tries = end["attempts"]
+    wanted = {gateway.id for gateway in view.setting.gateways if gateway.tcp_if_large and view.plan.large}
+    for index, one in enumerate(tries):
+        after = tries[index + 1]["address"] if index + 1 < len(tries) else ""
+        tcp = one["address"].startswith("tcp:")
+        before = tries[index - 1]["address"] if index else ""
+        if tcp and one["gateway"] not in wanted:
+            view.report("tcp-if-large", f"{one['gateway']} was tried by TCP")
+        elif not tcp and one["left"] != "dns" and one["gateway"] in wanted and before != f"tcp{one['address'][3:]}":
+            view.report("tcp-if-large", f"{one['gateway']} was tried by UDP at once")
+        elif tcp and after != f"udp{one['address'][3:]}" and view.cancel is None and not view.fates:
+            view.report("tcp-if-large", f"{one['gateway']} was tried by TCP, and never by UDP")
 
 
 def names(view: CallView) -> None:

@@ -134,20 +134,6 @@ def endless_call() -> None:
     plant(Core, over=over)
 
 
-def from_not_restored() -> None:
-    """The caller sees the From its gateway saw."""
-
-    def upward(self: InviteSession, branch: Branch, response: Message) -> bytes:
-        value, branch.from_value = branch.from_value, ""
-        try:
-            return right(self, branch, response)
-        finally:
-            branch.from_value = value
-
-    right = InviteSession._upward
-    plant(InviteSession, _upward=upward)
-
-
 def second_answer_kept() -> None:
     """A 2xx of a branch that lost is acknowledged, and the callee left waiting."""
     right = Core.own_request
@@ -464,16 +450,9 @@ def anybodys_answers() -> None:
     plant(Engine, _response=response)
 
 
-def answer_let_go() -> None:
-    """A request of the caller's lets an answer up before it is on disk."""
-    right = indialog_room.inside
-
-    def inside(core: Core, call: Call, *facts: Any) -> None:
-        if call.session is not None:
-            call.session.release(facts[-1])
-        right(core, call, *facts)
-
-    plant(requests_room, inside=inside)
+def no_way_back_to_udp() -> None:
+    """When TCP, taken for a request's size, brings nothing, the next gateway is tried."""
+    plant(Way, by_tcp=lambda self, target, share_ms: 1_000)
 
 
 def one_ack_is_enough() -> None:
@@ -502,8 +481,8 @@ def hasty() -> None:
     """A request to a slow peer is repeated every second."""
     right = layer_room.times
 
-    def times(timing: Any) -> Any:
-        return right(replace(timing, t2_ms=1_000))
+    def times(timing: Any, **more: Any) -> Any:
+        return right(replace(timing, t2_ms=1_000), **more)
 
     plant(layer_room, times=times)
 
@@ -531,7 +510,6 @@ MUTANTS: dict[str, Callable[[], None]] = {
         cancel_forgotten,
         deaf_to_cancel_between,
         endless_call,
-        from_not_restored,
         second_answer_kept,
         hunts_on_busy,
         credentials_leak,
@@ -562,7 +540,7 @@ MUTANTS: dict[str, Callable[[], None]] = {
         any_token,
         answers_as_they_came,
         anybodys_answers,
-        answer_let_go,
+        no_way_back_to_udp,
         one_ack_is_enough,
         bodies_lost,
         hasty,

@@ -56,6 +56,18 @@ def causes_of_hunting(view: CallView) -> None:
             view.report("attempt-after-answer", f"{branch.gateway.id} tried after the caller's final response")
 
 
+def every_address(view: CallView) -> None:
+    """After an address that brings nothing, a gateway's next one is tried before any other gateway (SIP-8)."""
+    if view.fates or view.cancel is not None:
+        return
+    for index, branch in enumerate(view.branches):
+        following = view.branches[index + 1] if index + 1 < len(view.branches) else None
+        if branch.first.peer[0] not in branch.gateway.spares or (following and following.gateway is branch.gateway):
+            continue
+        if view.answer is None or (following is not None and following.first.order < view.answer[1].order):
+            view.report("every-address", f"{branch.gateway.id} was given up after {branch.first.peer}")
+
+
 def best_response(view: CallView) -> None:
     """Which final response the caller gets (SIP-13..15)."""
     if view.final is None or not view.branches:
@@ -69,7 +81,7 @@ def best_response(view: CallView) -> None:
         for branch in view.branches
     )
     # Who could not be reached counts as one that said 503 (§16.9).
-    unreached = bool(view.unresolved) or any(view.failed(branch) for branch in view.branches)
+    unreached = bool(view.unresolved or view.by_tcp) or any(view.failed(branch) for branch in view.branches)
     cancelled = view.cancel is not None and view.cancel.order < order
     if view.answer is not None:
         allowed = {view.answer[1].msg.status}
@@ -78,7 +90,7 @@ def best_response(view: CallView) -> None:
     else:
         allowed = {FROM_CALLER.get(final, final) for final in finals if final != 487}
         allowed |= ({487} if cancelled else set()) | ({408, 480, 487} if rang_out else set())
-        allowed |= ({408} if silent else set()) | ({500} if unreached else set())
+        allowed |= ({408} if silent or view.by_tcp else set()) | ({500} if unreached else set())
     if status not in allowed:
         view.report("best-response", f"caller got {status}, branches {finals}, allowed {sorted(allowed)}")
     candidates = view.setting.candidates(view.plan)
@@ -289,6 +301,7 @@ def dress(view: CallView) -> None:
 CHECKS = (
     order_of_hunting,
     causes_of_hunting,
+    every_address,
     best_response,
     cancels,
     answers,
