@@ -78,6 +78,9 @@ def stands(finding: Finding, view: CallView | None) -> bool:
         return True
     if finding.rule == "ack-arrives" and finding.at - int(GIVE_UP * MS) >= view.forgotten_at:
         return False  # answered when all there was had long been over
+    code = view.records[-1].record.get("code") if view.records else ""
+    if finding.rule == "final-reaches-caller" and "up" in view.fates and code == "session_expired":
+        return False  # its answer died with the server, and its session ran out before that came again
     lenient = {"up": finding.rule not in LOST_WHILE_UP}
     return all(lenient.get(fate, finding.rule in HOLDS_WHATEVER) for fate in view.fates)
 
