@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
-from tests.sim import expiries, inside, noise, wirechecks
+from tests.sim import expiries, inside, noise, ways, wirechecks
 from tests.sim.explained import explained
 from tests.sim.late import late_answers
-from tests.sim.names import PATIENCE_MS, Lookup
 from tests.sim.network import MS, utc_of
 from tests.sim.plan import CustomerSpec, longest, price
 from tests.sim.rim import Logged, Wire
@@ -58,7 +57,7 @@ def check(run: Run) -> list[CallView]:
             strangers(view)
             continue
         cdr_once(view)
-        for look in (*wirechecks.CHECKS, *inside.CHECKS, *expiries.CHECKS):
+        for look in (*wirechecks.CHECKS, *inside.CHECKS, *expiries.CHECKS, *ways.CHECKS):
             look(view)
         hung_up(view)
         if view.final is not None and len(view.records) >= 2:
@@ -253,8 +252,8 @@ def cdr_says(view: CallView) -> None:
         [one["address"] for one in attempts],
         [f"udp:{one.first.peer[0]}:{one.first.peer[1]}" for one in view.branches],
     )
-    names(view)
-    by_tcp(view, end)
+    ways.names(view)
+    ways.by_tcp(view, end)
     cancelled = view.cancel is not None and view.cancel.order < view.final_order
     if view.answer is not None:
         must("gateway", end["gateway"], view.answer[0].gateway.id)
@@ -263,37 +262,6 @@ def cdr_says(view: CallView) -> None:
         must("hangup", (end["code"], end["hangup_by"]), ("cancelled", "caller"))
     elif end["code"] == "cancelled" or end["code"] == "answered":
         view.report("cdr-code", f"code {end['code']} with {end['status']} and no such thing on the wire")
-
-
-def by_tcp(view: CallView, end: dict[str, Any]) -> None:
-    """What is too large for UDP is tried by TCP first, where that is wanted, and then by UDP (SIP-6)."""
-    tries = end["attempts"]
-    wanted = {gateway.id for gateway in view.setting.gateways if gateway.tcp_if_large and view.plan.large}
-    for index, one in enumerate(tries):
-        after = tries[index + 1]["address"] if index + 1 < len(tries) else ""
-        tcp = one["address"].startswith("tcp:")
-        before = tries[index - 1]["address"] if index else ""
-        if tcp and one["gateway"] not in wanted:
-            view.report("tcp-if-large", f"{one['gateway']} was tried by TCP")
-        elif not tcp and one["left"] != "dns" and one["gateway"] in wanted and before != f"tcp{one['address'][3:]}":
-            view.report("tcp-if-large", f"{one['gateway']} was tried by UDP at once")
-        elif tcp and after != f"udp{one['address'][3:]}" and view.cancel is None and not view.fates:
-            view.report("tcp-if-large", f"{one['gateway']} was tried by TCP, and never by UDP")
-
-
-def names(view: CallView) -> None:
-    """A gateway is passed over for its name only where the look-up failed, or took half of the time there was."""
-    hosts = {gateway.id: gateway.name for gateway in view.setting.gateways}
-    server = view.run.host.names
-    for at, gateway in view.unresolved:
-        asked = [one for one in (server.asked if server is not None else ()) if one.host == hosts[gateway]]
-        if not any(one.failed and abs(utc_of(one.at) + _given_up(one) - at) <= 1 for one in asked):
-            view.report("names", f"{gateway} was passed over at {at}, look-ups were {asked}")
-
-
-def _given_up(lookup: Lookup) -> float:
-    """After how many milliseconds the engine has its answer, or waits no longer."""
-    return lookup.took_ms if lookup.end == "nothing" else PATIENCE_MS
 
 
 def _hung_up_by(view: CallView) -> str:
@@ -323,7 +291,7 @@ def cdr_times(view: CallView) -> None:
         return
     answered = view.answer[1].at
     if end["code"] == "session_expired" or expiries.is_due(view):
-        _session_times(view, answered, end)
+        expiries.times(view, answered, end)
         return
     if view.end is None:
         view.report("cdr-times", "answered, and no BYE was ever seen or sent")
@@ -340,23 +308,6 @@ def cdr_times(view: CallView) -> None:
     if view.end.out and abs(want[2] - view.setting.max_call_ms) > 1:
         view.report("max-call", f"ended by the engine after {want[2]} ms of {view.setting.max_call_ms}")
     _agents_agree(view, want[2])
-
-
-def _session_times(view: CallView, answered: int, end: dict[str, Any]) -> None:
-    """A session nobody refreshed ends its call, and nobody is sent a BYE (SIP-18)."""
-    due = expiries.expiry(view)
-    if end["code"] != "session_expired" or due is None:
-        view.report("session-expiry", f"code {end['code']}, due {due and utc_of(due.at)}")
-        return
-    want = (utc_of(answered), utc_of(due.at), (due.at - answered) // MS)
-    got = (end["answer_at"], end["end_at"], end["duration_ms"])
-    if view.fates:
-        want, got = want[:1], got[:1]  # a refresh may have died with the server, or the time have run out meanwhile
-    if any(one is None or abs(one - other) > 1 for one, other in zip(got, want, strict=True)):
-        view.report("session-expiry", f"CDR has answer, end, duration {got}; on the wire {want}")
-    own = [wire for wire in view.where(out=True, caller=True, method="BYE", request=True) if wire.at <= due.at]
-    if own and view.end is not None and view.end.out:
-        view.report("session-expiry", "a BYE was sent for a session that ran out")
 
 
 def _agents_agree(view: CallView, duration_ms: int) -> None:

@@ -56,18 +56,6 @@ def causes_of_hunting(view: CallView) -> None:
             view.report("attempt-after-answer", f"{branch.gateway.id} tried after the caller's final response")
 
 
-def every_address(view: CallView) -> None:
-    """After an address that brings nothing, a gateway's next one is tried before any other gateway (SIP-8)."""
-    if view.fates or view.cancel is not None:
-        return
-    for index, branch in enumerate(view.branches):
-        following = view.branches[index + 1] if index + 1 < len(view.branches) else None
-        if branch.first.peer[0] not in branch.gateway.spares or (following and following.gateway is branch.gateway):
-            continue
-        if view.answer is None or (following is not None and following.first.order < view.answer[1].order):
-            view.report("every-address", f"{branch.gateway.id} was given up after {branch.first.peer}")
-
-
 def best_response(view: CallView) -> None:
     """Which final response the caller gets (SIP-13..15)."""
     if view.final is None or not view.branches:
@@ -301,7 +289,6 @@ def dress(view: CallView) -> None:
 CHECKS = (
     order_of_hunting,
     causes_of_hunting,
-    every_address,
     best_response,
     cancels,
     answers,
