@@ -33,8 +33,14 @@ def by_tcp(view: CallView, end: dict[str, Any]) -> None:
             view.report("tcp-if-large", f"{one['gateway']} was tried by TCP")
         elif not tcp and one["left"] != "dns" and one["gateway"] in wanted and before != f"tcp{one['address'][3:]}":
             view.report("tcp-if-large", f"{one['gateway']} was tried by UDP at once")
-        elif tcp and after != f"udp{one['address'][3:]}" and view.cancel is None and not view.fates:
+        elif tcp and after != f"udp{one['address'][3:]}" and not (view.cancel or view.fates or _overtaken(view, one)):
             view.report("tcp-if-large", f"{one['gateway']} was tried by TCP, and never by UDP")
+
+
+def _overtaken(view: CallView, attempt: dict[str, Any]) -> bool:
+    """Whether a gateway that had been left answered, or said 6xx, while this attempt was being made."""
+    finals = [final for branch in view.branches if (final := branch.final(1 << 62)) is not None]
+    return not attempt["left"] and any(one.msg.status < 300 or one.msg.status >= 600 for one in finals)
 
 
 def names(view: CallView) -> None:
