@@ -28,6 +28,7 @@ PROMISED = (
     "gateway reboots",
     "DNS answers",
     "second addresses tried",
+    "TCP tried for size",
     "gateways passed over for their name",
     "crooked responses",
     "491 on both sides",
@@ -47,6 +48,7 @@ def account(run: Run, views: list[CallView]) -> Counter[str]:
         counts["hunts"] += max(0, len(view.turns) - 1)
         pairs = zip(view.branches, view.branches[1:], strict=False)
         counts["second addresses tried"] += sum(one.gateway is other.gateway for one, other in pairs)
+        counts["TCP tried for size"] += view.by_tcp
         counts["gateways passed over for their name"] += len(view.unresolved)
         counts["CANCEL by callers"] += view.cancel is not None
         counts["answered"] += view.answer is not None

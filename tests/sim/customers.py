@@ -16,6 +16,8 @@ from tests.sim.sipua import GIVE_UP, ClientTx, Dialog, Headers, ServerTx, World
 # lost packets.
 LONGEST_SETUP_MS = 4 * 4_000 + 90_000 + 190_000 + 2 * GIVE_UP
 TRIES_WITH_CREDENTIALS = 4
+# What makes an INVITE too large for UDP (§18.1.1).
+MANY_LINES = b"a=rtpmap:0 PCMU/8000\r\n" * 60
 
 
 class CallerCall:
@@ -89,7 +91,8 @@ class CallerCall:
             headers.append(("Privacy", "id"))
         if credentials:
             headers.append((agent.credentials_header, credentials))
-        data = build(f"INVITE {uri} SIP/2.0", headers, SDP, agent.compact)
+        body = SDP + MANY_LINES if plan.large else SDP
+        data = build(f"INVITE {uri} SIP/2.0", headers, body, agent.compact)
         self.tx = agent.start(data, agent.outbound or agent.proxy, self._answered, self._timed_out)
 
     @property

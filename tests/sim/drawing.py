@@ -141,6 +141,7 @@ def _gateway(rng: Random, number: int) -> GatewaySpec:
         hunt_codes=frozenset({500, 502, 503, 504} if rng.random() < 0.7 else {404, 503}),
         ring_timeout_ms=rng.choice((185_000, 185_000, 40_000)),
         dead=rng.random() < 0.1,
+        tcp_if_large=rng.random() < 0.4,
         **_named(number, rng.random() < 0.25),
     )
 
@@ -185,6 +186,7 @@ def _call(rng: Random, call_id: str, setting: Setting) -> CallPlan:
     if plan.cancel_ms is None and any(script.kind in ("rings for ever", "stubborn", "rude") for script in
                                       plan.gateways.values()) and rng.random() < 0.5:  # fmt: skip
         plan.cancel_ms = rng.uniform(2000, 20_000)
+    plan.large = rng.random() < 0.15
     plan.timer = rng.random() < 0.5
     if rng.random() < 0.4:
         plan.session_s = rng.choice((2, 6, 10, 90, 1800))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from tests.sim.network import MS
+from tests.sim.network import MS, utc_of
 from tests.sim.rim import Wire
 from tests.sim.sessions import interval, least, supports
 from tests.sim.sipmsg import Msg
@@ -100,6 +101,23 @@ def told(view: CallView) -> None:
     said = interval(view.answer[1].msg) or (asked if supports(view.admitted.msg) else 0)
     if interval(view.final.msg) != said:
         view.report("session-interval", f"the 2xx went up with {view.final.msg.get('session-expires')!r}, is {said}")
+
+
+def times(view: CallView, answered: int, end: dict[str, Any]) -> None:
+    """A session nobody refreshed ends its call, and nobody is sent a BYE (SIP-18)."""
+    due = expiry(view)
+    if end["code"] != "session_expired" or due is None:
+        view.report("session-expiry", f"code {end['code']}, due {due and utc_of(due.at)}")
+        return
+    want = (utc_of(answered), utc_of(due.at), (due.at - answered) // MS)
+    got = (end["answer_at"], end["end_at"], end["duration_ms"])
+    if view.fates:
+        want, got = want[:1], got[:1]  # a refresh may have died with the server, or the time have run out meanwhile
+    if any(one is None or abs(one - other) > 1 for one, other in zip(got, want, strict=True)):
+        view.report("session-expiry", f"CDR has answer, end, duration {got}; on the wire {want}")
+    own = [wire for wire in view.where(out=True, caller=True, method="BYE", request=True) if wire.at <= due.at]
+    if own and view.end is not None and view.end.out:
+        view.report("session-expiry", "a BYE was sent for a session that ran out")
 
 
 CHECKS = (intervals, told)

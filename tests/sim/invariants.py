@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
-from tests.sim import expiries, inside, noise, wirechecks
+from tests.sim import expiries, inside, noise, ways, wirechecks
 from tests.sim.explained import explained
 from tests.sim.late import late_answers
-from tests.sim.names import PATIENCE_MS, Lookup
 from tests.sim.network import MS, utc_of
 from tests.sim.plan import CustomerSpec, longest, price
 from tests.sim.rim import Logged, Wire
 from tests.sim.scenario import Run
 from tests.sim.sipua import GIVE_UP, Finding
-from tests.sim.view import CallView
+from tests.sim.view import CallView, on_the_wire
 
 # What still has to hold of a call that a restart cut into. In set-up, and for what it had yet to say after its end,
 # the server's memory is gone; a call that was up goes on, only what was on its way at that instant is lost.
@@ -58,7 +57,7 @@ def check(run: Run) -> list[CallView]:
             strangers(view)
             continue
         cdr_once(view)
-        for look in (*wirechecks.CHECKS, *inside.CHECKS, *expiries.CHECKS):
+        for look in (*wirechecks.CHECKS, *inside.CHECKS, *expiries.CHECKS, *ways.CHECKS):
             look(view)
         hung_up(view)
         if view.final is not None and len(view.records) >= 2:
@@ -78,6 +77,9 @@ def stands(finding: Finding, view: CallView | None) -> bool:
         return True
     if finding.rule == "ack-arrives" and finding.at - int(GIVE_UP * MS) >= view.forgotten_at:
         return False  # answered when all there was had long been over
+    code = view.records[-1].record.get("code") if view.records else ""
+    if finding.rule == "final-reaches-caller" and "up" in view.fates and code == "session_expired":
+        return False  # its answer died with the server, and its session ran out before that came again
     lenient = {"up": finding.rule not in LOST_WHILE_UP}
     return all(lenient.get(fate, finding.rule in HOLDS_WHATEVER) for fate in view.fates)
 
@@ -242,7 +244,7 @@ def cdr_says(view: CallView) -> None:
         return
     must("e164", start["e164"], plan.e164)
     must("caller", plan.caller in start["caller"] and start["caller_shown"], view.customer.shown(plan.caller))
-    attempts = [one for one in end["attempts"] if one["left"] != "dns"]
+    attempts = [one for one in end["attempts"] if on_the_wire(one)]
     must("attempts", [one["gateway"] for one in attempts], [branch.gateway.id for branch in view.branches])
     must("request-uri", [one["request_uri"] for one in attempts], [one.first.msg.uri for one in view.branches])
     must(
@@ -250,7 +252,8 @@ def cdr_says(view: CallView) -> None:
         [one["address"] for one in attempts],
         [f"udp:{one.first.peer[0]}:{one.first.peer[1]}" for one in view.branches],
     )
-    names(view)
+    ways.names(view)
+    ways.by_tcp(view, end)
     cancelled = view.cancel is not None and view.cancel.order < view.final_order
     if view.answer is not None:
         must("gateway", end["gateway"], view.answer[0].gateway.id)
@@ -259,21 +262,6 @@ def cdr_says(view: CallView) -> None:
         must("hangup", (end["code"], end["hangup_by"]), ("cancelled", "caller"))
     elif end["code"] == "cancelled" or end["code"] == "answered":
         view.report("cdr-code", f"code {end['code']} with {end['status']} and no such thing on the wire")
-
-
-def names(view: CallView) -> None:
-    """A gateway is passed over for its name only where the look-up failed, or took half of the time there was."""
-    hosts = {gateway.id: gateway.name for gateway in view.setting.gateways}
-    server = view.run.host.names
-    for at, gateway in view.unresolved:
-        asked = [one for one in (server.asked if server is not None else ()) if one.host == hosts[gateway]]
-        if not any(one.failed and abs(utc_of(one.at) + _given_up(one) - at) <= 1 for one in asked):
-            view.report("names", f"{gateway} was passed over at {at}, look-ups were {asked}")
-
-
-def _given_up(lookup: Lookup) -> float:
-    """After how many milliseconds the engine has its answer, or waits no longer."""
-    return lookup.took_ms if lookup.end == "nothing" else PATIENCE_MS
 
 
 def _hung_up_by(view: CallView) -> str:
@@ -303,7 +291,7 @@ def cdr_times(view: CallView) -> None:
         return
     answered = view.answer[1].at
     if end["code"] == "session_expired" or expiries.is_due(view):
-        _session_times(view, answered, end)
+        expiries.times(view, answered, end)
         return
     if view.end is None:
         view.report("cdr-times", "answered, and no BYE was ever seen or sent")
@@ -320,23 +308,6 @@ def cdr_times(view: CallView) -> None:
     if view.end.out and abs(want[2] - view.setting.max_call_ms) > 1:
         view.report("max-call", f"ended by the engine after {want[2]} ms of {view.setting.max_call_ms}")
     _agents_agree(view, want[2])
-
-
-def _session_times(view: CallView, answered: int, end: dict[str, Any]) -> None:
-    """A session nobody refreshed ends its call, and nobody is sent a BYE (SIP-18)."""
-    due = expiries.expiry(view)
-    if end["code"] != "session_expired" or due is None:
-        view.report("session-expiry", f"code {end['code']}, due {due and utc_of(due.at)}")
-        return
-    want = (utc_of(answered), utc_of(due.at), (due.at - answered) // MS)
-    got = (end["answer_at"], end["end_at"], end["duration_ms"])
-    if view.fates:
-        want, got = want[:1], got[:1]  # a refresh may have died with the server, or the time have run out meanwhile
-    if any(one is None or abs(one - other) > 1 for one, other in zip(got, want, strict=True)):
-        view.report("session-expiry", f"CDR has answer, end, duration {got}; on the wire {want}")
-    own = [wire for wire in view.where(out=True, caller=True, method="BYE", request=True) if wire.at <= due.at]
-    if own and view.end is not None and view.end.out:
-        view.report("session-expiry", "a BYE was sent for a session that ran out")
 
 
 def _agents_agree(view: CallView, duration_ms: int) -> None:

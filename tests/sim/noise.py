@@ -68,7 +68,8 @@ class Noise:
     def _forge(self) -> bool:
         """A BYE inside a call that goes on, by somebody who knows all of it but the seal on its token (SIP-16)."""
         net = self.world.net
-        recent = [packet.msg for packet in net.record[-60:] if packet.msg is not None and packet.dst in self.proxies]
+        last = (packet for packet in net.record[-60:] if packet.dst in self.proxies and packet.src != SOURCE)
+        recent = [packet.msg for packet in last if packet.msg is not None]
         inside = [msg for msg in recent if not msg.status and msg.to_tag and msg.method != "BYE" and msg.get("route")]
         if not inside:
             return False

@@ -102,6 +102,8 @@ class GatewaySpec:
     # Where it is only known by name, and the addresses that may come before its own when that is looked up.
     name: str = ""
     spares: tuple[str, ...] = ()
+    # Requests too large for UDP are to be tried by TCP, which no gateway here takes: it refuses, or says nothing.
+    tcp_if_large: bool = False
 
     @property
     def host(self) -> str:
@@ -166,6 +168,7 @@ class CallPlan:
     timer: bool = False
     session_s: int = 0
     mute_ms: float | None = None
+    large: bool = False
     gateways: dict[str, GatewayPlan] = field(default_factory=dict)
 
 

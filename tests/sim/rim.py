@@ -84,6 +84,8 @@ class EngineHost:
         # When each life ended.
         self.deaths: list[int] = []
         self.names: Names | None = None
+        # When it was tried to reach whom by TCP.
+        self.tcp: list[tuple[int, str]] = []
         # A message that this is true of brings the end of this life about.
         self.doom: tuple[Callable[[Msg], bool], Callable[[], None]] | None = None
         self.effects_left: int | None = None
@@ -147,6 +149,8 @@ class EngineHost:
 
     def _send(self, effect: Send) -> bool:
         peer = (effect.flow.host, effect.flow.port)
+        if effect.flow.transport == "TCP":
+            return self._connect(effect)
         reached = self.net.send(effect.data, self.hosts[effect.flow.listener], peer)
         sent = self.net.record[-1]
         if sent.msg is None:
@@ -154,6 +158,14 @@ class EngineHost:
         elif peer not in self.outsiders:
             self.wire.append(Wire(self.net.time, self._order, True, peer, sent.msg))
         return reached
+
+    def _connect(self, effect: Send) -> bool:
+        """Nobody here takes TCP: it is refused, or nothing comes back for longer than anybody waits."""
+        self.tcp.append((self.net.time, effect.flow.host))
+        if self.rng.random() < 0.5:
+            return False
+        self._later(int(self.rng.uniform(1_500, 20_000) * MS), partial(self._failed, effect.ref))
+        return True
 
     def _later(self, delay: int, step: Callable[[], None]) -> Handle:
         """Call `step` unless the engine has died by then."""

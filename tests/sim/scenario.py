@@ -117,7 +117,7 @@ def _gateway(spec: GatewaySpec) -> Gateway:
         trusted=spec.trusted, remote_party_id=spec.rpid, p_asserted_identity=spec.pai,
         caller_prefix=spec.caller_prefix, caller_prefix_in=spec.caller_prefix_in, uri_prefix=spec.uri_prefix,
         uri_prefix_escaped=spec.escaped, rewrites=rewrites, hunt_codes=spec.hunt_codes,
-        ring_timeout_ms=spec.ring_timeout_ms,
+        ring_timeout_ms=spec.ring_timeout_ms, tcp_if_large=spec.tcp_if_large,
     )  # fmt: skip
 
 
@@ -164,7 +164,7 @@ def make_engine(directory: Directory, seed: int, life: int = 0) -> Engine:
     random = Random(f"engine {seed} {life}")
     return Engine(
         directory,
-        listeners=tuple(Listener("UDP", *address) for address in PROXIES),
+        listeners=(*(Listener("UDP", *address) for address in PROXIES), Listener("TCP", *PROXIES[0])),
         secret=b"s" * 32,
         random_bytes=random.randbytes,
     )

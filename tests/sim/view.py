@@ -19,8 +19,8 @@ from tests.sim.sipua import GIVE_UP
 # The engine acts at the instant something comes; only an answer waits, for the disk.
 INSTANT = MS
 PROVISIONAL_MS = 4_000
-# What an address gets at least, where there are two in what a look-up left of that.
-LEAST_SHARE_MS = 1_000
+# What an address gets at least, where there are two in what a look-up left of that, each by TCP and then by UDP.
+LEAST_SHARE_MS = 400
 
 
 @dataclass
@@ -225,7 +225,8 @@ class CallView:
         return branch.first.peer not in self.run.world.net.nodes
 
     def left_for_silence(self, branch: Branch, at: int, order: int) -> bool:
-        share = PROVISIONAL_MS if not branch.gateway.name else LEAST_SHARE_MS
+        shared = branch.gateway.name or (branch.gateway.tcp_if_large and self.plan.large)
+        share = LEAST_SHARE_MS if shared else PROVISIONAL_MS
         return not branch.provisionals(order) and at - branch.at >= share * MS
 
     @cached_property
@@ -234,32 +235,43 @@ class CallView:
         end = self.records[-1].record if self.records else {}
         return [(one["started_at"], one["gateway"]) for one in end.get("attempts", ()) if one["left"] == "dns"]
 
+    @cached_property
+    def by_tcp(self) -> int:
+        """How many attempts were made by TCP, and to no avail, because the INVITE is too large for UDP (SIP-6)."""
+        end = self.records[-1].record if self.records else {}
+        return sum(one["address"].startswith("tcp:") for one in end.get("attempts", ()))
+
     def blurred(self, branch: Branch) -> bool:
-        """Whether it was left for a gateway that had to be looked up first: when, the wire does not show."""
+        """Whether it was left for a gateway that had to be looked up, or tried by TCP: when, the wire does not show."""
         others = [one.gateway for one in self.branches[self.branches.index(branch) + 1 :]]
         if others and others[0].name and others[0] is not branch.gateway:
             return True
         end = self.records[-1].record if self.records else {}
-        lefts = [one["left"] for one in end.get("attempts", ())]
-        reached = [index for index, left in enumerate(lefts) if left != "dns"]
+        shown = [on_the_wire(one) for one in end.get("attempts", ())]
+        reached = [index for index, there in enumerate(shown) if there]
         number = self.branches.index(branch)
-        following = reached[number] + 1 if number < len(reached) else len(lefts)
-        return following < len(lefts) and lefts[following] == "dns"
+        following = reached[number] + 1 if number < len(reached) else len(shown)
+        return following < len(shown) and not shown[following]
 
     @cached_property
     def turns(self) -> list[str]:
         """The gateways in the order of their turns, whether they were reached at several addresses or at none."""
         tried = [branch.gateway.id for branch in self.branches]
         end = self.records[-1].record if self.records else {}
-        logged = [(one["gateway"], one["left"]) for one in end.get("attempts", ())]
+        logged = end.get("attempts", ())
         # A name that led nowhere shows in the log alone; all else has to be there as it was on the wire.
-        if [gateway for gateway, left in logged if left != "dns"] == tried:
-            tried = [gateway for gateway, _ in logged]
+        if [one["gateway"] for one in logged if on_the_wire(one)] == tried:
+            tried = [one["gateway"] for one in logged]
         found: list[str] = []
         for gateway in tried:
             if not found or found[-1] != gateway:
                 found.append(gateway)
         return found
+
+
+def on_the_wire(attempt: dict[str, Any]) -> bool:
+    """Whether it is to be seen on the wire here, where there is only UDP."""
+    return attempt["left"] != "dns" and not attempt["address"].startswith("tcp:")
 
 
 def ours(msg: Msg) -> bool:

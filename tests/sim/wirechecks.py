@@ -69,7 +69,7 @@ def best_response(view: CallView) -> None:
         for branch in view.branches
     )
     # Who could not be reached counts as one that said 503 (§16.9).
-    unreached = bool(view.unresolved) or any(view.failed(branch) for branch in view.branches)
+    unreached = bool(view.unresolved or view.by_tcp) or any(view.failed(branch) for branch in view.branches)
     cancelled = view.cancel is not None and view.cancel.order < order
     if view.answer is not None:
         allowed = {view.answer[1].msg.status}
@@ -78,7 +78,7 @@ def best_response(view: CallView) -> None:
     else:
         allowed = {FROM_CALLER.get(final, final) for final in finals if final != 487}
         allowed |= ({487} if cancelled else set()) | ({408, 480, 487} if rang_out else set())
-        allowed |= ({408} if silent else set()) | ({500} if unreached else set())
+        allowed |= ({408} if silent or view.by_tcp else set()) | ({500} if unreached else set())
     if status not in allowed:
         view.report("best-response", f"caller got {status}, branches {finals}, allowed {sorted(allowed)}")
     candidates = view.setting.candidates(view.plan)
