@@ -80,15 +80,22 @@ class Api:
         page = self.get("/api/v1/cdrs", {"filter[call_id][eq]": call_id})
         return list(page["data"])
 
-    def ended_cdr(self, call_id: str, seconds: float = 10.0) -> dict[str, Any] | None:
-        """The record of a call that is over, waiting for its delivery; None when it does not come in time."""
+    def ended_cdrs(self, call_id: str, seconds: float = 10.0, count: int = 1) -> list[dict[str, Any]]:
+        """The records of one Call-ID whose calls are over, waiting for the delivery of `count` of them.
+
+        Fewer when they do not come in time. Raises ApiAway when then nobody answers.
+        """
         end = time.monotonic() + seconds
         while True:
             try:
                 found = [one for one in self.cdrs(call_id) if one["state"] == "ended"]
-                if found or time.monotonic() > end:
-                    return found[0] if found else None
+                if len(found) >= count or time.monotonic() > end:
+                    return found
             except ApiAway:
                 if time.monotonic() > end:
                     raise
             time.sleep(0.2)
+
+    def ended_cdr(self, call_id: str, seconds: float = 10.0) -> dict[str, Any] | None:
+        """The record of a call that is over, waiting for its delivery; None when it does not come in time."""
+        return next(iter(self.ended_cdrs(call_id, seconds)), None)

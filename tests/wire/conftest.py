@@ -185,8 +185,8 @@ class Stage:
 
     def cdr(self, call_id: str, seconds: float = 45.0) -> dict[str, Any]:
         """The one record of a call that is over, waiting for it so long."""
-        assert self.server.api.ended_cdr(call_id, seconds) is not None, f"no record of {call_id}\n{self.server.tail()}"
-        found = self.server.api.cdrs(call_id)
+        found = self.server.api.ended_cdrs(call_id, seconds)
+        assert found, f"no record of {call_id}\n{self.server.tail()}"
         assert len(found) == 1, found
         return found[0]
 
