@@ -33,7 +33,7 @@ class Half:
     `tcp_if_large` that it takes by TCP what is too large for UDP (SIP-6).
     """
 
-    __slots__ = ("_way", "contact", "cseq", "flow", "moves", "other", "own", "pinned", "rewritten", "routes",
+    __slots__ = ("_way", "contact", "cseq", "flow", "other", "own", "pinned", "rewritten", "routes",
                  "tcp_if_large", "told")  # fmt: skip
 
     def __init__(self, flow: Flow, own: str, other: str, contact: str, *, pinned: bool, cseq: int = 0) -> None:
@@ -49,8 +49,6 @@ class Half:
         self.pinned = pinned
         self.rewritten = False
         self.tcp_if_large = False
-        # How often it said itself where it is, in an INVITE or UPDATE inside the dialog.
-        self.moves = 0
         # Where its Contact or first route led when last looked at.
         self._way: Flow | None = None
 

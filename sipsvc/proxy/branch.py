@@ -47,7 +47,7 @@ class Branch(ClientUser, TimerTarget):
     DEAD: ClassVar = 2
 
     __slots__ = ("byed", "cancel_wanted", "cancelled", "client", "core", "done", "flow", "from_value", "index",
-                 "provisional", "reasons", "request", "ring_ms", "timer", "user")  # fmt: skip
+                 "name", "provisional", "reasons", "request", "ring_ms", "timer", "user")  # fmt: skip
 
     def __init__(self, core: Core, user: BranchUser, index: int, flow: Flow, from_value: str, ring_ms: int) -> None:
         self.core = core
@@ -57,6 +57,7 @@ class Branch(ClientUser, TimerTarget):
         self.from_value = from_value
         self.ring_ms = ring_ms
         self.client: ClientTransaction | None = None
+        self.name = ""
         self.request = b""
         self.timer: Timer | None = None
         self.provisional = False
@@ -66,12 +67,13 @@ class Branch(ClientUser, TimerTarget):
         self.done = False
         self.byed: set[str] = set()
 
-    def start(self, branch: str, request: bytes, silence_ms: int, now: Now) -> None:
-        """`silence_ms` 0 waits for Timer B."""
+    def start(self, name: str, request: bytes, silence_ms: int, now: Now) -> None:
+        """`name` is the branch of the request's Via; `silence_ms` 0 waits for Timer B."""
+        self.name = name
         self.request = request
         if silence_ms:
             self.timer = self.core.timers.set(now.mono + silence_ms * MS, self, self.SILENCE)
-        self.client = self.core.layer.new_client(branch, "INVITE", request, self.flow, self, now)
+        self.client = self.core.layer.new_client(name, "INVITE", request, self.flow, self, now)
 
     def cancel(self, now: Now, *reasons: str) -> None:
         """CANCEL now, or at the first provisional response (RFC 3261 §9.1), with these Reason lines (RFC 3326)."""
@@ -83,9 +85,8 @@ class Branch(ClientUser, TimerTarget):
             self.cancelled = True
             self.core.timers.cancel(self.timer)
             self.timer = self.core.timers.set(now.mono + 64 * self.core.layer.t1, self, self.DEAD)
-            branch = self.client.key.partition(" ")[0]
             data = cancel_for(self.request, *self.reasons)
-            self.core.layer.new_client(branch, "CANCEL", data, self.flow, NOBODY, now)
+            self.core.layer.new_client(self.name, "CANCEL", data, self.flow, NOBODY, now)
 
     def leave(self, now: Now, *reasons: str) -> None:
         """Go on to another gateway: say no more here, and take back what was said once it can be."""

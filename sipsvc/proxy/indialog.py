@@ -44,7 +44,6 @@ def inside(core: Core, call: Call, sender: Half, receiver: Half, request: Messag
     if request.method in ("INVITE", "UPDATE") and request.cseq > sender.told:
         sender.told = request.cseq  # an older one, overtaken, tells of a place it has left
         moved |= _refresh(sender, request)
-        sender.moves += 1
     if moved:
         _remember(core, call, now)
     if request.method == "BYE" and call.phase is Phase.UP:
@@ -102,8 +101,8 @@ def _ack_branch(call: Call, request: Message) -> str:
 class Relay(ServerUser, ClientUser, BranchUser):
     """One request and its answer, across the call."""
 
-    __slots__ = ("asked", "branch", "call", "core", "met", "moves", "plain", "receiver", "sender",
-                 "server")  # fmt: skip
+    __slots__ = ("asked", "branch", "call", "core", "met", "plain", "receiver", "sender",
+                 "server", "told")  # fmt: skip
 
     def __init__(
         self, core: Core, call: Call, server: ServerTransaction, sender: Half, receiver: Half, asked: Asked | None
@@ -115,7 +114,7 @@ class Relay(ServerUser, ClientUser, BranchUser):
         self.receiver = receiver
         self.asked = asked
         self.branch: Branch | None = None
-        self.moves = receiver.moves
+        self.told = receiver.told
         # Whether the receiver accepted: a repeated 2xx is no news, and it may have moved since.
         self.met = False
         # The way by UDP, while the request goes by TCP for its size alone (SIP-6).
@@ -209,7 +208,7 @@ class Relay(ServerUser, ClientUser, BranchUser):
         if not self.met:
             self.met = True
             # It asks for no refresh before it has answered this one (§14.1), so its request was the later word.
-            overtaken = self.receiver.moves != self.moves
+            overtaken = self.receiver.told != self.told
             news = not overtaken and _refresh(self.receiver, response)
             if self.call.phase is Phase.UP:
                 news |= settle(self.core, self.call, self.asked, response, now)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sipsvc.dialog import Half
-from sipsvc.effects import Flow, Now, Target
+from sipsvc.effects import PORTS, Flow, Now, Target
 from sipsvc.headers import Pristine, without_identity
 from sipsvc.message import Message
 from sipsvc.message.build import join, response, upward, warning
@@ -17,7 +17,7 @@ from sipsvc.proxy.late import HangUp
 from sipsvc.proxy.reason import q850, reasons
 from sipsvc.proxy.response import Outcome, best
 from sipsvc.proxy.session_timer import Asked, settle, tell
-from sipsvc.proxy.way import Way, WayUser, only_target
+from sipsvc.proxy.way import Way, WayUser
 from sipsvc.rating import ZERO, Price
 from sipsvc.routing.refusals import Refusal
 from sipsvc.timers import Timer, TimerTarget
@@ -102,13 +102,15 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
             self.way = Way(self.core, self, gateway, now)
             self.way.look_up(now)
             return True
-        return self._try(only_target(gateway), gateway.provisional_timeout_ms, True, now)
+        transport = gateway.transport.upper()
+        port = gateway.port or PORTS[transport]
+        return self._try(transport, gateway.host, port, gateway.provisional_timeout_ms, True, now)
 
     def _address(self, now: Now) -> bool:
         """Try the next address of the gateway tried last that can be tried."""
         way = self.way
         while way is not None and (step := way.step(now)) is not None:
-            if self._try(step.target, step.silence_ms, step.sized, now):
+            if self._try(*step.target, step.silence_ms, step.sized, now):
                 return True
         return False
 
@@ -119,7 +121,7 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
         if not self._onward(True, True, now):
             self._finish(now)
 
-    def _try(self, target: Target, silence_ms: int, sized: bool, now: Now) -> bool:
+    def _try(self, transport: str, host: str, port: int, silence_ms: int, sized: bool, now: Now) -> bool:
         """A branch to an address of the gateway tried last; with `sized` by TCP what is too large for UDP (SIP-6).
 
         False, and noted as tried, where no listener of ours can send there.
@@ -127,7 +129,6 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
         core = self.core
         attempt = self.attempts[self.next - 1]
         gateway, dress = attempt.gateway, attempt.dress
-        transport, host, port = target
         listener = core.listener_for(transport, host, self.server.flow.listener)
         if listener < 0:
             core.count("no_listener")
@@ -142,7 +143,7 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
             if large is not flow:
                 if self.way is None:
                     self.way = Way(core, self, gateway, now)
-                silence_ms = self.way.by_tcp(target, silence_ms)
+                silence_ms = self.way.by_tcp(Target(transport, host, port), silence_ms)
                 flow, request = large, self._request(attempt, large, name)
         branch = Branch(core, self, len(self.call.tried), flow, dress.from_value, gateway.ring_timeout_ms)
         self.branches.append(branch)
@@ -190,6 +191,16 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
             self._refuse_answer(branch, response, tag, now)
         else:
             self._answer(branch, response, tag, now)
+
+    def late(self, response: Message, now: Now) -> bool:
+        """Take a 2xx of a branch whose transaction is gone, unless it is the answer that won; whether it was one."""
+        for branch in self.branches:
+            if branch.name == response.via.branch:
+                if branch is self.winner and response.to.tag == self.winner_tag:
+                    return False
+                self.on_success(branch, response, now)
+                return True
+        return False
 
     def on_failure(self, branch: Branch, response: Message | None, why: str, now: Now) -> None:
         tried = self.call.tried[branch.index]

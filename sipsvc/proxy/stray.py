@@ -12,7 +12,10 @@ from sipsvc.proxy.session_timer import Asked, settle, tell
 
 
 def stray_answer(core: Core, call: Call, response: Message, flow: Flow, now: Now) -> None:
-    """From a party of the call it goes on to the other; from anybody else it is ACKed and BYEd. Raises SipError."""
+    """One of a gateway that lost, or was given up, is its branch's affair. From a party of the call it goes on to the
+    other; from anybody else it is ACKed and BYEd. Raises SipError."""
+    if call.session is not None and call.session.late(response, now):
+        return
     tag = response.to.tag
     # The caller's 2xx to a re-INVITE is still owed its ACK when the call is over.
     if call.gateway is not None and (tag == call.caller_tag or (tag in call.dialogs and call.phase is Phase.UP)):

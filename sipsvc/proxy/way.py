@@ -7,7 +7,7 @@ from typing import ClassVar, NamedTuple
 from mypy_extensions import trait
 
 from sipsvc.directory import Gateway
-from sipsvc.effects import PORTS, Now, Target
+from sipsvc.effects import Now, Target
 from sipsvc.proxy.branch import MS
 from sipsvc.proxy.core import TCP_SILENCE_MS, Core, Lookup
 from sipsvc.timers import Timer, TimerTarget
@@ -90,9 +90,3 @@ class Way(Lookup, TimerTarget):
         """Remember to try `target` by UDP when TCP fails; how long TCP may say nothing."""
         self.plain = target
         return min(TCP_SILENCE_MS, share_ms // 2) if share_ms else TCP_SILENCE_MS
-
-
-def only_target(gateway: Gateway) -> Target:
-    """The one address of a gateway that is given by address."""
-    transport = gateway.transport.upper()
-    return Target(transport, gateway.host, gateway.port or PORTS[transport])

@@ -23,10 +23,11 @@ class Limits(NamedTuple):
     """What one peer may take of us. Times are seconds, sizes bytes; each time-out closes the connection."""
 
     connections: int = 1_000
+    """Of those who came to us."""
     per_source: int = 500
-    """Connections that one IPv4 address, or one IPv6 /64, may hold."""
-    opening: int = 500
-    """Connections of ours under way at once."""
+    """Of those who came from one IPv4 address, or from one IPv6 /64."""
+    ours: int = 500
+    """Opened by us; a crowd at the door leaves them free."""
     connect: float = 4.0
     """To be connected in, the TLS handshake included; as long as a gateway has for its first response."""
     handshake: float = 10.0
@@ -59,7 +60,10 @@ class StreamUser(NamedTuple):
 
 
 class Connection(asyncio.Protocol):
-    """`flow` names it; `key` is set on one of ours, which is reused. Until it is made, what is sent waits."""
+    """`flow` names it. One of ours has a `key`, by which it is used again; one that came to us a `source`.
+
+    Until it is made, what is sent waits.
+    """
 
     __slots__ = ("_backlog", "_carried", "_framer", "_heard", "_over", "_pausing", "_queue", "_queued", "_reading",
                  "_stall", "_streams", "_stuck", "_transport", "_user", "_watch", "_working", "flow", "key", "made",

@@ -90,9 +90,15 @@ class Resolver:
         self._kept: dict[Question, Kept] = {}
         self._tasks: dict[Question, asyncio.Task[None]] = {}
         self._waiting: dict[Question, list[Search]] = {}
+        self._closed = False
 
     def resolve(self, host: str, port: int, transport: str, done: Done) -> None:
-        """`done(targets)` is called once, never before this returns; with none when the look-up failed."""
+        """`done(targets)` is called once, never before this returns; with none when the look-up failed.
+
+        Nothing is asked, and nobody told, once it is closed.
+        """
+        if self._closed:
+            return
         loop = asyncio.get_running_loop()
         search = Search(host.rstrip(".").lower(), port, transport, done)
         missing = self._step(search, loop.time())
@@ -104,6 +110,7 @@ class Resolver:
 
     def close(self) -> None:
         """Ask no more; searches under way get no answer."""
+        self._closed = True
         for task in self._tasks.values():
             task.cancel()
         for searches in self._waiting.values():

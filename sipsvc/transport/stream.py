@@ -17,9 +17,9 @@ from sipsvc.transport.connection import Connection, Limits, StreamUser
 from sipsvc.transport.tls import Tls
 
 BACKLOG = 1_024
+# Connections that may come to us; descriptors for all else: the log, the feed, datagram sockets, connections of ours.
 MOST = 10_000
-# Descriptors that are not for connections: the log, the feed, datagram sockets.
-SPARE = 256
+SPARE = 800
 # Connections taken in at one wake-up.
 ACCEPTED = 64
 # Without descriptors or memory nobody can be taken in; whoever knocks waits so long.
@@ -53,15 +53,16 @@ class Streams:
 
     def __init__(self, user: StreamUser, tls: Tls | None = None, limits: Limits | None = None) -> None:
         self.user = user
-        self.limits = limits or Limits(connections=_descriptors() - SPARE)
+        self.limits = limits or Limits(connections=_room())
         self.loop: asyncio.AbstractEventLoop
         self._tls = tls
         self._listening: dict[int, Listening] = {}
         self._conns: dict[int, Connection] = {}
         self._ours: dict[Key, Connection] = {}
-        # Every connection with a descriptor, those that are being closed too, by where it came from.
+        # How many there are, those that are being closed too: that came to us, by where from, and of ours.
         self._sources: dict[str, int] = {}
-        self._count = 0
+        self._came = 0
+        self._opened = 0
         self._last = 0
         self._running = False
         # Who is about to make a connection.
@@ -71,7 +72,7 @@ class Streams:
 
     def __len__(self) -> int:
         """Connections there are, those that are being closed included."""
-        return self._count
+        return self._came + self._opened
 
     def listen(self, index: int, transport: str, host: str, port: int) -> int:
         """Bind listener `index`; the port, for 0 is any. Raises OSError when the address is not ours or taken."""
@@ -101,6 +102,8 @@ class Streams:
 
         What cannot be sent is told to `user.failed`, later, unless `ref` is "".
         """
+        if not self._running:
+            return
         if flow.conn:
             connection = self._conns.get(flow.conn)
         else:
@@ -143,7 +146,10 @@ class Streams:
 
     def gone(self, connection: Connection) -> None:
         """Its descriptor is free."""
-        self._count -= 1
+        if connection.key is not None:
+            self._opened -= 1
+            return
+        self._came -= 1
         left = self._sources[connection.source] - 1
         if left:
             self._sources[connection.source] = left
@@ -158,11 +164,14 @@ class Streams:
         make: Callable[[Connection, socket.socket], Coroutine[Any, Any, None]],
     ) -> Connection:
         self._last += 1
-        source = _source(flow.host)
+        source = "" if key is not None else _source(flow.host)
         connection = Connection(self, flow._replace(conn=self._last), key, source, own)
         self._conns[self._last] = connection
-        self._sources[source] = self._sources.get(source, 0) + 1
-        self._count += 1
+        if key is not None:
+            self._opened += 1
+        else:
+            self._came += 1
+            self._sources[source] = self._sources.get(source, 0) + 1
         task = connection.making = self.loop.create_task(make(connection, own))
         self._making.add(task)
         task.add_done_callback(lambda task: self._made(connection, task))
@@ -201,7 +210,7 @@ class Streams:
 
     def _take_in(self, listening: Listening, accepted: socket.socket, host: str, port: int) -> None:
         too_many = ""
-        if self._count >= self.limits.connections:
+        if self._came >= self.limits.connections:
             too_many = "connections_full"
         elif self._sources.get(_source(host), 0) >= self.limits.per_source:
             too_many = "connections_of_source"
@@ -229,8 +238,8 @@ class Streams:
     # Out
 
     def _open(self, flow: Flow, key: Key) -> Connection | None:
-        if len(self._making) >= self.limits.opening or self._count >= self.limits.connections:
-            self.user.counted("connections_full")
+        if self._opened >= self.limits.ours:
+            self.user.counted("connections_of_ours")
             return None
         if flow.transport == "TLS" and self._tls is None:
             return None
@@ -275,15 +284,15 @@ class Streams:
             self._log.warning(event, host=host, reason=reason, **where)
 
 
-def _descriptors() -> int:
-    """How many this process may have, raised as far as we need and are allowed."""
+def _room() -> int:
+    """How many connections the process has descriptors for, whose limit is raised as far as we need and are allowed."""
     wanted = MOST + SPARE
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= wanted:
-        return wanted
+        return MOST
     soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    return soft
+    return max(soft - SPARE, soft // 2)
 
 
 def _source(host: str) -> str:

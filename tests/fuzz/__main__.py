@@ -56,15 +56,14 @@ def fuzz(limits: list[str], seed: int, planted: bool) -> int:
         print(f"the fuzzer did not run: exit code {run.returncode}")
         return 2
     if kept is not None:
-        show(said, Path(kept[1]), planted)
+        show(run.stdout, Path(kept[1]), planted)
     print(f"executions {executions}, edges {edges}, findings {int(kept is not None)}")
     return int((kept is None) == planted)
 
 
 def show(said: str, kept: Path, planted: bool) -> None:
     """The finding, its input, and how to see it again."""
-    raised = said.partition("=== Uncaught Python exception: ===")[2].partition("\n==")[0]
-    print((raised or said[-4_000:]).strip()[:4_000])
+    print(said.partition("=== Uncaught Python exception: ===")[2].strip()[:4_000])
     print(f"\ninput: {kept.read_bytes()!r}")
     print(f"again: {sys.executable} -m tests.fuzz {kept}" + " --plant" * planted)
 

@@ -124,6 +124,23 @@ def test_a_key_makes_one_row_however_often_it_is_sent(world: World, sample: Samp
     remove(world, f"{path_of(sample.kind)}/{answers[0].json()['id']}")
 
 
+@pytest.mark.rule("SIP-8", "SIP-29", "UI-2")
+def test_a_gateway_moves_from_its_name_to_an_address_and_back(world: World) -> None:
+    owner = world.partner_admin()
+    made = post(owner, "gateways", {"name": "Delta", "host": "SIP.Delta.example", "transport": "tls"})
+    path = f"/gateways/{made['id']}"
+    where = ("host", "port", "transport", "tcp_if_large")
+    assert [made[key] for key in where] == ["sip.delta.example", 0, "tls", False]
+    moved = owner.patch(path, json={"host": "198.51.100.63", "tcp_if_large": True}, headers=ANY).json()
+    # An address has a port, and without SRV only the transport's own can be meant.
+    assert [moved[key] for key in where] == ["198.51.100.63", 5061, "tls", True]
+    refused = owner.patch(path, json={"transport": "sctp"}, headers=ANY)
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "transport")
+    back = owner.post(f"{path}/revert", json={"version": 1}, headers=ANY).json()
+    assert [back[key] for key in where] == [made[key] for key in where]
+    remove(world, path)
+
+
 @pytest.mark.rule("IP-11")
 def test_keys_are_a_tokens_own_and_end_after_a_day(world: World) -> None:
     body = {"name": "Beta", "host": "198.51.100.60"}

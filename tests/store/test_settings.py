@@ -68,6 +68,22 @@ def test_listeners_and_what_others_are_told_of_each(file: Path, monkeypatch: pyt
     assert (sip.tls.certificate, sip.tls.key) == ("c.pem", "k.pem")
 
 
+@pytest.mark.rule("SIP-8")
+@pytest.mark.parametrize(
+    ("text", "server"),
+    [
+        ("", None),
+        ("192.0.2.53", ("192.0.2.53", 53)),
+        ("127.0.0.1:5353", ("127.0.0.1", 5353)),
+        ("[2001:db8::53]:5353", ("2001:db8::53", 5353)),
+    ],
+)
+def test_the_name_server(tmp_path: Path, text: str, server: tuple[str, int] | None) -> None:
+    file = tmp_path / "sipsvc.toml"
+    file.write_text(f'[sip]\nnameserver = "{text}"\n')
+    assert load(file).sip.dns() == server
+
+
 @pytest.mark.parametrize(
     ("toml", "where", "why"),
     [
@@ -93,6 +109,8 @@ def test_listeners_and_what_others_are_told_of_each(file: Path, monkeypatch: pyt
         ('[sip]\nlisten = ["udp:0.0.0.0:5060"]', "sip", "needs advertise"),
         ('[sip]\nlisten = ["udp:[::]:1=a.b", "tcp:0.0.0.0:1"]', "sip", "needs advertise"),
         ('[sip]\nadvertise = "a b"', "sip.advertise", "not a host name or address"),
+        ('[sip]\nnameserver = "ns.example"', "sip.nameserver", "must be an IP address"),
+        ('[sip]\nnameserver = "192.0.2.53:0"', "sip.nameserver", "1 to 65535"),
         ('[api]\nlisten = "8080"', "api.listen", "port is missing"),
         ('[data]\ndatabase = "mysql://u:geheim@h/d"', "data.database", "must begin with"),
         ('[log]\nlevel = "loud"', "log.level", "'debug'"),

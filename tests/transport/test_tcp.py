@@ -250,6 +250,9 @@ def test_an_end_before_the_connection_is_made_leaves_nothing(run: Run) -> None:
         rim.streams.send(b"data", rim.to(gateway.port), "a")
         await rim.caller()
         await rim.close()
+        # Nor does what is sent behind it begin anything.
+        rim.streams.send(b"data", rim.to(gateway.port), "b")
+        assert len(rim.streams) == 0 and rim.lost == [] and rim.failed == []
         await gateway.close()
 
     run(go())
@@ -278,6 +281,27 @@ def test_connections_are_bounded_in_all_and_for_each_source(run: Run) -> None:
         for _, writer in others:
             writer.close()
         await until(lambda: len(rim.streams) == 0)
+        await rim.close()
+
+    run(go())
+
+
+@pytest.mark.rule("SIP-3", "SIP-24")
+def test_a_crowd_at_the_door_does_not_keep_us_from_a_gateway(run: Run) -> None:
+    async def go() -> None:
+        rim = Rim(limits=Limits(connections=5, per_source=5, ours=2))
+        for _ in range(8):
+            await rim.caller()
+        await until(lambda: len(rim.counted) == 3)
+        gateways = [await Gateway().open() for _ in range(3)]
+        for number, gateway in enumerate(gateways):
+            rim.streams.send(message(), rim.to(gateway.port), f"ref{number}")
+        # Nor do ours, of which there may only be so many, keep anybody out.
+        await until(lambda: rim.failed == ["ref2"] and gateways[0].got and gateways[1].got)
+        assert gateways[2].got == [] and len(rim.streams) == 7
+        for gateway in gateways:
+            await gateway.close()
+        await until(lambda: len(rim.streams) == 5)
         await rim.close()
 
     run(go())

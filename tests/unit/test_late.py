@@ -114,6 +114,32 @@ def test_a_fork_of_the_gateway_that_won() -> None:
     assert wire.end["buy"]["amount"] == "0.001000"  # the call alone
 
 
+@pytest.mark.rule("SIP-15", "SIP-12")
+def test_a_gateway_that_rang_heard_no_cancel_and_answers_when_it_was_given_up() -> None:
+    wire = Wire(directory(gateway(1, rate="0.06")))
+    invite = wire.give(request())[-1].message
+    wire.give(answer(invite, 180, tag="one"), GATES[0])
+    wire.give(request("CANCEL"))
+    wire.wait(32_000)
+    assert wire.end["code"] == "cancelled"
+    ack, bye = wire.give(answer(invite, 200, tag="one"), GATES[0])
+    assert (ack.what, bye.what) == ("ACK", "BYE")
+    assert [one.what for one in wire.give(answer(invite, 200, tag="one"), GATES[0])] == ["ACK"]
+    wire.give(answer(bye.message, 200), GATES[0])
+    assert wire.records[-1]["late"] == cost("one", 32_000, 0, 1, "0.001000")
+
+
+@pytest.mark.rule("SIP-15", "SIP-12")
+def test_the_same_while_another_gateway_has_the_call() -> None:
+    wire = Wire(directory(*DEAR))
+    first = wire.give(request())[-1].message
+    second = next(one.message for one in wire.wait(4_000) if one.flow == GATES[1])
+    wire.give(answer(first, 180, tag="one"), GATES[0])  # and no more, not to the CANCEL either
+    wire.give(answer(second, 200, tag="two"), GATES[1])
+    wire.wait(33_000)
+    assert [one.what for one in wire.give(answer(first, 200, tag="one"), GATES[0])] == ["ACK", "BYE"]
+
+
 @pytest.mark.rule("SIP-15", "law 8")
 def test_a_restart_knows_of_it() -> None:
     wire = Wire(directory(*DEAR))

@@ -27,12 +27,14 @@ loadmodule "pv.so"
 loadmodule "maxfwd.so"
 loadmodule "textops.so"
 loadmodule "siputils.so"
+loadmodule "dialog.so"
 loadmodule "uac.so"
 loadmodule "corex.so"
 {modules}
 modparam("tm", "fr_timer", 2000)
 modparam("tm", "fr_inv_timer", 30000)
 modparam("rr", "enable_full_lr", 1)
+modparam("dialog", "default_timeout", 2)
 modparam("uac", "restore_mode", "none")
 modparam("uac", "auth_realm_avp", "$avp(realm)")
 modparam("uac", "auth_username_avp", "$avp(user)")

@@ -52,6 +52,17 @@ def test_a_proxy_on_either_side(play: Play, number: str, strict: bool) -> None:
     assert (cdr["customer"], cdr["code"], cdr["hangup_by"]) == ("branch", "answered", "caller")
 
 
+@pytest.mark.rule("SIP-16", "SIP-17")
+def test_the_customers_proxy_ends_the_call_itself(play: Play) -> None:
+    callee = Callee(**THROUGH).invited().reply(180).reply(200, offer=True).hear("ACK").hear("BYE").answer(200)
+    plain = play.gateway(callee, "plain")
+    caller = Caller().invite().answered().hear("BYE").answer(200)
+    near = play.caller(caller, PLAIN, target=play.town.branches["limit"])
+    play.finish(near, plain)
+    cdr = play.town.stage.cdr(near.call_ids()[0])
+    assert (cdr["customer"], cdr["code"], cdr["hangup_by"]) == ("branch", "answered", "caller")
+
+
 @pytest.mark.rule("SIP-12")
 def test_a_call_taken_back_behind_the_customers_proxy(play: Play) -> None:
     far = play.gateway(Callee(**ALL_THE_WAY).invited().reply(180).cancelled(), "far")

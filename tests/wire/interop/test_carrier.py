@@ -6,7 +6,7 @@ import pytest
 
 from tests.wire.interop.conftest import Play
 from tests.wire.interop.script import Callee, Caller
-from tests.wire.interop.town import BY_CARRIER, BY_FORK, BY_STATELESS, BY_STRICT, LOOP, OFFICE, PLAIN, SPIRAL
+from tests.wire.interop.town import BY_CARRIER, BY_FORK, BY_LIMIT, BY_STATELESS, BY_STRICT, LOOP, OFFICE, PLAIN, SPIRAL
 
 THROUGH = {"hops": 3, "routes": 2}
 """A call from the customer by us and the carrier's Kamailio."""
@@ -55,6 +55,17 @@ def test_the_caller_gives_up(play: Play) -> None:
     play.finish(near, far)
     cdr = play.town.stage.cdr(near.call_ids()[0])
     assert (cdr["status"], cdr["code"], cdr["hangup_by"]) == (487, "cancelled", "caller")
+
+
+@pytest.mark.rule("SIP-16", "SIP-17")
+def test_the_carrier_ends_the_call_itself(play: Play) -> None:
+    """Its Kamailio says BYE to both sides, in the name of the other; for us it is the callee that hangs up."""
+    callee = Callee(**THROUGH).invited().reply(180).reply(200, offer=True).hear("ACK").hear("BYE").answer(200)
+    far = play.gateway(callee, "far")
+    near = play.caller(Caller().invite().answered().hear("BYE").answer(200), BY_LIMIT)
+    play.finish(near, far)
+    cdr = play.town.stage.cdr(near.call_ids()[0])
+    assert (cdr["code"], cdr["hangup_by"]) == ("answered", "callee")
 
 
 @pytest.mark.rule("SIP-12")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
 from tests.wire.interop.conftest import Play
 from tests.wire.interop.script import Callee, Caller
-from tests.wire.interop.town import BY_IPV6, BY_REFUSED, BY_SIZE, BY_TCP, PLAIN
+from tests.wire.interop.town import BY_IPV6, BY_REFUSED, BY_SIZE, BY_TCP, OFFICE, PLAIN
 
 WAYS = [("udp", "tcp"), ("tcp", "udp"), ("tcp", "tcp"), ("tcp-each", "tcp-each"), ("tcp-each", "udp")]
 TOO_LARGE = 1500
@@ -104,6 +106,18 @@ def test_a_gateway_that_refuses_tcp_gets_it_by_udp(play: Play) -> None:
     near = play.caller(Caller().invite(pad=TOO_LARGE).answered().say("BYE").expect(200), BY_SIZE)
     play.finish(near, far)
     assert [one.get("via").split()[0] for one in far.received("INVITE")] == ["SIP/2.0/UDP"]
+
+
+@pytest.mark.rule("SIP-6")
+def test_a_gateway_that_is_deaf_by_tcp_gets_it_by_udp(play: Play) -> None:
+    """Its connection is taken, and nothing comes by it."""
+    callee = Callee(routes=1).invited().reply(180).reply(200, offer=True).hear("ACK").hear("BYE").answer(200)
+    far = play.gateway(callee, "size")
+    with socket.create_server((OFFICE, far.port)):
+        near = play.caller(Caller().invite(pad=TOO_LARGE).answered().say("BYE").expect(200), BY_SIZE)
+        play.finish(near, far)
+    assert [one.get("via").split()[0] for one in far.received("INVITE")] == ["SIP/2.0/UDP"]
+    assert play.town.stage.cdr(near.call_ids()[0])["code"] == "answered"
 
 
 @pytest.mark.rule("SIP-6", "SIP-13")

@@ -49,6 +49,8 @@ BY_SIZE = "443179460018"
 BY_IPV6 = {"udp": "443279460018", "tcp": "443279460028"}
 BY_TLS = "443379460018"
 """The carrier's Kamailio by TLS."""
+BY_LIMIT = "444079460018"
+"""A carrier whose Kamailio ends a call after two seconds, by a BYE of its own to both sides."""
 BY_FORK = "443779460018"
 """A carrier that lets two gateways ring at once."""
 BY_STATELESS = "443879460018"
@@ -129,6 +131,7 @@ verify_certificate = yes
 require_certificate = yes
 ca_list = {ca}
 """
+LIMIT = "$dlg_ctx(timeout_bye) = 1; dlg_manage();"
 # Kamailio answers our challenge for a Request-URI of ours.
 CREDENTIALS = (
     '$ru = "sip:" + $rU + "@{us}"; $avp(realm) = "wire"; $avp(user) = "phone"; $avp(password) = "{password}"; '
@@ -176,7 +179,8 @@ class Town:
     """`ports` is where each gateway is expected, by its id, and `far` where the carrier's Kamailio sends calls.
 
     `targets` is where we listen and `branches` where a customer finds its own Kamailio, host:port, both by transport;
-    `udp6` and `tcp6` are ours on ::1; `strict` is the branch's strict router, `digest` a Kamailio with a password.
+    `udp6` and `tcp6` are ours on ::1; `strict` is the branch's strict router, `limit` ends calls after two
+    seconds, `digest` has a password.
     """
 
     stage: Stage
@@ -222,6 +226,7 @@ def _gateways(ports: dict[str, int]) -> list[Gateway]:
         Gateway("six-tcp", "::1", ports["six-tcp"], {BY_IPV6["tcp"]: "0.010"}, tcp),
         Gateway("tls", CARRIER, ports["tls"], {"4433": "0.010"}, tls),
         Gateway("liar", CARRIER, ports["liar"], {"4434": "0.010"}, tls),
+        Gateway("limit", CARRIER, ports["limit"], {"4440": "0.010"}),
         Gateway("fork", CARRIER, ports["fork"], {"4437": "0.010"}),
         Gateway("stateless", CARRIER, ports["stateless"], {"4438": "0.010"}),
         Gateway("name-tls", "secure.test", 0, {"4439": "0.010"}, tls),
@@ -241,10 +246,12 @@ def _legs(server: Server, ports: dict[str, int], targets: dict[str, str]) -> lis
         Leg(CARRIER, ports["loop"], us, before=f'$ru = "sip:{LOOP}@{server.target}"; {back}'),
         Leg(CARRIER, ports["tls"], far, transport="tls"),
         Leg(CARRIER, ports["liar"], far, transport="tls"),
+        Leg(CARRIER, ports["limit"], far, before=LIMIT),
         Leg(CARRIER, ports["fork"], far, before=f'append_branch("sip:{OFFICE}:{ports["far-2"]}");'),
         Leg(CARRIER, ports["stateless"], far, relay="forward()"),
         Leg(PHONE, ports["pbx"], us, before=CREDENTIALS.format(us=targets["udp"], password=PASSWORD)),
         Leg(BRANCH, ports["branch"], us),
+        Leg(BRANCH, ports["branch-limit"], us, before=LIMIT),
         Leg(BRANCH, ports["branch-strict"], us, strict=True),
         *(
             Leg(
@@ -262,9 +269,9 @@ def _legs(server: Server, ports: dict[str, int], targets: dict[str, str]) -> lis
 def town(folder: Path) -> Iterator[Town]:
     """All of it running, in a folder of its own; its log shows no fault when it ends."""
     names = (
-        "far", "far-2", "fork", "stateless", "pbx", "plain", "slow", "soft", "carrier", "strict", "spiral", "loop",
-        "tcp", "size", "six", "six-tcp", "tls", "liar", "name", "branch", "branch-strict", "branch-tcp",
-        "branch-tls",
+        "far", "far-2", "limit", "fork", "stateless", "pbx", "plain", "slow", "soft", "carrier", "strict", "spiral",
+        "loop", "tcp", "size", "six", "six-tcp", "tls", "liar", "name", "branch", "branch-limit", "branch-strict",
+        "branch-tcp", "branch-tls",
     )  # fmt: skip
     ports = {name: free_port() for name in names}
     ports |= {name: free_port(socket.SOCK_STREAM) for name in ("out-tcp", "out-tls")}
@@ -305,6 +312,7 @@ def town(folder: Path) -> Iterator[Town]:
             for name, port in (
                 ("udp", "branch"),
                 ("strict", "branch-strict"),
+                ("limit", "branch-limit"),
                 ("tcp", "branch-tcp"),
                 ("tls", "branch-tls"),
             )
