@@ -40,12 +40,17 @@ _REST = "[^ ].*"
 
 
 class Script:
-    """Steps common to both sides. `strict` makes the nearest hop of this side's route set a strict router."""
+    """Steps common to both sides. `strict` makes the nearest hop of this side's route set a strict router.
+
+    Of the requests that come, `lost` per cent are not heard. Answers are all sent: SIPp knows a request that is
+    repeated only where it has answered it.
+    """
 
     mine = theirs = tag = ""
 
-    def __init__(self, *, strict: bool = False) -> None:
+    def __init__(self, *, strict: bool = False, lost: int = 0) -> None:
         self.strict = strict
+        self._lost = f' lost="{lost}"' if lost else ""
         self.cseq = 0
         self._invite_cseq = 0
         self._steps: list[str] = []
@@ -67,7 +72,7 @@ class Script:
     def hear(self, method: str, *checks: tuple[str, str], maybe: bool = False) -> Self:
         """Wait for a request, or `maybe` for the next. `checks` are (header, regular expression) that must match."""
         optional = ' optional="true"' if maybe else ""
-        return self._add(f'<recv request="{method}"{optional}>{self._actions(checks)}</recv>')
+        return self._add(f'<recv request="{method}"{optional}{self._lost}>{self._actions(checks)}</recv>')
 
     def answer(self, status: int, *fields: str, offer: bool = False) -> Self:
         """Answer the request that was heard last, inside the dialog."""
@@ -243,8 +248,8 @@ class Callee(Script):
     mine = f"[$here];tag={tag}"
     theirs = "[$there]"
 
-    def __init__(self, *, strict: bool = False, hops: int = 2, routes: int = 1) -> None:
-        super().__init__(strict=strict)
+    def __init__(self, *, strict: bool = False, hops: int = 2, routes: int = 1, lost: int = 0) -> None:
+        super().__init__(strict=strict, lost=lost)
         self.hops = hops
         self.routes = routes
 
@@ -260,7 +265,7 @@ class Callee(Script):
         if self.strict:
             saves.append(("hop", "Record-Route", _URI, 1))
             saves += [(f"beyond{n}", "Record-Route", "<[^>]+>", n) for n in range(2, self.routes + 1)]
-        return self._add(f'<recv request="INVITE" rrs="true">{self._actions(checks, *saves)}</recv>')
+        return self._add(f'<recv request="INVITE" rrs="true"{self._lost}>{self._actions(checks, *saves)}</recv>')
 
     def reply(self, status: int, *fields: str, offer: bool = False) -> Self:
         """Answer the first INVITE, whatever came since."""

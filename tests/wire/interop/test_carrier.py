@@ -76,7 +76,7 @@ def test_an_answer_crosses_the_cancel(play: Play) -> None:
     near = play.caller(Caller().invite().rings().cancel().answered().say("BYE").expect(200), BY_CARRIER)
     play.finish(near, far)
     cdr = play.town.stage.cdr(near.call_ids()[0])
-    assert (cdr["status"], cdr["code"], cdr["hangup_by"]) == (200, "answered", "caller")
+    assert (cdr["status"], cdr["code"], cdr["hangup_by"]) == (200, "cancel_crossed", "caller")
 
 
 @pytest.mark.rule("SIP-15", "SIP-16")

@@ -104,13 +104,13 @@ def test_an_answer_after_another_gateways_is_ended_by_us(play: Play) -> None:
 
 @pytest.mark.rule("SIP-10", "SIP-15")
 def test_every_call_gets_through_where_one_packet_in_ten_is_lost(play: Play) -> None:
-    patient = ("-lost", "10", "-recv_timeout", "20000")
-    callee = Callee().invited().reply(180).wait(200).reply(200, offer=True).hear("ACK", maybe=True)
+    patient = ("-recv_timeout", "20000")
+    callee = Callee(lost=10).invited().reply(180).wait(200).reply(200, offer=True).hear("ACK", maybe=True)
     # It stays to answer a BYE whose first answer is lost.
     plain = play.gateway(callee.hear("BYE").answer(200).linger(30_000), "plain", *patient, calls=20)
     # Time to have a lost ACK repeated before the BYE.
     caller = Caller().invite().answered().wait(1700).say("BYE").expect(200)
-    near = play.caller(caller, PLAIN, *patient, calls=20)
+    near = play.caller(caller, PLAIN, *patient, "-lost", "10", calls=20)
     play.finish(near, calls=20)
     assert near.counters().retrans > 0
     for call_id in near.call_ids():

@@ -207,6 +207,7 @@ def write_bundle(folder: Path, gateways: list[Gateway]) -> Path:
 
 def _gateways(ports: dict[str, int]) -> list[Gateway]:
     carrier = 'uri_prefix = "1001"\nhunt_codes = [408, 500, 502, 503, 504]'
+    patient = 'uri_prefix = "1002"\nprovisional_timeout_ms = 20000'
     plain = {"4420": "0.012", "4421": "0.012", "4426": "0.012", "4434": "0.012", "4436": "0.012"}
     tcp, tls = 'transport = "tcp"', 'transport = "tls"'
     return [
@@ -214,7 +215,7 @@ def _gateways(ports: dict[str, int]) -> list[Gateway]:
         Gateway("strict", CARRIER, ports["strict"], {"4422": "0.010"}),
         Gateway("spiral", CARRIER, ports["spiral"], {"4424": "0.010"}),
         Gateway("loop", CARRIER, ports["loop"], {"4425": "0.010"}),
-        Gateway("plain", OFFICE, ports["plain"], plain, 'uri_prefix = "1002"'),
+        Gateway("plain", OFFICE, ports["plain"], plain, patient),
         Gateway("slow", OFFICE, ports["slow"], {"4426": "0.010"}, "provisional_timeout_ms = 800"),
         Gateway("soft", SOFT, ports["soft"], {TO_SOFT["udp"]: "0.010"}),
         Gateway("soft-tcp", SOFT, ports["soft"], {TO_SOFT["tcp"]: "0.010"}, tcp),
