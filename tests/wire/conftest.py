@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sipsvc.demo.api import ApiAway
 from sipsvc.demo.server import Server, free_port
 from sipsvc.demo.sipp import Sipp
 
@@ -185,8 +187,14 @@ class Stage:
 
     def cdr(self, call_id: str, seconds: float = 45.0) -> dict[str, Any]:
         """The one record of a call that is over, waiting for it so long."""
-        assert self.server.api.ended_cdr(call_id, seconds) is not None, f"no record of {call_id}\n{self.server.tail()}"
-        found = self.server.api.cdrs(call_id)
+        end = time.monotonic() + seconds
+        found: list[dict[str, Any]] = []
+        while not found or found[0]["state"] != "ended":
+            assert time.monotonic() < end, f"no record of {call_id}\n{self.server.tail()}"
+            time.sleep(0.2)
+            # Behind a kill of the server its API comes and goes before it stays.
+            with suppress(ApiAway):
+                found = self.server.api.cdrs(call_id)
         assert len(found) == 1, found
         return found[0]
 
