@@ -133,9 +133,10 @@ class Layer:
     @staticmethod
     def _key(request: Message, method: str) -> tuple[str, str, str]:
         via = request.via
-        if via.branch.startswith(COOKIE):
+        if via.branch.startswith(COOKIE) and len(via.branch) > len(COOKIE):
             return (via.branch, via.sent_by, method)
-        # RFC 2543 peers: what identifies the request itself, To tag aside, for an ACK carries ours.
+        # RFC 2543 peers, and a cookie with nothing behind it (RFC 4475 §3.2.1): what identifies the request itself,
+        # To tag aside, for an ACK carries ours.
         return (
             f"{request.call_id}\n{request.from_.tag}\n{request.cseq}\n{request.uri}\n{via.branch}",
             via.sent_by,

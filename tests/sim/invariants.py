@@ -77,6 +77,8 @@ def stands(finding: Finding, view: CallView | None) -> bool:
         return True
     if finding.rule == "ack-arrives" and finding.at - int(GIVE_UP * MS) >= view.forgotten_at:
         return False  # answered when all there was had long been over
+    if finding.rule == "ack-of-failure-arrives" and any(view.expired(branch) for branch in view.branches):
+        return False  # refused when that was waited for no longer
     code = view.records[-1].record.get("code") if view.records else ""
     if finding.rule == "final-reaches-caller" and "up" in view.fates and code == "session_expired":
         return False  # its answer died with the server, and its session ran out before that came again

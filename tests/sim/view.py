@@ -220,6 +220,10 @@ class CallView:
         """Whether the caller had been said 100 to, and yet no record stands in the log."""
         return any(wire.msg.status == 100 and wire.at <= died for wire in self.upward)
 
+    def expired(self, branch: Branch) -> bool:
+        """Whether its gateway's first word came when the transaction had timed out (timer B)."""
+        return bool(branch.replies) and branch.replies[0].at >= branch.at + int(GIVE_UP * MS) - INSTANT
+
     def failed(self, branch: Branch) -> bool:
         """Whether the send to this gateway was refused by the network."""
         return branch.first.peer not in self.run.world.net.nodes
@@ -246,6 +250,12 @@ class CallView:
         others = [one.gateway for one in self.branches[self.branches.index(branch) + 1 :]]
         if others and others[0].name and others[0] is not branch.gateway:
             return True
+        candidates = [gateway for gateway, _ in self.setting.candidates(self.plan)]
+        if not others and branch.gateway in candidates:
+            # The last that is seen: the next may have been looked up when all was over.
+            following = candidates[candidates.index(branch.gateway) + 1 :]
+            if following and (following[0].name or (following[0].tcp_if_large and self.plan.large)):
+                return True
         end = self.records[-1].record if self.records else {}
         shown = [on_the_wire(one) for one in end.get("attempts", ())]
         reached = [index for index, there in enumerate(shown) if there]

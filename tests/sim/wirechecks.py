@@ -18,8 +18,12 @@ def order_of_hunting(view: CallView) -> None:
     """The gateways tried are the candidates, cheapest (or first) first, each once (SIP-28)."""
     expected = [gateway.id for gateway, _ in view.setting.candidates(view.plan)]
     seen = view.turns
-    if seen and view.expect:
-        view.report("refused-not-dialled", f"{view.expect}, yet tried at {seen}")
+    # A restart may decide a call once more, on another directory, when it had been tried already.
+    since = max((one.order for one in view.records if one.record["kind"] == "start"), default=0)
+    if view.expect:
+        dialled = [branch.gateway.id for branch in view.branches if branch.first.order > since]
+        if dialled:
+            view.report("refused-not-dialled", f"{view.expect}, yet tried at {dialled}")
     elif seen != expected[: len(seen)]:
         view.report("hunting-order", f"tried {seen}, to be tried {expected}")
 
@@ -173,7 +177,7 @@ def answers(view: CallView) -> None:
 def acks_of_failures(view: CallView) -> None:
     """The ACK to a non-2xx: on its INVITE's branch, with its Request-URI (§17.1.1.3)."""
     for branch in view.branches:
-        if any(200 <= reply.msg.status < 300 for reply in branch.replies):
+        if any(200 <= reply.msg.status < 300 for reply in branch.replies) or view.expired(branch):
             continue
         failures = [reply for reply in branch.replies if reply.msg.status >= 300]
         for reply in failures:

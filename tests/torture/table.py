@@ -121,7 +121,7 @@ ROWS: list[Row] = [
         "4294967301 would be 5 in 32 bits. A status has three digits."),
     # Transactions
     Row("4475 3.2.1", "badbranch", "ok", "200",
-        "A branch of the magic cookie and nothing more. It is answered without state."),
+        "A branch of the magic cookie and nothing more, which tells no request from another: it is taken as none."),
     # Applications
     Row("4475 3.3.1", "insuf", "drop no_from", "drop no_from",
         "Neither From, To nor Call-ID: an answer could not be matched by anybody (SIP-3)."),

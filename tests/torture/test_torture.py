@@ -259,3 +259,14 @@ def test_lengths_of_the_archive_that_do_not_fit() -> None:
     ))  # fmt: skip
     assert verdict(long).startswith("400 Content-Length")
     assert len(parse(short).body) == 181
+
+
+@pytest.mark.rule("SIP-2", "SIP-10")
+def test_a_branch_without_identifier_identifies_nothing() -> None:
+    """As in badbranch: two calls of one sender are two, and each still knows its own retransmission."""
+    wire = Wire(BOOK)
+    bare = f"SIP/2.0/UDP {CUSTOMER.host};branch=z9hG4bK"
+    first, second = (request(Via=bare, Call_ID=f"call-{number}") for number in (1, 2))
+    assert [sent.what for sent in wire.give(first)] == ["100 INVITE", "INVITE"]
+    assert [sent.what for sent in wire.give(second)] == ["100 INVITE", "INVITE"]
+    assert [sent.what for sent in wire.give(first)] == ["100 INVITE"]
