@@ -18,6 +18,8 @@ from pathlib import Path
 
 import psycopg
 
+from tests.processes import end
+
 # What a crash would lose is lost with the tests anyway.
 SETTINGS = {
     "fsync": "off",
@@ -87,13 +89,8 @@ class Postgres:
 
     def stop(self) -> None:
         """At once: open connections are cut."""
-        if self._process is not None and self._process.poll() is None:
-            self._process.terminate()
-            try:
-                self._process.wait(10)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+        if self._process is not None:
+            end(self._process, 10)
 
     def database(self, template: str = "template1") -> str:
         """A new database's name."""

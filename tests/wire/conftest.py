@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -196,6 +197,19 @@ class Stage:
         assert self.server.api.cdrs(call_id) == []
 
 
+@contextmanager
+def serving(server: Server) -> Iterator[None]:
+    """It runs, and when it has ended its log tells of no fault of its own."""
+    server.start()
+    try:
+        yield
+    finally:
+        server.stop()
+    log = server.log.read_text(errors="replace")
+    for fault in ("Traceback", "internal_error", "cdr_rejected"):
+        assert fault not in log, server.tail()
+
+
 def write_bundle(folder: Path, alpha: int, beta: int) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "bundle.toml").write_text(BUNDLE.format(alpha=alpha, beta=beta))
@@ -211,11 +225,5 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     folder = tmp_path_factory.mktemp("serve")
     alpha, beta = free_port(), free_port()
     server = Server(folder, write_bundle(folder / "bundle", alpha, beta))
-    server.start()
-    try:
+    with serving(server):
         yield Stage(server, alpha, beta)
-    finally:
-        server.stop()
-    log = server.log.read_text(errors="replace")
-    for fault in ("Traceback", "internal_error", "cdr_rejected"):
-        assert fault not in log, server.tail()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sipsvc.demo.sipp import is_bound
+from tests.processes import end
 
 CONFIG = """\
 debug=1
@@ -126,10 +127,4 @@ class Kamailio:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-20:])
 
     def stop(self) -> None:
-        if self.process.poll() is None:
-            self.process.terminate()
-            try:
-                self.process.wait(5)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+        end(self.process, 5)

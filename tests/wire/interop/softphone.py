@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sipsvc.demo.server import free_port
+from tests.processes import end
 
 MODULES = ("/usr/lib/baresip/modules", "/usr/local/lib/baresip/modules")
 CONFIG = """\
@@ -121,10 +122,4 @@ class Softphone:
         link = getattr(self, "_link", None)
         if link is not None:
             link.close()
-        if self.process.poll() is None:
-            self.process.terminate()
-            try:
-                self.process.wait(5)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+        end(self.process, 5)
