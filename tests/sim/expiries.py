@@ -35,8 +35,8 @@ def expiry(view: CallView) -> Ending | None:
             return running
         if wire.order < view.answer[1].order or not _of_this_dialog(view, wire):
             continue
-        if msg.method == "BYE" and not msg.status:
-            return None
+        if wire.out and msg.method == "BYE" and not msg.status:
+            return None  # one that came but was not passed on died with the server
         refreshed = not wire.out and msg.method in REFRESHES and 200 <= msg.status < 300
         if not refreshed or (msg.branch, msg.method) in settled:
             continue

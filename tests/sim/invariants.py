@@ -181,6 +181,9 @@ def cdr_once(view: CallView) -> None:
     kinds = [record["kind"] for record in records]
     ids = {record["cdr_id"] for record in records}
     if view.admitted is None:
+        died_first = "in set-up" in view.fates and records[-1].get("code") == "server_restart"
+        if died_first and kinds == ["start", "end"]:
+            return  # its start was on disk, and the server dead before it said 100
         if kinds or view.plan.customer is None or not view.plan.password:
             view.report("cdr-once", f"never admitted, records {kinds}")
         return

@@ -130,6 +130,9 @@ class Network:
         self._newest[link] = max(newest, packet.serial)
         packet.arrivals.append(self.time)
         node.on_datagram(data, packet.msg, packet.src, packet.dst)
+        if not node.up:
+            packet.arrivals.pop()  # it died with its receiver, who did nothing more about it
+            self.counts["lost"] += 1
 
     def run(self, until: int, done: Callable[[], bool] = lambda: False) -> None:
         """Work the heap up to the instant `until`, or till `done()` or nothing is left."""

@@ -154,7 +154,8 @@ class Party:
         if msg.status < 200:
             return
         if msg.status < 300:
-            self.pending = None
+            if self.pending is not None and self.pending.msg.cseq == msg.cseq:
+                self.pending = None  # one that comes again may answer the re-INVITE before
             self.dialog.ack(msg.cseq)
             self._target_of(msg)
             self._settled(msg)

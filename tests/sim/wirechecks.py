@@ -112,7 +112,7 @@ def cancels(view: CallView) -> None:
             continue
         first = min((wire.at for wire in branch.provisionals(1 << 62)), default=None)
         final = branch.final(1 << 62)
-        if unwanted is not None and first is not None:
+        if unwanted is not None and first is not None and not view.expired(branch):
             due = max(unwanted, first)
             if (final is None or final.at > due) and (cancel is None or cancel.at > due + INSTANT):
                 view.report("cancel-sent", f"{branch.gateway.id} was not CANCELled when it was no longer wanted")
