@@ -5,6 +5,7 @@ Tuples, because one is made for every datagram: they are immutable, slotted and 
 
 from __future__ import annotations
 
+from ipaddress import IPv6Address
 from typing import Any, NamedTuple
 
 # Where a peer listens whose port nobody named (RFC 3261 §19.1.2).
@@ -43,6 +44,11 @@ class Flow(NamedTuple):
     listener: int = 0
     conn: int = 0
     name: str = ""
+
+
+def source_of(host: str) -> str:
+    """Who counts as one: an IPv4 address, or the /64 that an IPv6 host has to itself."""
+    return host if ":" not in host else IPv6Address(host.partition("%")[0]).packed[:8].hex()
 
 
 class Target(NamedTuple):

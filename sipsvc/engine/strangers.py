@@ -5,9 +5,7 @@ Anybody can write any source address on a datagram; an answer goes there whoever
 
 from __future__ import annotations
 
-from ipaddress import IPv6Address
-
-from sipsvc.effects import Flow, Now
+from sipsvc.effects import Flow, Now, source_of
 
 S = 1_000_000_000
 # What a guessing or scanning source gets, after a burst that no caller's start needs.
@@ -40,7 +38,7 @@ class Strangers:
 
     def may_answer(self, flow: Flow, now: Now) -> bool:
         """Whether this source gets one more answer; it is taken to be sent."""
-        source = _source(flow.host)
+        source = source_of(flow.host)
         table = self._customers if source in self._customers else self._strangers
         if table is self._strangers and source not in table and len(table) >= self._limit:
             self._sweep(now)
@@ -55,7 +53,7 @@ class Strangers:
 
     def succeeded(self, flow: Flow) -> None:
         """This source authenticated: its challenge was no waste, and it is no stranger."""
-        source = _source(flow.host)
+        source = source_of(flow.host)
         paid = self._customers.get(source)
         if paid is None:
             if len(self._customers) >= self._limit:
@@ -71,9 +69,3 @@ class Strangers:
         if now.mono - self._swept >= S:
             self._swept = now.mono
             self._strangers = {source: paid for source, paid in self._strangers.items() if paid > now.mono}
-
-
-def _source(host: str) -> str:
-    if ":" not in host:
-        return host
-    return IPv6Address(host.partition("%")[0]).packed[:8].hex()

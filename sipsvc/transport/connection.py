@@ -28,6 +28,8 @@ class Limits(NamedTuple):
     """Of those who came from one IPv4 address, or from one IPv6 /64."""
     ours: int = 500
     """Opened by us; a crowd at the door leaves them free."""
+    per_peer: int = 50
+    """Of those, to one such address; whoever has us answer at many ports of its own leaves the others' free."""
     connect: float = 4.0
     """To be connected in, the TLS handshake included; as long as a gateway has for its first response."""
     handshake: float = 10.0
@@ -60,7 +62,7 @@ class StreamUser(NamedTuple):
 
 
 class Connection(asyncio.Protocol):
-    """`flow` names it. One of ours has a `key`, by which it is used again; one that came to us a `source`.
+    """`flow` names it. One of ours has a `key`, by which it is used again; `source` is who its peer counts as.
 
     Until it is made, what is sent waits.
     """

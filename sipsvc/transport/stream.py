@@ -8,10 +8,9 @@ import resource
 import socket
 import ssl
 from collections.abc import Callable, Coroutine
-from ipaddress import IPv6Address
 from typing import Any, NamedTuple
 
-from sipsvc.effects import Flow
+from sipsvc.effects import Flow, source_of
 from sipsvc.observe import get_logger
 from sipsvc.transport.connection import Connection, Limits, StreamUser
 from sipsvc.transport.tls import Tls
@@ -59,8 +58,9 @@ class Streams:
         self._listening: dict[int, Listening] = {}
         self._conns: dict[int, Connection] = {}
         self._ours: dict[Key, Connection] = {}
-        # How many there are, those that are being closed too: that came to us, by where from, and of ours.
+        # How many there are, those that are being closed too: that came to us and of ours, and with whom.
         self._sources: dict[str, int] = {}
+        self._peers: dict[str, int] = {}
         self._came = 0
         self._opened = 0
         self._last = 0
@@ -148,13 +148,15 @@ class Streams:
         """Its descriptor is free."""
         if connection.key is not None:
             self._opened -= 1
-            return
-        self._came -= 1
-        left = self._sources[connection.source] - 1
-        if left:
-            self._sources[connection.source] = left
+            table = self._peers
         else:
-            del self._sources[connection.source]
+            self._came -= 1
+            table = self._sources
+        left = table[connection.source] - 1
+        if left:
+            table[connection.source] = left
+        else:
+            del table[connection.source]
 
     def _new(
         self,
@@ -164,14 +166,16 @@ class Streams:
         make: Callable[[Connection, socket.socket], Coroutine[Any, Any, None]],
     ) -> Connection:
         self._last += 1
-        source = "" if key is not None else _source(flow.host)
+        source = source_of(flow.host)
         connection = Connection(self, flow._replace(conn=self._last), key, source, own)
         self._conns[self._last] = connection
         if key is not None:
             self._opened += 1
+            table = self._peers
         else:
             self._came += 1
-            self._sources[source] = self._sources.get(source, 0) + 1
+            table = self._sources
+        table[source] = table.get(source, 0) + 1
         task = connection.making = self.loop.create_task(make(connection, own))
         self._making.add(task)
         task.add_done_callback(lambda task: self._made(connection, task))
@@ -212,7 +216,7 @@ class Streams:
         too_many = ""
         if self._came >= self.limits.connections:
             too_many = "connections_full"
-        elif self._sources.get(_source(host), 0) >= self.limits.per_source:
+        elif self._sources.get(source_of(host), 0) >= self.limits.per_source:
             too_many = "connections_of_source"
         if too_many:
             accepted.close()
@@ -238,7 +242,7 @@ class Streams:
     # Out
 
     def _open(self, flow: Flow, key: Key) -> Connection | None:
-        if self._opened >= self.limits.ours:
+        if self._opened >= self.limits.ours or self._peers.get(source_of(flow.host), 0) >= self.limits.per_peer:
             self.user.counted("connections_of_ours")
             return None
         if flow.transport == "TLS" and self._tls is None:
@@ -293,14 +297,6 @@ def _room() -> int:
     soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     return max(soft - SPARE, soft // 2)
-
-
-def _source(host: str) -> str:
-    """Who counts as one: an IPv4 address, or the /64 that an IPv6 host has to itself."""
-    if ":" not in host:
-        return host
-    address = IPv6Address(host.partition("%")[0])
-    return str(IPv6Address(int(address) >> 64 << 64))
 
 
 def _prepare(one: socket.socket) -> None:

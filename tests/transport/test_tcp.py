@@ -307,6 +307,25 @@ def test_a_crowd_at_the_door_does_not_keep_us_from_a_gateway(run: Run) -> None:
     run(go())
 
 
+@pytest.mark.rule("SIP-3", "SIP-24")
+def test_a_peer_of_many_ports_leaves_connections_for_others(run: Run) -> None:
+    """A customer's Vias may name any port of its own to be answered at."""
+
+    async def go() -> None:
+        rim = Rim(limits=Limits(ours=10, per_peer=3))
+        gateway = await Gateway().open()
+        for number in range(5):
+            rim.streams.send(message(), rim.to(40_000 + number, "127.0.0.77"), f"ref{number}")
+        await until(lambda: rim.counted.count("connections_of_ours") == 2)
+        rim.streams.send(message(), rim.to(gateway.port), "others")
+        await until(lambda: gateway.got)
+        await gateway.close()
+        await until(lambda: len(rim.streams) == 0)
+        await rim.close()
+
+    run(go())
+
+
 @pytest.mark.rule("SIP-3")
 def test_thousands_of_idle_connections_hold_up_nobody(run: Run) -> None:
     async def go() -> None:
