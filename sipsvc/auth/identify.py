@@ -27,10 +27,17 @@ class Identity(NamedTuple):
 
 
 class Challenge(NamedTuple):
-    """The caller is to prove who it is. `code` says why in our counters, never to the caller."""
+    """The caller is to prove who it is. `code` says why in our counters, never to the caller.
 
-    stale: bool
+    `trunk` is whose credentials are right but for their nonce, which is then too old or was used before (`stale`).
+    """
+
     code: str
+    trunk: Trunk | None = None
+
+    @property
+    def stale(self) -> bool:
+        return self.trunk is not None
 
 
 class Authenticator:
@@ -67,7 +74,7 @@ class Authenticator:
             credentials = parse_credentials(value)
             if credentials is not None and credentials.realm == self.realm:
                 return self._digest(credentials, request.method, now)
-        return Challenge(False, "no_credentials")
+        return Challenge("no_credentials")
 
     def knows(self, flow: Flow) -> bool:
         """Whether its address alone tells who this is: a trunk's network or a gateway."""
@@ -79,7 +86,7 @@ class Authenticator:
         matches = compare_digest(right, credentials.response.lower().encode("ascii", "replace").decode())
         age = self._nonces.check(credentials.nonce, self._lifetime, now)
         if age == Nonces.FOREIGN:
-            return Challenge(False, "foreign_nonce")
+            return Challenge("foreign_nonce")
         if (
             not matches
             or trunk is None
@@ -88,9 +95,9 @@ class Authenticator:
             or not _NC.match(credentials.nc)
             or not self._ours(credentials.uri)
         ):
-            return Challenge(False, "wrong_credentials")
+            return Challenge("wrong_credentials")
         if age == Nonces.STALE or not self._nonces.use(credentials.nonce, credentials.nc, self._lifetime, now):
-            return Challenge(True, "stale_nonce")
+            return Challenge("stale_nonce", trunk)
         return Identity(trunk, "digest")
 
     def _ours(self, uri: str) -> bool:

@@ -15,9 +15,10 @@ from sipsvc.message import Message, params_get, parse_name_addr, parse_uri
 
 @trait
 class Reach:
-    """What leads out of here: `conns` are the stream connections there are."""
+    """What leads out of here: `conns` are the stream connections there are, `sent_by` our own names (`host:port`)."""
 
     conns: set[int]
+    sent_by: frozenset[str]
 
     def listener_for(self, transport: str, host: str, prefer: int) -> int:
         """The index of a listener that sends to the address `host` over `transport`, -1 if there is none."""
@@ -171,4 +172,6 @@ def _literal(uri: str, otherwise: Flow, reach: Reach) -> Flow:
     if listener < 0:
         return otherwise
     port = parsed.port or PORTS[transport]
+    if f"{parsed.host}:{port}" in reach.sent_by:
+        return otherwise  # to ourselves it would go round and round
     return otherwise._replace(transport=transport, host=host, port=port, listener=listener, conn=0)

@@ -56,17 +56,21 @@ class Admission:
 
     def invite(self, request: Message, uri: Uri, flow: Flow, loop: str, now: Now) -> None:
         """Take an INVITE outside a dialog. Raises SipError for what is answered without state."""
-        who = self.authenticator.identify(request, flow, now)
-        if isinstance(who, Challenge):
-            challenge = self.authenticator.challenge(who.stale, now)
-            raise Challenged(who.code, challenge)
-        if who.auth == "digest":
-            self.strangers.succeeded(flow)
-        routes = route_set(request.all("record-route"))
-        if self._is_up_again(request):
+        if self._is_up_again(request, flow):
             # Its answer is still on the way up, or comes again from the gateway; a second call it is not.
             self.core.send(response(request, 100), flow, "")
             return
+        who = self.authenticator.identify(request, flow, now)
+        if isinstance(who, Challenge):
+            orphan = self.orphans.get((request.call_id, request.from_.tag, request.cseq))
+            if who.trunk is None or orphan is None or orphan.record["trunk"] != who.trunk.id:
+                challenge = self.authenticator.challenge(who.stale, now)
+                raise Challenged(who.code, challenge)
+            # Admitted before the restart, when its nonce was good: challenged now it would be another call.
+            who = Identity(who.trunk, "digest")
+        if who.auth == "digest":
+            self.strangers.succeeded(flow)
+        routes = route_set(request.all("record-route"))
         server = self.core.layer.new_server(request, flow)
         self.core.layer.remember_merged(server)
         call = self._call(request, uri, flow, who, now)
@@ -103,10 +107,13 @@ class Admission:
         text = f"{request.call_id}\n{request.get('via')}\n{request.cseq}"
         return blake2b(text.encode("latin-1", "replace"), key=self._tag_key, digest_size=8).hexdigest()
 
-    def _is_up_again(self, request: Message) -> bool:
-        """Whether this INVITE repeats the one of a call that was answered before a restart."""
+    def _is_up_again(self, request: Message, flow: Flow) -> bool:
+        """Whether this INVITE repeats the one of a call that was answered before a restart.
+
+        Its caller was known then, and is not challenged for what it only repeats.
+        """
         call = self.revived.get((request.call_id, request.from_.tag, request.cseq))
-        return call is not None and call.phase is Phase.UP
+        return call is not None and call.phase is Phase.UP and call.caller.flow.host == flow.host
 
     def _call(self, request: Message, uri: Uri, flow: Flow, who: Identity, now: Now) -> Call:
         core = self.core

@@ -237,6 +237,8 @@ class Engine(Observer):
         answer = response.status // 100 == 2 and response.method == "INVITE"
         if answer and not response.to.tag:
             raise MessageDropped("no_to_tag")
+        if response.to.tag and response.to.tag == response.from_.tag:
+            raise MessageDropped("same_tag")  # who said what inside such a dialog nobody could tell
         if not has_other_via(response) and (client is None or not isinstance(client.user, Nobody)):
             raise MessageDropped("no_via_left")
         if client is not None:

@@ -149,6 +149,8 @@ class Requests:
     def _ack(self, request: Message, flow: Flow, now: Now) -> None:
         if not request.to.tag:
             raise MessageDropped("stray_ack")
+        if not max_forwards(request):
+            raise MessageDropped("too_many_hops")
         try:
             call, sender, receiver = self._dialog(request)
         except SipError as error:

@@ -42,7 +42,7 @@ class Pristine:
         self.method = request.method
         self.body = request.body
         self.cseq = request.cseq
-        self.hops = 70 if "max-forwards" not in request.index else (max_forwards(request) or 1) - 1
+        self.hops = 70 if "max-forwards" not in request.index else (max_forwards(request) or 0) - 1
         self.from_index = self.to_index = -1
         self.identity: list[int] = []
         lines: list[str] = []

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from sipsvc.proxy.invite import InviteSession
     from sipsvc.routing import Decision
 
+# More phones than a gateway lets ring at once; of what rang before them nothing is kept.
+MOST_DIALOGS = 32
+
 
 class Phase(IntEnum):
     SETUP = 0
@@ -69,7 +72,7 @@ class Call(TimerTarget):
                  "code", "core", "deadline", "decision", "dialled", "dialogs", "directory", "end_at", "expires",
                  "expiry", "gateway", "hangup_by", "invite_at", "invite_cseq", "live", "longest_ms", "phase",
                  "progress_at", "q850", "reason", "recovered", "ref", "revived", "sell", "session",
-                 "status", "token", "tried", "who", "winner")  # fmt: skip
+                 "status", "strays", "token", "tried", "who", "winner")  # fmt: skip
 
     def __init__(self, core: Core, ref: str, cdr_id: str, call_id: str, caller_tag: str, caller: Half) -> None:
         self.core = core
@@ -81,6 +84,8 @@ class Call(TimerTarget):
         self.caller = caller
         # The gateway's half of each dialog by its To tag: in set-up one for each that rang, then the one that answered.
         self.dialogs: dict[str, Half] = {}
+        # To tags of answers in no dialog of it that were hung up.
+        self.strays: set[str] = set()
         self.gateway: Half | None = None
         self.phase = Phase.SETUP
         self.session: InviteSession | None = None

@@ -232,7 +232,7 @@ class Core(Reach):
         if call.phase is not Phase.UP or call.gateway is None:
             return
         self.over(call, code, by, now)
-        self.own_request(call, call.gateway, "BYE", _next_cseq(call, call.caller), now)
+        self.bye(call, call.gateway, call.caller, now)
         settled = call.answer_mono + 64 * self.layer.t1
         if call.acknowledged or now.mono >= settled:
             self.bye_caller(call, now)
@@ -247,7 +247,11 @@ class Core(Reach):
 
     def bye_caller(self, call: Call, now: Now) -> None:
         if call.gateway is not None:
-            self.own_request(call, call.caller, "BYE", _next_cseq(call, call.gateway), now)
+            self.bye(call, call.caller, call.gateway, now)
+
+    def bye(self, call: Call, half: Half, other: Half, now: Now) -> None:
+        """Hang up towards `half`, as if from `other`, behind all that this side said."""
+        self.own_request(call, half, "BYE", _next_cseq(call, other), now)
 
     def own_request(self, call: Call, half: Half, method: str, cseq: int, now: Now, user: ClientUser = NOBODY) -> None:
         """A request of ours inside a dialog, towards `half`."""

@@ -19,6 +19,8 @@ from sipsvc.proxy.session_timer import Asked, IntervalTooSmall, ask, settle, tel
 from sipsvc.transaction import ClientTransaction, ClientUser, ServerTransaction, ServerUser
 
 RING_MS = 185_000
+# What tells that the other side is out of the call, whatever it thinks of the BYE.
+_ENDS = frozenset({200, 202, 481})
 _KEEP: Callable[[str], bool] = lambda value: False  # noqa: E731 - credentials for us go no further
 
 
@@ -40,15 +42,19 @@ def inside(core: Core, call: Call, sender: Half, receiver: Half, request: Messag
     if call.session is not None and sender is not call.caller:
         call.session.release(now)  # nothing of the callee's may overtake its answer
     sender.cseq = max(sender.cseq, request.cseq)
-    moved = _follow(core, call, sender, receiver, flow)
+    bye = request.method == "BYE"
+    moved = not bye and _follow(core, call, sender, receiver, flow)
     if request.method in ("INVITE", "UPDATE") and request.cseq > sender.told:
         sender.told = request.cseq  # an older one, overtaken, tells of a place it has left
         moved |= _refresh(sender, request)
     if moved:
         _remember(core, call, now)
-    if request.method == "BYE" and call.phase is Phase.UP:
+    if bye and call.phase is Phase.UP:
         call.q850 = q850(request)
         core.over(call, call.code, "caller" if sender is call.caller else "callee", now)
+        if flow.host not in (sender.flow.host, sender.target(core).host):
+            # The other party knows token and tags too. If it was that one, who it spoke for still talks.
+            core.bye(call, sender, receiver, now)
     server = core.layer.new_server(request, flow)
     Relay(core, call, server, sender, receiver, asked).start(now)
 
@@ -164,6 +170,9 @@ class Relay(ServerUser, ClientUser, BranchUser):
         elif response.status >= 200:
             if response.status < 300 and response.method == "UPDATE":
                 self._accepted(response, now)
+            elif response.method == "BYE" and response.status not in _ENDS and self.call.phase is Phase.OVER:
+                # The sender's BYE closed the record; what was wrong with it must not keep the other side talking.
+                self.core.bye(self.call, self.receiver, self.sender, now)
             self.server.respond(response.status, self._back(response), now)
 
     def on_no_response(self, client: ClientTransaction, failed: bool, now: Now) -> None:
@@ -210,7 +219,8 @@ class Relay(ServerUser, ClientUser, BranchUser):
             # It asks for no refresh before it has answered this one (§14.1), so its request was the later word.
             overtaken = self.receiver.told != self.told
             news = not overtaken and _refresh(self.receiver, response)
-            if self.call.phase is Phase.UP:
+            # The other early dialogs ended when one was answered; what is still said in them settles nothing.
+            if self.call.phase is Phase.UP and self.call.gateway in (self.sender, self.receiver):
                 news |= settle(self.core, self.call, self.asked, response, now)
             if news:
                 _remember(self.core, self.call, now)

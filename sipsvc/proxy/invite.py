@@ -11,7 +11,7 @@ from sipsvc.headers import Pristine, without_identity
 from sipsvc.message import Message
 from sipsvc.message.build import join, response, upward, warning
 from sipsvc.proxy.branch import ELSEWHERE, MS, Branch, BranchUser
-from sipsvc.proxy.call import Call, Tried
+from sipsvc.proxy.call import MOST_DIALOGS, Call, Tried
 from sipsvc.proxy.core import Core
 from sipsvc.proxy.late import HangUp
 from sipsvc.proxy.reason import q850, reasons
@@ -25,9 +25,6 @@ from sipsvc.transaction import ServerTransaction, ServerUser
 
 if TYPE_CHECKING:
     from sipsvc.routing import Attempt
-
-# More phones than a gateway lets ring at once; of what rang before them nothing is kept.
-MOST_DIALOGS = 32
 
 
 # The code of a call whose CANCEL and answer crossed: it was up until the caller, who did not want it, hung up (SIP-12).
@@ -115,10 +112,14 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
         return False
 
     def on_found(self, way: Way, now: Now) -> None:
-        if not way.targets:
+        tried = len(self.call.tried)
+        if self._address(now):
+            return
+        if len(self.call.tried) == tried:
+            # No address, or one that came when the gateway's time was up.
             self._tried("", now).left = "dns"
             self.outcomes.append(Outcome(503, None, None))
-        if not self._onward(True, True, now):
+        if not self._onward(False, True, now):
             self._finish(now)
 
     def _try(self, transport: str, host: str, port: int, silence_ms: int, sized: bool, now: Now) -> bool:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from sipsvc.dialog import Half
 from sipsvc.effects import PORTS, Flow, Now
+from sipsvc.errors import MessageDropped
 from sipsvc.message import Message, Via, params_get, parse_via, split_values
 from sipsvc.message.build import join, without_top_via
-from sipsvc.proxy.call import Call, Phase
+from sipsvc.proxy.call import MOST_DIALOGS, Call, Phase
 from sipsvc.proxy.core import Core
 from sipsvc.proxy.session_timer import Asked, settle, tell
 
@@ -14,6 +15,9 @@ from sipsvc.proxy.session_timer import Asked, settle, tell
 def stray_answer(core: Core, call: Call, response: Message, flow: Flow, now: Now) -> None:
     """One of a gateway that lost, or was given up, is its branch's affair. From a party of the call it goes on to the
     other; from anybody else it is ACKed and BYEd. Raises SipError."""
+    if not _from_party(core, call, flow.host):
+        # The name of its transaction can be put together by whoever knows the call: nobody is called on its word.
+        raise MessageDropped("stray_response")
     if call.session is not None and call.session.late(response, now):
         return
     tag = response.to.tag
@@ -27,9 +31,21 @@ def stray_answer(core: Core, call: Call, response: Message, flow: Flow, now: Now
             contact = f"sip:{host}:{flow.port}"
             half = Half(flow, response.get("to") or "", response.get("from") or "", contact, pinned=False)
             half.meet(response, call.token)
+        passed = tag in call.dialogs or tag in call.strays  # its BYE has
+        if not passed and len(call.strays) >= MOST_DIALOGS:
+            raise MessageDropped("stray_response")
         core.own_request(call, half, "ACK", response.cseq, now)
-        if tag not in call.dialogs:  # else its BYE has passed already
+        if not passed:
+            call.strays.add(tag)
             core.own_request(call, half, "BYE", max(response.cseq, call.caller.cseq) + 1, now)
+
+
+def _from_party(core: Core, call: Call, host: str) -> bool:
+    """Whether somebody of this call lives there: its caller, or a gateway that it was tried at."""
+    halves = (call.caller, *call.dialogs.values())
+    return any(host in (half.flow.host, half.target(core).host) for half in halves) or any(
+        host == tried.address.partition(":")[2].rpartition(":")[0].strip("[]") for tried in call.tried
+    )
 
 
 def _pass_on(core: Core, call: Call, gateway: Half, response: Message, now: Now) -> None:

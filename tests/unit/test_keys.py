@@ -15,7 +15,7 @@ from sipsvc.errors import ConfigError
 from sipsvc.keys import derive, key_id
 from tests.unit.test_digest import Phone, book, verdict
 from tests.unit.test_restart import moved, reborn
-from tests.unit.wire import SECRET, Wire, directory, gateway, request, talking
+from tests.unit.wire import CUSTOMER, GATES, SECRET, Wire, directory, gateway, request, talking
 
 DAY = 86_400_000
 OTHER, THIRD = b"a" * 32, b"c" * 32
@@ -65,7 +65,7 @@ def test_a_call_keeps_its_token_whatever_becomes_of_the_keys(side: str) -> None:
             one.by_caller("BYE", 3, Call_ID=call_id) if side == "caller" else one.by_callee("BYE", 1, Call_ID=call_id)
         )
         data = data.replace(b"branch=z9hG4bK-", f"branch=z9hG4bK-{call_id}".encode(), 1)
-        assert [sent.what for sent in again.give(data)] == ["BYE"]
+        assert [sent.what for sent in again.give(data, CUSTOMER if side == "caller" else GATES[0])] == ["BYE"]
 
 
 @pytest.mark.rule("SIP-16", "law 8")

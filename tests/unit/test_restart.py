@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sipsvc.directory import Timing
+from sipsvc.directory import Directory, Timing
 from sipsvc.effects import Now
 from tests.unit.wire import (
     BEGIN,
@@ -25,9 +25,11 @@ from tests.unit.wire import (
 BOOK = directory(gateway(caller_prefix="77"), timing=Timing(max_call_ms=3_600_000))
 
 
-def reborn(old: Wire, after_ms: int = 1_000, *, records: list[dict[str, Any]] | None = None) -> Wire:
+def reborn(
+    old: Wire, after_ms: int = 1_000, *, records: list[dict[str, Any]] | None = None, book: Directory = BOOK
+) -> Wire:
     """A new engine with the old one's log, as it reads after JSON. Its monotonic clock begins somewhere else."""
-    wire = Wire(BOOK, begin=Now(5, old.now.utc + after_ms), seed=2)
+    wire = Wire(book, begin=Now(5, old.now.utc + after_ms), seed=2)
     log = old.records if records is None else records
     ended = {record["cdr_id"] for record in log if record["kind"] == "end"}
     text = json.dumps([record for record in log if record["cdr_id"] not in ended])
