@@ -111,8 +111,8 @@ class Answer(TypedDict):
     """Kind `answer`; `answer_at` is when the first 2xx came. `sell` and `buy` are the rows, not yet charged.
 
     Written again, about the same answer, when a party moves or the session is refreshed. `token` is the one in our
-    Record-Route; `session_expires_at` is when the session is over unless it is refreshed (RFC 4028). Older records
-    have neither.
+    Record-Route; `session_expires_at` is when the session is over unless it is refreshed (RFC 4028), and
+    `session_one_sided` says that not both sides keep time for it. Older records have none of these.
     """
 
     kind: str
@@ -134,6 +134,7 @@ class Answer(TypedDict):
     gateway_half: Half
     token: str
     session_expires_at: int | None
+    session_one_sided: bool
 
 
 class End(TypedDict):

@@ -71,6 +71,7 @@ def answer(call: Call) -> Answer:
         "gateway_half": call.gateway.to_record(),  # type: ignore[typeddict-item]
         "token": call.token,
         "session_expires_at": call.expires.utc if call.expires is not None else None,
+        "session_one_sided": call.one_sided,
     }
 
 
@@ -180,6 +181,7 @@ def revive(core: Core, first: dict[str, Any], answered: dict[str, Any], now: Now
     core.up(call, now)
     expires_at = answered.get("session_expires_at")
     if expires_at is not None:
+        call.one_sided = answered.get("session_one_sided", False)
         call.expires = Now(now.mono + (expires_at - now.utc) * 1_000_000, expires_at)
         call.expiry = core.timers.set(call.expires.mono, call, Call.EXPIRY)
     return call

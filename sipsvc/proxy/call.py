@@ -70,8 +70,8 @@ class Call(TimerTarget):
 
     __slots__ = ("acknowledged", "answer_at", "answer_mono", "call_id", "caller", "caller_tag", "cdr_id",
                  "code", "core", "deadline", "decision", "dialled", "dialogs", "directory", "end_at", "expires",
-                 "expiry", "gateway", "hangup_by", "invite_at", "invite_cseq", "live", "longest_ms", "phase",
-                 "progress_at", "q850", "reason", "recovered", "ref", "revived", "sell", "session",
+                 "expiry", "gateway", "hangup_by", "invite_at", "invite_cseq", "live", "longest_ms", "one_sided",
+                 "phase", "progress_at", "q850", "reason", "recovered", "ref", "revived", "sell", "session",
                  "status", "strays", "token", "tried", "who", "winner")  # fmt: skip
 
     def __init__(self, core: Core, ref: str, cdr_id: str, call_id: str, caller_tag: str, caller: Half) -> None:
@@ -92,6 +92,8 @@ class Call(TimerTarget):
         self.deadline: Timer | None = None
         # When its session is over unless it is refreshed, None without a session timer (RFC 4028).
         self.expires: Now | None = None
+        # Whether a party may keep no time for it, and so hears of the end from nobody but us.
+        self.one_sided = False
         self.expiry: Timer | None = None
         # The longest it may last, as it stood when the call came.
         self.longest_ms = core.platform.timing.max_call_ms
@@ -144,7 +146,10 @@ class Call(TimerTarget):
         elif kind == self.BYE:
             self.core.bye_caller(self, now)
         elif kind == self.EXPIRY:
-            # Both parties have given it up already; a proxy says nothing (RFC 4028 §8.3).
-            self.core.over(self, "session_expired", "timeout", now)
+            if self.one_sided:
+                # RFC 4028 §8.3 leaves it to the refresher to say BYE. One that does not would talk on for nothing.
+                self.core.end_by_force(self, "timeout", "session_expired", now)
+            else:
+                self.core.over(self, "session_expired", "timeout", now)
         else:
             self.core.forget(self)

@@ -28,7 +28,8 @@ def inside(core: Core, call: Call, sender: Half, receiver: Half, request: Messag
     """Relay a request other than ACK and CANCEL. Raises SipError for what may not pass."""
     if call.phase is Phase.OVER and request.method != "BYE":
         raise SipError(481, "Call/Transaction Does Not Exist", "no_dialog")
-    if call.phase is Phase.OVER and call.hangup_by not in ("caller", "callee") and call.code != "session_expired":
+    untold = call.hangup_by in ("caller", "callee") or (call.code == "session_expired" and not call.one_sided)
+    if call.phase is Phase.OVER and not untold:
         # We ended the call and told both sides; behind our BYE, theirs would be out of order.
         core.layer.new_server(request, flow).respond(200, response(request, 200), now)
         return

@@ -84,7 +84,9 @@ def settle(core: Core, call: Call, asked: Asked | None, response: Message, now: 
     shall make us close a CDR while the parties talk on.
     """
     interval = seconds(response)
-    if not interval and asked is not None and asked.able:
+    able = asked is not None and asked.able
+    one_sided = not (interval and able)
+    if not interval and asked is not None and able:
         interval = asked.interval
     if not interval and call.expires is None:
         return False
@@ -92,6 +94,7 @@ def settle(core: Core, call: Call, asked: Asked | None, response: Message, now: 
     call.expiry = call.expires = None
     if interval:
         interval = max(interval, core.platform.timing.min_se_s)
+        call.one_sided = one_sided
         call.expires = Now(now.mono + interval * SECOND, now.utc + interval * 1_000)
         call.expiry = core.timers.set(call.expires.mono, call, Call.EXPIRY)
     return True

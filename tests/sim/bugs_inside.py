@@ -46,6 +46,11 @@ def bye_at_expiry() -> None:
     plant(Call, on_timer=on_timer)
 
 
+def unbilled_talk() -> None:
+    """A session that ran out is said goodbye to by nobody, though one side keeps no time."""
+    plant(Call, one_sided=property(lambda self: False, lambda self, value: None))
+
+
 def any_interval() -> None:
     """Nobody's session interval is too small."""
     right = admission_room.ask

@@ -45,6 +45,7 @@ MUTANTS: dict[str, Callable[[], None]] = {
         bugs.limitless,
         bugs_inside.session_for_ever,
         bugs_inside.bye_at_expiry,
+        bugs_inside.unbilled_talk,
         bugs_inside.any_interval,
         bugs_inside.refresh_unheard,
         bugs_inside.first_address_only,
