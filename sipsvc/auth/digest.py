@@ -1,4 +1,4 @@
-"""Digest access authentication with MD5 (RFC 7616, RFC 3261 §22) and nonces that need no memory (SIP-21)."""
+"""Digest access authentication (RFC 7616, RFC 8760, RFC 3261 §22) and nonces that need no memory (SIP-21)."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ def parse_credentials(value: str) -> Credentials | None:
     return Credentials(*(found.get(name, "") for name in Credentials._fields))
 
 
-def expected(ha1: str, credentials: Credentials, method: str) -> str:
+def expected(algorithm: str, ha1: str, credentials: Credentials, method: str) -> str:
     """The response that knows the password (RFC 7616 §3.4.1, qop=auth)."""
     _, _, nonce, uri, _, qop, nc, cnonce, _ = credentials
-    return response("MD5", ha1, nonce, method, uri, qop=qop, nc=nc, cnonce=cnonce)
+    return response(algorithm, ha1, nonce, method, uri, qop=qop, nc=nc, cnonce=cnonce)
 
 
 class Nonces:

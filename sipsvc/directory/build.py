@@ -112,7 +112,7 @@ def assemble(version: int, platform: Platform, items: Iterable[Item]) -> Directo
 
 
 def _platform(fields: Mapping[str, Any]) -> Platform:
-    return Platform(**{**fields, "timing": Timing(**fields["timing"])})
+    return Platform(**{**fields, "timing": Timing(**fields["timing"]), "digest": tuple(fields["digest"])})
 
 
 def customer_of(fields: Mapping[str, Any]) -> Customer:
@@ -140,7 +140,7 @@ _MAKERS: dict[str, Callable[[Mapping[str, Any]], Item | Platform]] = {
     "platform": _platform,
     "customer": customer_of,
     "pricelist": _pricelist,
-    "trunk": lambda fields: Trunk(**fields),
+    "trunk": lambda fields: Trunk(**{**fields, "algorithms": tuple(fields["algorithms"])}),
     "gateway": _gateway,
     "block": lambda fields: Block(**fields),
 }

@@ -17,7 +17,7 @@ EMPTY = Directory(0, Platform())
 TABLES: dict[type, str] = {
     Customer: "customers", PriceList: "pricelists", Trunk: "trunks", Gateway: "gateways", Block: "blocks",
 }  # fmt: skip
-MADE = ("users", "networks", "gateways_of", "addresses", "blocked")
+MADE = ("users", "networks", "certificates", "gateways_of", "addresses", "blocked")
 
 
 class DirectoryError(SipsvcError):
@@ -49,16 +49,16 @@ class Draft:
             if self._misfit(item):
                 self._doubtful[name, item.id] = item
         if isinstance(item, Trunk) and item.enabled:
-            if item.username:
-                users = self._own("users")
-                if (holder := users.get(item.username)) is not None:
+            for name, key in _sole(item):
+                table = self._own(name)
+                if (holder := table.get(key)) is not None:
                     self._doubtful["trunks", holder.id] = holder
-                users[item.username] = item
+                table[key] = item
             if item.source:
                 length, address = _network(item.source)
                 there = self._inner("networks", length)
                 listed = [*there.get(address, ()), item]
-                there[address] = tuple(sorted(listed, key=lambda one: (one.port == 0, one.port, one.id)))
+                there[address] = tuple(sorted(listed, key=_order))
         elif isinstance(item, Gateway):
             if not item.named:  # what a name's packets come from is not known beforehand
                 addresses, where = self._own("addresses"), (item.host, item.port)
@@ -119,9 +119,10 @@ class Draft:
             return "" if fits else f"customer {item.id}: its price list {item.pricelist} is not there"
         if item.customer not in self._tables["customers"]:
             return f"trunk {item.id}: its customer {item.customer} is not there"
-        other = self._tables["users"].get(item.username) if item.enabled else None
-        if other is not None and other.id != item.id:
-            return f"trunk {item.id}: its username {item.username} is also that of trunk {other.id}"
+        for name, key in _sole(item) if item.enabled else ():
+            other = self._tables[name].get(key)
+            if other is not None and other.id != item.id:
+                return f"trunk {item.id}: its {_SOLE[name]} {key} is also that of trunk {other.id}"
         return ""
 
     def _sort_gateways(self) -> None:
@@ -138,7 +139,8 @@ class Draft:
     def _forget(self, item: Item | None) -> None:
         """Take an item out of the tables that are made from its kind, unless another has taken its place."""
         if isinstance(item, Trunk) and item.enabled:
-            _leave(self._own("users"), item.username, item)
+            for name, key in _sole(item):
+                _leave(self._own(name), key, item)
             if item.source:
                 length, address = _network(item.source)
                 _thin(self._inner("networks", length), address, lambda one: one.id == item.id)
@@ -190,6 +192,20 @@ def _thin(table: dict[Any, tuple[Any, ...]], key: Any, gone: Callable[[Any], boo
         table[key] = left
     else:
         del table[key]
+
+
+# What only one trunk may have, by the table that is made of it.
+_SOLE = {"users": "username", "certificates": "certificate"}
+
+
+def _sole(trunk: Trunk) -> list[tuple[str, str]]:
+    """What is this trunk's alone: the table and the key there."""
+    return [(table, key) for table, name in _SOLE.items() if (key := getattr(trunk, name))]
+
+
+def _order(trunk: Trunk) -> tuple[bool, int, int, str]:
+    """Which of one network is asked first: the one with a port, then the longest tech prefix (SIP-20)."""
+    return trunk.port == 0, trunk.port, -len(trunk.tech_prefix), trunk.id
 
 
 def _network(source: str) -> tuple[tuple[int, int], int]:

@@ -55,9 +55,11 @@ class Customer:
 
 @dataclass(frozen=True, slots=True)
 class Trunk:
-    """How a customer's calls are known: a `source` network, or a `username` with HA1 (RFC 7616).
+    """How a customer's calls are known: a `source` network, a TLS `certificate`, or a `username` with HA1 (RFC 7616).
 
-    `source` is CIDR, `port` 0 any. `ha1_md5` is 32 lower-case hex digits.
+    `source` is CIDR, `port` 0 any; what is dialled from there begins with `tech_prefix`, which is taken off.
+    `certificate` is its SHA-256, 64 lower-case hex digits. `ha1_md5` and `ha1_sha256` are lower-case hex, "" where
+    none is kept. `algorithms` are those that are accepted, by name as in messages; () is all that there are.
     """
 
     id: str
@@ -67,6 +69,16 @@ class Trunk:
     username: str = ""
     ha1_md5: str = ""
     enabled: bool = True
+    ha1_sha256: str = ""
+    algorithms: tuple[str, ...] = ()
+    tech_prefix: str = ""
+    certificate: str = ""
+
+    def ha1(self, algorithm: str) -> str:
+        """What proofs by this algorithm are checked against, "" where it is not accepted (SIP-21)."""
+        if self.algorithms and algorithm not in self.algorithms:
+            return ""
+        return self.ha1_sha256 if algorithm == "SHA-256" else self.ha1_md5 if algorithm == "MD5" else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,11 +163,12 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """What belongs to the listener rather than to a customer."""
+    """What belongs to the listener rather than to a customer. `digest` are the algorithms offered, in order."""
 
     realm: str = "sipsvc"
     nonce_lifetime_ms: int = 300_000
     timing: Timing = Timing()
+    digest: tuple[str, ...] = ("MD5",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +181,8 @@ class Block:
     reason: str
 
 
-# Source networks by (IP version, prefix length) and network address as a number; a trunk with a port comes first.
+# Source networks by (IP version, prefix length) and network address as a number; a trunk with a port comes first, then
+# the longer tech prefix.
 Networks = Mapping[tuple[int, int], Mapping[int, tuple[Trunk, ...]]]
 
 
@@ -189,6 +203,8 @@ class Directory:
     # Made from trunks: enabled ones by username, and by source network.
     users: Mapping[str, Trunk] = field(default_factory=dict)
     networks: Networks = field(default_factory=dict)
+    # Made from trunks too: enabled ones by the fingerprint of their certificate.
+    certificates: Mapping[str, Trunk] = field(default_factory=dict)
     # Made from gateways: each partner's in the order of ids, and the ids of those given by address at theirs.
     gateways_of: Mapping[str, tuple[Gateway, ...]] = field(default_factory=dict)
     addresses: Mapping[tuple[str, int], tuple[str, ...]] = field(default_factory=dict)

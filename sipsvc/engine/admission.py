@@ -60,12 +60,11 @@ class Admission:
             # Its answer is still on the way up, or comes again from the gateway; a second call it is not.
             self.core.send(response(request, 100), flow, "")
             return
-        who = self.authenticator.identify(request, flow, now)
+        who = self.authenticator.identify(request, uri.user, flow, now)
         if isinstance(who, Challenge):
             orphan = self.orphans.get((request.call_id, request.from_.tag, request.cseq))
             if who.trunk is None or orphan is None or orphan.record["trunk"] != who.trunk.id:
-                challenge = self.authenticator.challenge(who.stale, now)
-                raise Challenged(who.code, challenge)
+                raise Challenged(who.code, self.authenticator.challenge(who.stale, now))
             # Admitted before the restart, when its nonce was good: challenged now it would be another call.
             who = Identity(who.trunk, "digest")
         if who.auth == "digest":
@@ -127,7 +126,7 @@ class Admission:
         customer = self.directory.customers[who.trunk.customer]
         call.who = Who(customer.id, customer.name, who.trunk.id, who.auth, flow)
         call.directory = self.directory.version
-        call.dialled = uri.user
+        call.dialled = who.number(uri.user)
         call.invite_at = now.utc
         return call
 
@@ -137,7 +136,7 @@ class Admission:
         facts = CallFacts(
             call.who.customer,
             who.trunk.id,
-            uri.user + uri.params if uri.scheme == "tel" else uri.user,
+            call.dialled + uri.params if uri.scheme == "tel" else call.dialled,
             request.from_,
             request.get("p-preferred-identity") or "",
             request.get("privacy") or "",
@@ -147,11 +146,11 @@ class Admission:
 
 
 class Challenged(SipError):
-    """407, with the challenge; counted under the reason, which the caller is not told."""
+    """407, with the challenges; counted under the reason, which the caller is not told."""
 
-    def __init__(self, code: str, challenge: str) -> None:
+    def __init__(self, code: str, challenges: list[str]) -> None:
         super().__init__(407, "Proxy Authentication Required", code)
-        self.challenge = challenge
+        self.challenges = challenges
 
 
 class Orphan(TimerTarget):

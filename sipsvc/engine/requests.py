@@ -169,7 +169,7 @@ class Requests:
             return
         needed, optional = [], ""
         if isinstance(error, Challenged):
-            needed.append(error.challenge)
+            needed += error.challenges
         else:
             code = SIPS_NOT_ALLOWED if error.code == SIPS else 399
             optional = warning(self.core.host(flow), error.reason, code)

@@ -27,7 +27,7 @@ class Phase(IntEnum):
 
 
 class Who(NamedTuple):
-    """The customer side as it was identified. `auth` is `ip` or `digest`."""
+    """The customer side as it was identified. `auth` is `ip`, `certificate` or `digest`."""
 
     customer: str
     customer_name: str

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from sipsvc.errors import ConfigError
 from sipsvc.settings import key_of, read_toml, reason_of
+from sipsvc.store.addresses import at_port, default_port, is_address, network
 from sipsvc.store.pricefile import Fault, Row, read_rows
 from sipsvc.store.sections import (
     Block,
@@ -27,15 +28,13 @@ from sipsvc.store.sections import (
     PriceList,
     Section,
     Trunk,
-    default_port,
-    is_address,
-    network,
+    usable,
 )
 
 RANDOM_PASSWORD = "@random"
 SINGLE = ("platform", "partner")
 MANY = ("customer", "gateway", "pricelist", "block")
-SECRET = ("password", "ha1_md5")
+SECRET = ("password", "ha1_md5", "ha1_sha256")
 
 S = TypeVar("S", bound=Section)
 Item = tuple[str, dict[str, Any]]
@@ -50,6 +49,10 @@ class StoredTrunk(NamedTuple):
     port: int
     username: str
     ha1_md5: str
+    ha1_sha256: str
+    algorithms: list[str]
+    tech_prefix: str
+    certificate: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,7 @@ def load_bundle(path: str | Path) -> Bundle:
     _check_unique(items, faults)
     _check_references(items, faults)
     _check_sources(items, faults)
+    _check_algorithms(platform, items, faults)
     prices = _files(path.parent, items["pricelist"], "rows", 60, faults)
     coverage = _files(path.parent, items["gateway"], "coverage", 1, faults)
     if faults or platform is None or partner is None:
@@ -150,6 +154,7 @@ def _check_unique(items: dict[str, list[Item]], faults: list[Fault]) -> None:
         ("id", items["pricelist"]),
         ("id", trunks),
         ("username", trunks),
+        ("certificate", trunks),
         ("prefix", items["block"]),
     ):
         seen: dict[str, str] = {}
@@ -177,22 +182,38 @@ def _check_sources(items: dict[str, list[Item]], faults: list[Fault]) -> None:
         if isinstance(host, str) and isinstance(port, int) and is_address(host):
             address = str(ipaddress.ip_address(host))
             gateways.setdefault((address, port or default_port(host, table.get("transport", "udp"))), where)
-    seen: dict[tuple[str, int], str] = {}
+    seen: dict[tuple[str, int, str], str] = {}
     for where, table in _trunks(items):
-        source, port = table.get("source"), table.get("port", 0)
-        if not (isinstance(source, str) and source and isinstance(port, int)):
+        source, port, tech_prefix = table.get("source"), table.get("port", 0), table.get("tech_prefix", "")
+        if not (isinstance(source, str) and source and isinstance(port, int) and isinstance(tech_prefix, str)):
             continue
         try:
             found = network(source)
         except ValueError:
             continue  # the trunk's own check has said so
-        first = seen.setdefault((str(found), port), where)
+        first = seen.setdefault((str(found), port, tech_prefix), where)
         if first != where:
-            faults.append((f"{where}.source", source, f"with port {port or 'any'} is already the source of {first}"))
+            faults.append((f"{where}.source", source, f"{at_port(port, tech_prefix)} is already the source of {first}"))
         single = str(found.network_address) if found.num_addresses == 1 else ""
         if (single, port) in gateways:
             reason = f"with port {port} is the address of {gateways[single, port]}"
             faults.append((f"{where}.source", source, reason))
+
+
+def _check_algorithms(platform: Platform | None, items: dict[str, list[Item]], faults: list[Fault]) -> None:
+    """A username that could answer none of the platform's challenges is refused (SIP-21)."""
+    if platform is None:
+        return
+    offered = ", ".join(platform.digest)
+    for where, table in _trunks(items):
+        algorithms, password = table.get("algorithms", []), table.get("password")
+        kept = {name: password or table.get(key) for name, key in (("MD5", "ha1_md5"), ("SHA-256", "ha1_sha256"))}
+        known = isinstance(algorithms, list) and all(name in ("MD5", "SHA-256") for name in algorithms)
+        if not (table.get("username") and any(kept.values()) and known):
+            continue  # the trunk's own check has said so
+        if not usable(platform.digest, algorithms, kept):
+            reason = f"of the algorithms that the platform offers ({offered}) this trunk can use none"
+            faults.append((f"{where}.algorithms", algorithms, reason))
 
 
 def _files(folder: Path, items: list[Item], key: str, interval: int, faults: list[Fault]) -> dict[str, list[Row]]:
@@ -213,19 +234,34 @@ def _files(folder: Path, items: list[Item], key: str, interval: int, faults: lis
 
 
 def _stored(trunk: Trunk, customer: str, realm: str, made: dict[str, str]) -> StoredTrunk:
-    """HA1 takes the password's place."""
-    ha1 = trunk.ha1_md5
+    """Hashes take the password's place."""
+    hashes = {"MD5": trunk.ha1_md5, "SHA-256": trunk.ha1_sha256}
     if trunk.password:
         password = trunk.password
         if password == RANDOM_PASSWORD:
             password = made[trunk.username] = secrets.token_urlsafe(18)
-        ha1 = ha1_md5(trunk.username, realm, password)
-    return StoredTrunk(trunk.id, customer, trunk.source, trunk.port, trunk.username, ha1)
+        hashes = ha1s(trunk.username, realm, password)
+    return StoredTrunk(
+        trunk.id,
+        customer,
+        trunk.source,
+        trunk.port,
+        trunk.username,
+        hashes["MD5"],
+        hashes["SHA-256"],
+        list(trunk.algorithms),
+        trunk.tech_prefix,
+        trunk.certificate,
+    )
 
 
-def ha1_md5(username: str, realm: str, password: str) -> str:
-    """What a digest is checked against (RFC 7616 §3.4.2), in hex."""
-    return hashlib.md5(f"{username}:{realm}:{password}".encode(), usedforsecurity=False).hexdigest()
+def ha1s(username: str, realm: str, password: str) -> dict[str, str]:
+    """What a digest is checked against (RFC 7616 §3.4.2) by algorithm, in hex."""
+    text = f"{username}:{realm}:{password}".encode()
+    return {
+        "MD5": hashlib.md5(text, usedforsecurity=False).hexdigest(),
+        "SHA-256": hashlib.sha256(text).hexdigest(),
+    }
 
 
 def _printable(value: object) -> object:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import unicodedata
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
@@ -26,7 +27,7 @@ from pydantic_core import CoreSchema
 from pydantic_core.core_schema import no_info_after_validator_function
 
 from sipsvc.directory.rules import check_replacement, compile_rule
-from sipsvc.settings import HOST_NAME
+from sipsvc.store.addresses import default_port, host_name, network
 
 # Below this no charge, however long the call, leaves the 64 bits that money is stored in.
 MONEY = re.compile(r"[0-9]{1,8}(\.[0-9]+)?")
@@ -99,6 +100,12 @@ class Matches:
         return value
 
 
+def _once(value: list[Any]) -> list[Any]:
+    if len(set(value)) != len(value):
+        raise ValueError("one of them stands twice")
+    return value
+
+
 def _empty_is_none(value: Any) -> Any:
     return None if value in ("", None) else money(value)
 
@@ -129,6 +136,12 @@ Amount = Annotated[
 SipUsername = Annotated[
     Text, Matches(r'[^":\\\s]{0,128}', "must be at most 128 characters without space, colon, quote or backslash")
 ]
+TechPrefix = Annotated[str, Matches(r"[0-9*#]{0,16}", "must be at most 16 digits, * or #")]
+Fingerprint = Annotated[
+    str, Matches(r"([0-9a-f]{64})?", "must be the certificate's SHA-256, 64 lower-case hexadecimal digits")
+]
+# Of digest authentication, the strongest first (RFC 8760).
+Algorithm = Literal["SHA-256", "MD5"]
 Interval = Annotated[int, Field(ge=1, le=LONGEST_INTERVAL_S)]
 Milliseconds = Annotated[int, Field(ge=1, le=600_000)]
 
@@ -151,6 +164,7 @@ class Platform(Section):
     durable_wait_ms: Annotated[int, Field(ge=1, le=1000)] = 20
     min_se_s: Annotated[int, Field(ge=90, le=86_400)] = 90
     session_expires_s: Annotated[int, Field(ge=0, le=86_400)] = 1800
+    digest: Annotated[list[Algorithm], Field(min_length=1), AfterValidator(_once)] = ["SHA-256", "MD5"]
 
     @field_validator("session_expires_s")
     @classmethod
@@ -213,12 +227,16 @@ class CallerIds(Section):
 
 
 class TrunkFields(Section):
-    """How a customer's calls are known, wherever it is written down: by `source` or by `username` (SIP-20, SIP-21)."""
+    """How a customer's calls are known, wherever it is written down: by `source`, `certificate` or `username`
+    (SIP-20, SIP-21). Without `algorithms` all are accepted that there are."""
 
     source: Annotated[str, Field(max_length=64)] = ""
     port: Annotated[int, Field(ge=0, le=65535)] = 0
     username: SipUsername = ""
     password: Annotated[Text, Field(repr=False)] = ""
+    tech_prefix: TechPrefix = ""
+    certificate: Fingerprint = ""
+    algorithms: Annotated[list[Algorithm], AfterValidator(_once)] = []
 
     @field_validator("source")
     @classmethod
@@ -227,29 +245,40 @@ class TrunkFields(Section):
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
-        if bool(self.source) == bool(self.username):
-            raise ValueError("needs either source or username" if not self.source else "has both source and username")
-        if self.source and self.password:
-            raise ValueError("password and ha1_md5 go with a username, not with source")
-        if self.username and self.port:
-            raise ValueError("port goes with source, not with a username")
+        ways = [name for name in ("source", "certificate", "username") if getattr(self, name)]
+        if not ways:
+            raise ValueError("needs either source or username, or certificate")
+        if len(ways) > 1:
+            raise ValueError(f"has both {' and '.join(ways)}")
+        (way,) = ways
+        if way != "username" and self.password:
+            raise ValueError(f"password and its hashes go with a username, not with {way}")
+        if way != "username" and self.algorithms:
+            raise ValueError(f"algorithms go with a username, not with {way}")
+        for name in ("port", "tech_prefix"):
+            if way != "source" and getattr(self, name):
+                raise ValueError(f"{name} goes with source, not with a {way}")
         return self
 
 
 class Trunk(TrunkFields):
-    """`[[customer.trunk]]`: a username has `password` or `ha1_md5`."""
+    """`[[customer.trunk]]`: a username has `password`, or hashes of it."""
 
     id: Slug
+    ha1_sha256: Annotated[
+        str, Matches(r"([0-9a-f]{64})?", "must be 64 lower-case hexadecimal digits"), Field(repr=False)
+    ] = ""
     ha1_md5: Annotated[
         str, Matches(r"([0-9a-f]{32})?", "must be 32 lower-case hexadecimal digits"), Field(repr=False)
     ] = ""
 
     @model_validator(mode="after")
     def _one_secret(self) -> Self:
-        if self.username and bool(self.password) == bool(self.ha1_md5):
-            raise ValueError("a username needs either password or ha1_md5")
-        if self.source and self.ha1_md5:
-            raise ValueError("password and ha1_md5 go with a username, not with source")
+        hashes = bool(self.ha1_md5 or self.ha1_sha256)
+        if self.username and bool(self.password) == hashes:
+            raise ValueError("a username needs either password or ha1_md5, ha1_sha256 or both")
+        if not self.username and hashes:
+            raise ValueError("password and its hashes go with a username")
         return self
 
 
@@ -322,7 +351,7 @@ class GatewayFields(Section):
         try:
             address = ipaddress.ip_address(value)
         except ValueError:
-            return _host_name(value)
+            return host_name(value)
         if address.is_unspecified or address.is_multicast or "%" in value:
             raise ValueError("must be the address of one host")
         return str(address)
@@ -387,37 +416,9 @@ class Block(Section):
     reason: Name
 
 
-def is_address(host: str) -> bool:
-    """Whether a gateway's host is an IP address and no name."""
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
+def usable(offered: Iterable[str], algorithms: Collection[str], kept: Mapping[str, Any]) -> bool:
+    """Whether a username can answer a challenge: by one of `offered`, that it may use and has a hash for (SIP-21).
 
-
-def default_port(host: str, transport: str) -> int:
-    """The port of a gateway that names none; 0 for a name, whose port DNS may say (RFC 3263 §4.2)."""
-    return (5061 if transport == "tls" else 5060) if is_address(host) else 0
-
-
-def _host_name(value: str) -> str:
-    """In lower case. Raises ValueError with why it is none."""
-    name = value.removesuffix(".").lower()
-    last = name.rpartition(".")[2]
-    if not HOST_NAME.fullmatch(name) or last.isdigit() or last == name:
-        raise ValueError("must be an IP address without brackets, or a host name with its domain") from None
-    return name
-
-
-def network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
-    """A trunk's source. Raises ValueError with why."""
-    try:
-        found = ipaddress.ip_network(text)
-    except ValueError as error:
-        if "host bits" in str(error):
-            raise ValueError(f"has host bits set; the network is {ipaddress.ip_network(text, strict=False)}") from None
-        raise ValueError("must be an address or a network such as 192.0.2.0/24") from None
-    if isinstance(found, ipaddress.IPv6Network) and found.network_address.ipv4_mapped is not None:
-        raise ValueError("an IPv4 address is written as IPv4")
-    return found
+    `algorithms` () are all, `kept` are hashes by algorithm, "" or None for none.
+    """
+    return any(bool(kept[name]) and (not algorithms or name in algorithms) for name in offered)

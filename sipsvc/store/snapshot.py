@@ -44,7 +44,12 @@ def platform(session: Session) -> Fields:
     row = session.get_one(m.PlatformSettings, 1)
     times = ("t1_ms", "t2_ms", "t4_ms", "durable_wait_ms", "min_se_s", "session_expires_s")
     timing = {name: getattr(row, name) for name in times} | {"max_call_ms": row.max_call_s * 1000}
-    return {"realm": row.realm, "nonce_lifetime_ms": row.nonce_lifetime_s * 1000, "timing": timing}
+    return {
+        "realm": row.realm,
+        "nonce_lifetime_ms": row.nonce_lifetime_s * 1000,
+        "timing": timing,
+        "digest": row.digest,
+    }
 
 
 def items(session: Session, kind: str, ids: Collection[str] | None = None) -> Iterator[Fields]:
@@ -201,7 +206,10 @@ def _customer(row: m.Customer) -> Fields:
 
 
 def _trunk(row: m.Trunk) -> Fields:
-    same = ("id", "customer", "source", "port", "ha1_md5", "enabled")
+    same = (
+        "id", "customer", "source", "port", "ha1_md5", "enabled", "ha1_sha256", "algorithms", "tech_prefix",
+        "certificate",
+    )  # fmt: skip
     return {name: getattr(row, name) for name in same} | {"username": row.username or ""}
 
 

@@ -152,7 +152,7 @@ def store(session: Session, made: Catalogue) -> None:
     changes = Changes(session, LOCAL)
     session.add(PlatformSettings(
         id=1, realm="here", nonce_lifetime_s=300, t1_ms=500, t2_ms=4000, t4_ms=5000, max_call_s=14_400,
-        durable_wait_ms=20, min_se_s=90, session_expires_s=1_800,
+        durable_wait_ms=20, min_se_s=90, session_expires_s=1_800, digest=["MD5"],
     ))  # fmt: skip
     for partner in range(made.partners):
         add_partner(changes, f"partner-{partner}")
@@ -174,7 +174,7 @@ def store(session: Session, made: Catalogue) -> None:
         customer: Customer = add_customer(changes, id_, partner, **values | {"partner": partner})
         changes.create(Trunk(
             id=f"trunk-{number}", partner=partner, customer=customer.id, enabled=True, source=f"{source(number)}/32",
-            port=0, username=None, ha1_md5="",
+            port=0, username=None, ha1_md5="", ha1_sha256="", algorithms=[], tech_prefix="", certificate="",
         ))  # fmt: skip
     for partner_number, prefix in made.blocks:
         owner = None if partner_number is None else f"partner-{partner_number}"

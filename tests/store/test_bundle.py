@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
-from hashlib import md5
+from hashlib import md5, sha256
 from pathlib import Path
 
 import pytest
@@ -44,6 +44,7 @@ def in_list(text: str) -> str:
 
 ACME = 'username = "acme"\npassword = "secret"\n'
 HARBOUR = 'source = "192.0.2.0/24"\n'
+SHOWN = "ab" * 32
 SECOND = '[[customer.trunk]]\nid = "t2"\n'
 
 TOML_FAULTS = [
@@ -87,6 +88,36 @@ TOML_FAULTS = [
     (changed(ACME, 'username = "acme"\n'), "customer[0].trunk[0]", "needs either password or ha1_md5"),
     (changed(ACME, ACME + f'ha1_md5 = "{"a" * 32}"\n'), "customer[0].trunk[0]", "needs either password or ha1_md5"),
     (changed(ACME, 'username = "acme"\nha1_md5 = "secret"\n'), "customer[0].trunk[0].ha1_md5", "32 lower-case hex"),
+    (changed(ACME, 'username = "acme"\nha1_sha256 = "AB"\n'), "customer[0].trunk[0].ha1_sha256", "64 lower-case hex"),
+    (changed('realm = "here"', 'digest = ["SHA-1"]'), "platform.digest[0]", "'SHA-256' or 'MD5'"),
+    (changed('realm = "here"', "digest = []"), "platform.digest", "at least 1 item"),
+    (changed('realm = "here"', 'digest = ["MD5", "MD5"]'), "platform.digest", "stands twice"),
+    (changed(ACME, ACME + 'algorithms = ["md5"]\n'), "customer[0].trunk[0].algorithms[0]", "'SHA-256' or 'MD5'"),
+    (
+        changed(ACME, ACME + 'algorithms = ["SHA-256"]\n').replace('realm = "here"', 'digest = ["MD5"]'),
+        "customer[0].trunk[0].algorithms",
+        "that the platform offers (MD5) this trunk can use none",
+    ),
+    (
+        changed(ACME, f'username = "acme"\nha1_md5 = "{"a" * 32}"\nalgorithms = ["SHA-256"]\n'),
+        "customer[0].trunk[0].algorithms",
+        "this trunk can use none",
+    ),
+    (changed(HARBOUR, HARBOUR + 'algorithms = ["MD5"]\n'), "customer[1].trunk[0]", "algorithms go with a username"),
+    (changed(HARBOUR, HARBOUR + 'tech_prefix = "5a"\n'), "customer[1].trunk[0].tech_prefix", "16 digits, * or #"),
+    (changed(ACME, ACME + 'tech_prefix = "5"\n'), "customer[0].trunk[0]", "tech_prefix goes with source"),
+    (
+        changed(HARBOUR, HARBOUR + 'tech_prefix = "5"\n' + SECOND + HARBOUR + 'tech_prefix = "5"\n'),
+        "customer[1].trunk[1].source",
+        "with port any and tech prefix 5 is already the source of customer[1].trunk[0]",
+    ),
+    (changed(HARBOUR, 'certificate = "AB"\n'), "customer[1].trunk[0].certificate", "64 lower-case hexadecimal digits"),
+    (changed(HARBOUR, f'{HARBOUR}certificate = "{SHOWN}"\n'), "customer[1].trunk[0]", "both source and certificate"),
+    (
+        changed(HARBOUR, f'certificate = "{SHOWN}"\n{SECOND}certificate = "{SHOWN}"\n'),
+        "customer[1].trunk[1].certificate",
+        "already used by customer[1].trunk[0]",
+    ),
     (changed(ACME, ACME.replace("acme", "a:b")), "customer[0].trunk[0].username", "without space, colon"),
     (changed(ACME, ACME.replace('"secret"', '"secret\\u0007"')), "customer[0].trunk[0].password", "U+0007"),
     (changed(ACME, ACME.replace('"secret"', "5")), "customer[0].trunk[0].password", "valid string"),
@@ -270,7 +301,10 @@ ha1_md5 = "{ready}"
 '''
     bundle = load_bundle(write_bundle(changed(ACME, ACME + more)))
     trunks = {trunk.username: trunk.ha1_md5 for trunk in bundle.trunks}
+    by_sha256 = {trunk.username: trunk.ha1_sha256 for trunk in bundle.trunks}
     assert trunks["acme"] == md5(b"acme:here:secret").hexdigest()
+    assert by_sha256["acme"] == sha256(b"acme:here:secret").hexdigest()
+    assert by_sha256["u3"] == by_sha256[""] == ""
     assert list(bundle.made_passwords) == ["u2"]
     made = bundle.made_passwords["u2"]
     assert len(made) >= 20
@@ -281,8 +315,36 @@ ha1_md5 = "{ready}"
     assert load_bundle(write_bundle(changed(ACME, ACME + more))).made_passwords["u2"] != made
 
 
+@pytest.mark.rule("SIP-20", "SIP-21")
+def test_new_ways_to_know_a_customer(write_bundle: Write) -> None:
+    more = f'''{HARBOUR}tech_prefix = "55"
+[[customer.trunk]]
+id = "other-prefix"
+source = "192.0.2.0/24"
+tech_prefix = "9#"
+[[customer.trunk]]
+id = "shown"
+certificate = "{SHOWN}"
+[[customer.trunk]]
+id = "narrow"
+username = "narrow"
+password = "secret"
+algorithms = ["SHA-256"]
+'''
+    bundle = load_bundle(write_bundle(changed(HARBOUR, more)))
+    assert bundle.platform.digest == ["SHA-256", "MD5"]
+    assert [(one.source, one.tech_prefix, one.certificate, one.algorithms) for one in bundle.trunks] == [
+        ("", "", "", []),
+        ("192.0.2.0/24", "55", "", []),
+        ("192.0.2.0/24", "9#", "", []),
+        ("", "", SHOWN, []),
+        ("", "", "", ["SHA-256"]),
+    ]
+
+
 def test_the_demo_is_valid() -> None:
     bundle = load_bundle(DEMO)
+    assert bundle.platform.digest == ["MD5"], "SIPp reads the first challenge and knows no other"
     assert list(bundle.made_passwords) == ["acme"]
     retail = {row.prefix: row for row in bundle.prices["retail"]}
     assert retail["44"].rate == Decimal("0.012")

@@ -76,7 +76,18 @@ def test_secrets_stay_out_of_history(engine: Engine) -> None:
             )
         )  # fmt: skip
         trunk = Trunk(
-            id="pbx", partner="p", customer="acme", enabled=True, source="", port=0, username="u", ha1_md5="a" * 32
+            id="pbx",
+            partner="p",
+            customer="acme",
+            enabled=True,
+            source="",
+            port=0,
+            username="u",
+            ha1_md5="a" * 32,
+            ha1_sha256="",
+            algorithms=[],
+            tech_prefix="",
+            certificate="",
         )
         change.create(trunk)
         change.update(trunk, {"ha1_md5": "b" * 32})

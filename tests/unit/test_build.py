@@ -38,6 +38,7 @@ from tests.unit.wire import row
 PLATFORM = {
     "realm": "here",
     "nonce_lifetime_ms": 1_000,
+    "digest": ["SHA-256"],
     "timing": {"t1_ms": 500, "t2_ms": 4_000, "t4_ms": 5_000, "max_call_ms": 60_000, "durable_wait_ms": 20},
 }
 CUSTOMER = {
@@ -68,6 +69,7 @@ TRUNK = {
     "username": "",
     "ha1_md5": "",
     "enabled": True,
+    "algorithms": [],
 }
 GATEWAY = {
     "id": "gw",
@@ -123,7 +125,7 @@ def found(rows: PrefixTable, number: str) -> str:
 @pytest.mark.parametrize("items", [ALL, ALL[::-1]])
 def test_items_come_as_plain_values_in_any_order(items: list[tuple[str, dict[str, Any]]]) -> None:
     book = built(items).directory
-    assert book.platform == Platform("here", 1_000, Timing(max_call_ms=60_000))
+    assert book.platform == Platform("here", 1_000, Timing(max_call_ms=60_000), ("SHA-256",))
     plan = DialPlan(("00", "011"), "0", "44", "national")
     ids = CallerIds(("44*",), "441", "default")
     assert book.customers == {"acme": Customer("acme", "Acme", "p", "active", "retail", True, 5, plan, ids)}

@@ -38,6 +38,7 @@ class PlatformSettings(Base):
     durable_wait_ms: Mapped[int]
     min_se_s: Mapped[int]
     session_expires_s: Mapped[int]
+    digest: Mapped[list[str]] = mapped_column(JsonText())
 
 
 class Partner(Resource):
@@ -94,7 +95,7 @@ class User(OfPartner):
 
 
 class Trunk(OfPartner):
-    """How a customer's calls are known: an address or a username. `username` is NULL where it is an address."""
+    """How a customer's calls are known: an address, a certificate or a username, which is NULL where it is another."""
 
     __tablename__ = "trunk"
     __table_args__ = (UniqueConstraint("username"),)
@@ -105,6 +106,10 @@ class Trunk(OfPartner):
     port: Mapped[int]
     username: Mapped[str | None]
     ha1_md5: Mapped[str]
+    ha1_sha256: Mapped[str]
+    algorithms: Mapped[list[str]] = mapped_column(JsonText())
+    tech_prefix: Mapped[str]
+    certificate: Mapped[str]
 
 
 class Gateway(OfPartner):

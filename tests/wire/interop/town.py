@@ -192,7 +192,7 @@ class Town:
 
 def write_bundle(folder: Path, gateways: list[Gateway]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    parts = ['[platform]\nrealm = "wire"\n[partner]\nname = "Interop"\n']
+    parts = ['[platform]\nrealm = "wire"\ndigest = ["MD5"]\n[partner]\nname = "Interop"\n']
     for name, trunks in CUSTOMERS.items():
         parts.append(CUSTOMER.format(id=name))
         parts += [TRUNK.format(id=f"{name}-{index}", how=how) for index, how in enumerate(trunks)]
