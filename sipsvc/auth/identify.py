@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from sipsvc.auth.acl import Acl, behind
 from sipsvc.auth.digest import Credentials, Nonces, expected, parse_credentials
+from sipsvc.auth.guesses import Guesses
 from sipsvc.directory import Directory, Trunk
 from sipsvc.effects import Flow, Now
 from sipsvc.errors import SipError
@@ -46,7 +47,7 @@ class Challenge(NamedTuple):
 
 
 class Authenticator:
-    """Looks into the tables of the directory it was last given; nonces outlive it."""
+    """Looks into the tables of the directory it was last given; nonces and what was guessed outlive it."""
 
     def __init__(
         self, directory: Directory, nonces: Nonces, hosts: frozenset[str], random: Callable[[int], bytes]
@@ -56,6 +57,7 @@ class Authenticator:
         self._random = random
         self._directory = directory
         self._acl = Acl(directory.networks)
+        self.guesses = Guesses()
         self.use(directory)
 
     def use(self, directory: Directory) -> None:
@@ -84,7 +86,7 @@ class Authenticator:
         for value in request.all_whole("proxy-authorization"):
             credentials = parse_credentials(value)
             if credentials is not None and credentials.realm == self.realm:
-                return self._digest(credentials, request.method, now)
+                return self._digest(credentials, request.method, flow, now)
         return Challenge("no_credentials")
 
     def knows(self, flow: Flow) -> bool:
@@ -96,7 +98,9 @@ class Authenticator:
             or flow.certificate in directory.certificates
         )
 
-    def _digest(self, credentials: Credentials, method: str, now: Now) -> Identity | Challenge:
+    def _digest(self, credentials: Credentials, method: str, flow: Flow, now: Now) -> Identity | Challenge:
+        if self.guesses.held_off(flow.host, credentials.username, now):
+            return Challenge("held_off")
         algorithm = credentials.algorithm.upper() or "MD5"
         trunk = self._directory.users.get(credentials.username)
         if algorithm not in self._offered:
@@ -116,9 +120,11 @@ class Authenticator:
             or not _NC.match(credentials.nc)
             or not self._ours(credentials.uri)
         ):
+            self.guesses.failed(flow.host, credentials.username, now)
             return Challenge("wrong_credentials")
         if age == Nonces.STALE or not self._nonces.use(credentials.nonce, credentials.nc, self._lifetime, now):
             return Challenge("stale_nonce", trunk)
+        self.guesses.succeeded(flow.host, credentials.username, now)
         return Identity(trunk, "digest")
 
     def _ours(self, uri: str) -> bool:
