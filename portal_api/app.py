@@ -21,6 +21,7 @@ from portal_api import (
     pricelists,
     prices,
     problems,
+    shortcodes,
     statistics,
     tokens,
     trunks,
@@ -36,8 +37,8 @@ from sipsvc.store import catalogue
 
 ROUTERS = (
     partners.router, customers.router, users.router, trunks.router, gateways.router, pricelists.router,
-    *prices.routers, *imports.routers, jobs.router, blocks.router, tokens.router, cdrs.router, usage.router,
-    statistics.router, explain.router,
+    *prices.routers, *imports.routers, jobs.router, blocks.router, shortcodes.router, tokens.router, cdrs.router,
+    usage.router, statistics.router, explain.router,
 )  # fmt: skip
 """Every feature's operations. They are not nested, so that their routes can be read."""
 

@@ -18,6 +18,7 @@ from sipsvc.directory.model import (
     Platform,
     PriceList,
     Rewrite,
+    ShortCode,
     Timing,
     Trunk,
 )
@@ -29,7 +30,8 @@ Overlay = Mapping[str, tuple[PriceRow, ...]]
 
 
 class Builder:
-    """Takes items in any order between two commits. Kinds are platform, customer, pricelist, trunk, gateway, block.
+    """Takes items in any order between two commits. Kinds are platform, customer, pricelist, trunk, gateway, block,
+    shortcode.
 
     A fault in an item is kept until `commit`, which then raises it and forgets everything since the last commit.
     """
@@ -136,6 +138,11 @@ def _gateway(fields: Mapping[str, Any]) -> Gateway:
     return Gateway(**{**fields, **sets, "rewrites": rewrites, "coverage": NO_ROWS})
 
 
+def shortcode_of(fields: Mapping[str, Any]) -> ShortCode:
+    """A short code of plain values, as `Builder.put` takes them."""
+    return ShortCode(**{**fields, "gateways": tuple(fields["gateways"])})
+
+
 _MAKERS: dict[str, Callable[[Mapping[str, Any]], Item | Platform]] = {
     "platform": _platform,
     "customer": customer_of,
@@ -143,4 +150,5 @@ _MAKERS: dict[str, Callable[[Mapping[str, Any]], Item | Platform]] = {
     "trunk": lambda fields: Trunk(**fields),
     "gateway": _gateway,
     "block": lambda fields: Block(**fields),
+    "shortcode": shortcode_of,
 }

@@ -8,16 +8,26 @@ from ipaddress import ip_network
 from operator import attrgetter
 from typing import Any
 
-from sipsvc.directory.model import Block, Customer, Directory, Gateway, Platform, PriceList, Trunk
+from sipsvc.directory.model import (
+    Block,
+    Customer,
+    Directory,
+    Gateway,
+    Platform,
+    PriceList,
+    ShortCode,
+    Trunk,
+)
 from sipsvc.directory.prefix import PrefixTable
 from sipsvc.errors import SipsvcError
 
-Item = Customer | PriceList | Trunk | Gateway | Block
+Item = Customer | PriceList | Trunk | Gateway | Block | ShortCode
 EMPTY = Directory(0, Platform())
 TABLES: dict[type, str] = {
     Customer: "customers", PriceList: "pricelists", Trunk: "trunks", Gateway: "gateways", Block: "blocks",
+    ShortCode: "shortcodes",
 }  # fmt: skip
-MADE = ("users", "networks", "gateways_of", "addresses", "blocked")
+MADE = ("users", "networks", "gateways_of", "addresses", "blocked", "blocked_for", "codes", "codes_for")
 
 
 class DirectoryError(SipsvcError):
@@ -65,7 +75,9 @@ class Draft:
                 addresses[where] = tuple(sorted((*addresses.get(where, ()), item.id)))
             self._partners.add(item.partner)
         elif isinstance(item, Block):
-            self._inner("blocked", item.partner)[item.prefix] = item
+            self._inner(*_blocked(item))[item.prefix] = item
+        elif isinstance(item, ShortCode):
+            self._inner(*_codes(item))[item.code] = item
 
     def drop(self, name: str, id: str) -> None:
         """Take an item out, if it is there."""
@@ -147,7 +159,9 @@ class Draft:
                 _thin(self._own("addresses"), (item.host, item.port), lambda one: one == item.id)
             self._partners.add(item.partner)
         elif isinstance(item, Block):
-            _leave(self._inner("blocked", item.partner), item.prefix, item)
+            _leave(self._inner(*_blocked(item)), item.prefix, item)
+        elif isinstance(item, ShortCode):
+            _leave(self._inner(*_codes(item)), item.code, item)
 
     def _own(self, name: str) -> dict[Any, Any]:
         """A table that may be changed."""
@@ -174,6 +188,16 @@ def rows_of(item: Gateway | PriceList) -> PrefixTable:
 def with_rows(item: Gateway | PriceList, rows: PrefixTable) -> Gateway | PriceList:
     """The same with other rows."""
     return replace(item, coverage=rows) if isinstance(item, Gateway) else replace(item, rows=rows)
+
+
+def _blocked(item: Block) -> tuple[str, str]:
+    """The table a block stands in, and the key of the table inside it."""
+    return ("blocked_for", item.customer) if item.customer else ("blocked", item.partner)
+
+
+def _codes(item: ShortCode) -> tuple[str, str]:
+    """The same of a short code."""
+    return ("codes_for", item.customer) if item.customer else ("codes", item.partner)
 
 
 def _leave(table: dict[Any, Any], key: Any, item: Any) -> None:

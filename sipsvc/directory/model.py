@@ -160,12 +160,40 @@ class Platform:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A blocked E.164 prefix and why (SIP-26). `partner` "" blocks it for the whole platform."""
+    """An E.164 prefix that is blocked, or allowed all the same, and why (SIP-26).
+
+    `partner` "" is the platform's own; with `customer` it is for that customer of the partner alone. `action` is
+    `block` or `allow`. `liftable`, of the platform's blocks: a partner may allow it. `lift_expensive`, of a partner's
+    allows: the price list's threshold does not hold there.
+    """
 
     id: str
     partner: str
     prefix: str
     reason: str
+    customer: str = ""
+    action: str = "block"
+    liftable: bool = False
+    lift_expensive: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ShortCode:
+    """What a few digits stand for in a partner's accounts, or in one `customer`'s (SIP-25).
+
+    Either `number`, E.164 digits, or `gateways` by id in the order of trial with `dial`, which they are sent as it
+    stands. `emergency` goes to gateways only, past every limit and block.
+    """
+
+    id: str
+    partner: str
+    code: str
+    name: str
+    customer: str = ""
+    number: str = ""
+    gateways: tuple[str, ...] = ()
+    dial: str = ""
+    emergency: bool = False
 
 
 # Source networks by (IP version, prefix length) and network address as a number; a trunk with a port comes first.
@@ -192,5 +220,10 @@ class Directory:
     # Made from gateways: each partner's in the order of ids, and the ids of those given by address at theirs.
     gateways_of: Mapping[str, tuple[Gateway, ...]] = field(default_factory=dict)
     addresses: Mapping[tuple[str, int], tuple[str, ...]] = field(default_factory=dict)
-    # Made from blocks: by partner ("" the platform) and prefix.
+    # Made from blocks: by partner ("" the platform) and prefix; those for one customer by customer and prefix.
     blocked: Mapping[str, Mapping[str, Block]] = field(default_factory=dict)
+    blocked_for: Mapping[str, Mapping[str, Block]] = field(default_factory=dict)
+    shortcodes: Mapping[str, ShortCode] = field(default_factory=dict)
+    # Made from short codes: by partner and code; those of one customer by customer and code.
+    codes: Mapping[str, Mapping[str, ShortCode]] = field(default_factory=dict)
+    codes_for: Mapping[str, Mapping[str, ShortCode]] = field(default_factory=dict)

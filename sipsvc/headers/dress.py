@@ -38,16 +38,17 @@ class Dress(NamedTuple):
     identity: tuple[str, ...]
 
 
-def dress(gateway: Gateway, e164: str, caller: Caller) -> Dress | None:
-    """None when the gateway's rewrite rules leave nothing to dial.
+def dress(gateway: Gateway, e164: str, caller: Caller, *, verbatim: bool = False) -> Dress | None:
+    """None when the gateway's rewrite rules leave nothing to dial; with `verbatim` it is sent as it stands.
 
     Order (TG-6): E.164 digits, rewrites in turn, then the prefix. Raises nothing.
     """
     user = e164
-    for rule in gateway.rewrites:
+    for rule in () if verbatim else gateway.rewrites:
         user = substitute(rule.regex, rule.replacement, user)
     digits = escape_user(user)
-    prefix = escape_user(gateway.uri_prefix) if gateway.uri_prefix_escaped else gateway.uri_prefix
+    uri_prefix = "" if verbatim else gateway.uri_prefix
+    prefix = escape_user(uri_prefix) if gateway.uri_prefix_escaped else uri_prefix
     if not user or _UNSENDABLE.search(user) or _UNSENDABLE.search(prefix):
         return None
     host = f"[{gateway.host}]" if ":" in gateway.host else gateway.host
@@ -58,7 +59,7 @@ def dress(gateway: Gateway, e164: str, caller: Caller) -> Dress | None:
     prefixed = escape_user(gateway.caller_prefix + caller.shown)
     identity: list[str] = []
     # Towards a gateway we do not trust, privacy means saying nothing (SIP-32).
-    if not caller.private or gateway.trusted:
+    if caller.shown and (not caller.private or gateway.trusted):
         if gateway.p_asserted_identity:
             number = prefixed if "pai" in where else caller.shown
             identity.append(f"P-Asserted-Identity: <sip:{number}@{caller.host}>")

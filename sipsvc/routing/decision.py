@@ -10,8 +10,9 @@ from sipsvc.errors import SipError
 from sipsvc.headers import Caller, Dress, dress
 from sipsvc.message import NameAddr, Uri, parse_uri
 from sipsvc.rating import first_minute
-from sipsvc.routing.number import e164
-from sipsvc.routing.policy import ANONYMOUS, blocked, caller_id
+from sipsvc.routing.number import by_plan, read
+from sipsvc.routing.policy import ANONYMOUS, Shown, allowed, caller_id, level, verdict
+from sipsvc.routing.shortcode import emergency_caller, free, named, short
 
 
 class CallFacts(NamedTuple):
@@ -75,23 +76,48 @@ def decide(directory: Directory, call: CallFacts, live: Live, now: Now) -> Decis
 
     if live.closed:
         return refuse(live.closed)
+    dialled = read(call.dialled)
+    code = short(directory, customer, dialled) if directory.shortcodes else None
+    if code is not None and code.emergency and customer.status != "closed":
+        # Past every rule below (SIP-25): who may call, where to, at what price and how many at once.
+        from_uri = parse_uri(call.from_.uri)
+        shown, replaced = emergency_caller(customer, from_uri, _uri(call.preferred))
+        trace.append(("shortcode", call.dialled, code.code, "emergency"))
+        own = bool(shown) and allowed(customer.caller_ids, shown)
+        trace.append(("caller", from_uri.user, shown, "replaced" if replaced else "kept" if own else "let_through"))
+        pricelist, sell = directory.pricelists[customer.pricelist], free(code)
+        caller = _caller(call, from_uri, Shown(shown, replaced))
+        attempts = tuple(Attempt(*one) for one in named(directory, code, caller, trace))
+        if not attempts:
+            return refuse("no_route")
+        trace.append(("order", "named", *(attempt.gateway.id for attempt in attempts)))
+        return Decision("", number, shown, customer, pricelist, sell, attempts, tuple(trace))
     if customer.status not in ("active", "trial"):
         return refuse("customer_suspended" if customer.status == "suspended" else "customer_closed")
-    number = e164(call.dialled, customer.dial_plan)
-    trace.append(("number", call.dialled, number))
-    if not number:
-        return refuse("number_invalid")
+    if code is None:
+        number = by_plan(dialled, customer.dial_plan)
+        trace.append(("number", call.dialled, number))
+        if not number:
+            return refuse("number_invalid")
+    else:
+        number = code.number
+        trace.append(("shortcode", call.dialled, code.code, number))
     from_uri = parse_uri(call.from_.uri)
     shown, replaced = caller_id(customer, from_uri, _uri(call.preferred))
     trace.append(("caller", from_uri.user, shown, "replaced" if replaced else "kept" if shown else "not_allowed"))
     if not shown:
         return refuse("caller_not_allowed")
-    block = blocked(directory.blocked, customer.partner, number)
+    block, allow, lifted = verdict(directory, customer, number)
     if block is not None:
-        trace.append(("block", block.prefix, block.reason))
+        trace.append(("block", block.prefix, block.reason, level(block)))
         return refuse("dest_blocked")
+    if lifted is not None:
+        trace.append(("block_lifted", lifted.prefix, lifted.reason))
+    if allow is not None:
+        trace.append(("allowed", allow.prefix, allow.reason, level(allow)))
     pricelist = directory.pricelists[customer.pricelist]
-    sell = pricelist.rows.find(number, shown, now.utc)
+    to_gateway = code is not None and not number
+    sell = free(code) if code is not None and to_gateway else pricelist.rows.find(number, shown, now.utc)
     if sell is None:
         trace.append(("price", pricelist.id, ""))
         return refuse("no_price")
@@ -99,22 +125,33 @@ def decide(directory: Directory, call: CallFacts, live: Live, now: Now) -> Decis
     if pricelist.expensive_at is not None:
         minute = first_minute(sell)
         if minute >= pricelist.expensive_at:
-            verdict = "lifted" if customer.allow_expensive else "refused"
-            trace.append(("expensive", str(minute), str(pricelist.expensive_at), verdict))
-            if not customer.allow_expensive:
+            may = customer.allow_expensive or (allow is not None and allow.lift_expensive)
+            trace.append(("expensive", str(minute), str(pricelist.expensive_at), "lifted" if may else "refused"))
+            if not may:
                 return refuse("dest_expensive")
     if customer.max_channels:
         trace.append(("channels", live.channels, customer.max_channels))
         if live.channels >= customer.max_channels:
             return refuse("channels_full")
-    anonymous = from_uri.user.lower() in ANONYMOUS
-    caller = Caller(call.from_, from_uri, shown, replaced, anonymous, "id" in call.privacy.lower(), call.host)
-    gateways = directory.gateways_of.get(customer.partner, ())
-    attempts = _candidates(gateways, pricelist, number, caller, now, trace)
+    caller = _caller(call, from_uri, Shown(shown, replaced))
+    if code is not None and to_gateway:
+        attempts = tuple(Attempt(*one) for one in named(directory, code, caller, trace))
+    else:
+        gateways = directory.gateways_of.get(customer.partner, ())
+        attempts = _candidates(gateways, pricelist, number, caller, now, trace)
     if not attempts:
         return refuse("no_route")
-    trace.append(("order", pricelist.strategy, *(attempt.gateway.id for attempt in attempts)))
+    trace.append(
+        ("order", "named" if to_gateway else pricelist.strategy, *(attempt.gateway.id for attempt in attempts))
+    )
     return Decision("", number, shown, customer, pricelist, sell, attempts, tuple(trace))
+
+
+def _caller(call: CallFacts, from_uri: Uri, shown: Shown) -> Caller:
+    # One that shows no number, as an emergency call may, has nothing to put into an identity either.
+    anonymous = from_uri.user.lower() in ANONYMOUS or not shown.number
+    private = "id" in call.privacy.lower()
+    return Caller(call.from_, from_uri, shown.number, shown.replaced, anonymous, private, call.host)
 
 
 def _candidates(

@@ -18,11 +18,17 @@ from sipsvc.routing.refusals import REFUSALS
 EXPECTED_MS = 60_000
 IDENTITIES = {"p_asserted_identity": "P-Asserted-Identity: ", "remote_party_id": "Remote-Party-ID: "}
 
-_VERDICTS = {"kept": "its to show", "not_allowed": "not its to show"}
+_VERDICTS = {
+    "kept": "its to show",
+    "not_allowed": "not its to show",
+    "let_through": "not its to show, but let through in an emergency",
+}
 _WORDS = {
     "customer": "customer {0} is {1} (known by trunk {2})",
     "number": "dialled {0}: E.164 is {1}",
     "block": "prefix {0} is blocked: {1}",
+    "block_lifted": "prefix {0} is blocked by the platform, which lets it be lifted: {1}",
+    "allowed": "prefix {0} is allowed by the {2}: {1}",
     "price": "price list {0}: prefix {1} at {2}/min, fee {3} {4}",
     "expensive": "first minute costs {0}, threshold {1}: {2}",
     "channels": "{0} of {1} channels in use",
@@ -42,6 +48,11 @@ def _sentence(code: str, values: list[Any]) -> str:
         return f"gateway {gateway}: {said}"
     if code == "price" and not values[1]:
         return f"price list {values[0]}: no row for the number"
+    if code == "shortcode":
+        stands = "an emergency number" if values[2] == "emergency" else values[2] or "a gateway of its own"
+        return f"dialled {values[0]}: short code {values[1]} is {stands}"
+    if code == "block" and len(values) > 2:
+        return f"prefix {values[0]} is blocked by the {values[2]}: {values[1]}"
     if code == "number" and not values[1]:
         return f"dialled {values[0]}: no number by the account's dial plan"
     if code == "caller":
@@ -95,7 +106,7 @@ def render(decision: Decision, from_value: str) -> dict[str, Any]:
 def printed(answer: dict[str, Any]) -> Iterator[str]:
     """What `explain` answered, line by line for a terminal."""
     if answer["outcome"] == "route":
-        yield f"{answer['customer']} may call {answer['e164']}, showing {answer['caller']}"
+        yield f"{answer['customer']} may call {answer['e164'] or answer['sell']['name']}, showing {answer['caller']}"
     else:
         yield f"{answer['customer']} is refused: {answer['status']} {answer['reason']} ({answer['code']})"
         yield f"  {answer['text']}"

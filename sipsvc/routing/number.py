@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 from sipsvc.directory import DialPlan
 from sipsvc.message import params_get, unescape
@@ -13,15 +14,29 @@ _DIGITS = re.compile(r"[0-9]+\Z")
 SHORTEST, LONGEST = 3, 18
 
 
-def e164(user: str, plan: DialPlan) -> str:
-    """Digits with the country code, "" when `user` is no number by this plan.
+class Read(NamedTuple):
+    """What was dialled without its disguise; `context` is the phone-context, "" for none (RFC 3966 §5.1.5)."""
 
-    `user` is the raw user part or tel: number, parameters such as `;phone-context=+44` included.
-    """
+    number: str
+    context: str
+
+
+def read(user: str) -> Read:
+    """`user` is the raw user part or tel: number, parameters such as `;phone-context=+44` included."""
     text = unescape(user)
     number, semicolon, rest = text.partition(";")
-    number = number.strip().translate(_SEPARATORS)
-    context = (params_get(semicolon + rest, "phone-context") or "").strip().translate(_SEPARATORS)
+    context = (params_get(semicolon + rest, "phone-context") or "") if rest else ""
+    return Read(number.strip().translate(_SEPARATORS), context.strip().translate(_SEPARATORS))
+
+
+def e164(user: str, plan: DialPlan) -> str:
+    """Digits with the country code, "" when `user`, as `read` takes it, is no number by this plan."""
+    return by_plan(read(user), plan)
+
+
+def by_plan(dialled: Read, plan: DialPlan) -> str:
+    """The same of what was read already."""
+    number, context = dialled
     if number.startswith("+"):
         digits = number[1:]
     elif context.startswith("+") and _DIGITS.match(context[1:]):

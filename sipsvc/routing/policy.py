@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
-from sipsvc.directory import Block, CallerIds, Customer
+from sipsvc.directory import Block, CallerIds, Customer, Directory
 from sipsvc.message import Uri
 from sipsvc.routing.number import e164
 
@@ -43,12 +42,55 @@ def allowed(ids: CallerIds, number: str) -> bool:
     return number == ids.default
 
 
-def blocked(blocks: Mapping[str, Mapping[str, Block]], partner: str, number: str) -> Block | None:
-    """The longest prefix of `number` that the platform or the partner blocks; of equal ones the platform's."""
-    tables = [table for table in (blocks.get(""), blocks.get(partner)) if table]
-    for length in range(len(number) if tables else 0, 0, -1):
-        for table in tables:
-            found = table.get(number[:length])
-            if found is not None:
-                return found
-    return None
+class Verdict(NamedTuple):
+    """`block` is what the call may not pass, None where it may go. `lifted` is the platform's block that `allow` undid.
+
+    `allow` is the entry that lets the number through, None where none speaks of it.
+    """
+
+    block: Block | None
+    allow: Block | None = None
+    lifted: Block | None = None
+
+
+UNSAID = Verdict(None)
+
+
+def level(block: Block) -> str:
+    """Who says it: `platform`, `partner` or `customer`."""
+    return "customer" if block.customer else "partner" if block.partner else "platform"
+
+
+def verdict(directory: Directory, customer: Customer, number: str) -> Verdict:
+    """What the platform, and what the partner for all or for this customer, say of a number (SIP-26).
+
+    Of each of the two the longest prefix counts, of the partner's equal ones the customer's; what either blocks is
+    blocked. A block of the platform's that is liftable gives way to an allow of the partner's that is no shorter.
+    """
+    tables = directory.blocked
+    platform, own = tables.get(""), tables.get(customer.partner)
+    special = directory.blocked_for.get(customer.id)
+    if not (platform or own or special):
+        return UNSAID
+    theirs: Block | None = None
+    ours: Block | None = None
+    for length in range(len(number), 0, -1):
+        prefix = number[:length]
+        if platform and theirs is None:
+            theirs = platform.get(prefix)
+        if ours is None:
+            if special:
+                ours = special.get(prefix)
+            if own and ours is None:
+                ours = own.get(prefix)
+    if theirs is None and ours is None:
+        return UNSAID
+    allow = ours if ours is not None and ours.action == "allow" else None
+    refused = ours if allow is None else None
+    if theirs is not None and theirs.action == "block":
+        if refused is not None and len(refused.prefix) > len(theirs.prefix):
+            return Verdict(refused)
+        if not theirs.liftable or allow is None or len(allow.prefix) < len(theirs.prefix):
+            return Verdict(theirs)
+        return Verdict(None, allow, theirs)
+    return Verdict(refused) if refused is not None else Verdict(None, allow or theirs)

@@ -6,11 +6,12 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from sipsvc.directory import Customer
+from sipsvc.directory import Customer, Directory
 from sipsvc.errors import SipError, SipsvcError
 from sipsvc.message import escape_user, parse_name_addr, parse_uri
 from sipsvc.routing.decision import CallFacts
-from sipsvc.routing.number import e164
+from sipsvc.routing.number import by_plan, read
+from sipsvc.routing.shortcode import short
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _URI = re.compile(r"(sips?|tel):", re.IGNORECASE)
@@ -47,10 +48,18 @@ class Asked(NamedTuple):
     from_value: str
 
 
-def number_of(question: Question) -> Callable[[Customer], str]:
-    """What makes the E.164 number of a customer's dial plan, "" for none. Raises ExplainError as `asked` does."""
-    dialled = _dialled(question)
-    return lambda customer: e164(dialled, customer.dial_plan)
+def number_of(question: Question) -> Callable[[Customer, Directory], str]:
+    """What makes the E.164 number by a customer's short codes and dial plan, "" for none.
+
+    Raises ExplainError as `asked` does.
+    """
+    dialled = read(_dialled(question))
+
+    def number(customer: Customer, directory: Directory) -> str:
+        code = short(directory, customer, dialled)
+        return by_plan(dialled, customer.dial_plan) if code is None else code.number
+
+    return number
 
 
 def asked(question: Question, trunk: str, host: str) -> Asked:

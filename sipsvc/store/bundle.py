@@ -17,12 +17,11 @@ from pydantic import ValidationError
 
 from sipsvc.errors import ConfigError
 from sipsvc.settings import key_of, read_toml, reason_of
+from sipsvc.store.blockfile import read_blocks
+from sipsvc.store.numbers import Block, BlockList, CustomerTables, PartnerTables, block_at_level
 from sipsvc.store.pricefile import Fault, Row, read_rows
 from sipsvc.store.sections import (
-    Block,
-    Customer,
     Gateway,
-    Partner,
     Platform,
     PriceList,
     Section,
@@ -34,7 +33,7 @@ from sipsvc.store.sections import (
 
 RANDOM_PASSWORD = "@random"
 SINGLE = ("platform", "partner")
-MANY = ("customer", "gateway", "pricelist", "block")
+MANY = ("customer", "gateway", "pricelist", "block", "blocklist")
 SECRET = ("password", "ha1_md5")
 
 S = TypeVar("S", bound=Section)
@@ -60,8 +59,8 @@ class Bundle:
     """
 
     platform: Platform
-    partner: Partner
-    customers: list[Customer]
+    partner: PartnerTables
+    customers: list[CustomerTables]
     trunks: list[StoredTrunk]
     gateways: list[Gateway]
     pricelists: list[PriceList]
@@ -77,15 +76,18 @@ def load_bundle(path: str | Path) -> Bundle:
     raw = read_toml(path, "bundle")
     faults: list[Fault] = [(key, None, "unknown key") for key in raw if key not in SINGLE + MANY]
     platform = _section(Platform, "platform", raw.get("platform", {}), faults)
-    partner = _section(Partner, "partner", raw.get("partner", {}), faults)
+    partner = _section(PartnerTables, "partner", raw.get("partner", {}), faults)
     items = {key: _items(key, raw.get(key, []), faults) for key in MANY}
-    customers = _sections(Customer, items["customer"], faults)
+    customers = _sections(CustomerTables, items["customer"], faults)
     gateways = _sections(Gateway, items["gateway"], faults)
     pricelists = _sections(PriceList, items["pricelist"], faults)
     blocks = _sections(Block, items["block"], faults)
+    blocklists = _sections(BlockList, items["blocklist"], faults)
     _check_unique(items, faults)
     _check_references(items, faults)
     _check_sources(items, faults)
+    _check_numbers(raw.get("partner"), items, faults)
+    blocks += _listed(path.parent, items["blocklist"], blocklists, {item.prefix for item in blocks}, faults)
     prices = _files(path.parent, items["pricelist"], "rows", 60, faults)
     coverage = _files(path.parent, items["gateway"], "coverage", 1, faults)
     if faults or platform is None or partner is None:
@@ -167,6 +169,52 @@ def _check_references(items: dict[str, list[Item]], faults: list[Fault]) -> None
         wanted = table.get("pricelist")
         if isinstance(wanted, str) and wanted not in there:
             faults.append((f"{where}.pricelist", wanted, "there is no such price list"))
+
+
+def _check_numbers(partner: Any, items: dict[str, list[Item]], faults: list[Fault]) -> None:
+    """A prefix or code stands once at its level, an entry fits its level, and a code's gateways are there."""
+    levels: list[Item] = [("partner", partner if isinstance(partner, dict) else {}), *items["customer"]]
+    gateways = {table.get("id") for _, table in items["gateway"] if isinstance(table.get("id"), str)}
+    for where, table in items["block"]:
+        _check_level(where, table, True, faults)
+    for owner, tables in levels:
+        for kind, key in (("block", "prefix"), ("shortcode", "code")):
+            seen: dict[str, str] = {}
+            there = tables.get(kind, [])
+            for at, table in enumerate(there if isinstance(there, list) else []):
+                if not isinstance(table, dict):
+                    continue
+                where, value = f"{owner}.{kind}[{at}]", table.get(key)
+                if isinstance(value, str) and (first := seen.setdefault(value, where)) != where:
+                    faults.append((f"{where}.{key}", value, f"is already used by {first}"))
+                if kind == "block":
+                    _check_level(where, table, False, faults)
+                named = table.get("gateways", [])
+                for name in named if isinstance(named, list) else []:
+                    if isinstance(name, str) and name not in gateways:
+                        faults.append((f"{where}.gateways", name, "there is no such gateway"))
+
+
+def _check_level(where: str, table: dict[str, Any], of_platform: bool, faults: list[Fault]) -> None:
+    fault = block_at_level(table.get("liftable") is True, table.get("lift_expensive") is True, of_platform)
+    if fault is not None:
+        faults.append((f"{where}.{fault[0]}", True, fault[1]))
+
+
+def _listed(
+    folder: Path, items: list[Item], lists: list[BlockList], taken: set[str], faults: list[Fault]
+) -> list[Block]:
+    """What the files of block lists hold, but for prefixes that the bundle speaks of itself."""
+    found: dict[str, Block] = {}
+    if len(items) == len(lists):  # else a list's own check has said what is wrong
+        for (where, _), one in zip(items, lists, strict=True):
+            if "\0" in one.file or not (folder / one.file).is_file():
+                faults.append((f"{where}.file", one.file, "there is no such file beside the bundle"))
+                continue
+            rows = read_blocks((folder / one.file).read_bytes(), one.liftable, True)
+            faults += [(f"{one.file} {place}".rstrip(), value, reason) for place, value, reason in rows.faults]
+            found |= {block.prefix: block for block in rows.blocks if block.prefix not in taken}
+    return list(found.values())
 
 
 def _check_sources(items: dict[str, list[Item]], faults: list[Fault]) -> None:

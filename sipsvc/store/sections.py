@@ -380,13 +380,6 @@ class PriceList(PriceListFields):
     rows: Name
 
 
-class Block(Section):
-    """`[[block]]` (SIP-26)."""
-
-    prefix: Prefix
-    reason: Name
-
-
 def is_address(host: str) -> bool:
     """Whether a gateway's host is an IP address and no name."""
     try:

@@ -8,7 +8,7 @@ from itertools import groupby, islice
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, Select, func, or_, select, type_coerce
+from sqlalchemy import BigInteger, ColumnElement, Connection, Select, func, or_, select, type_coerce
 from sqlalchemy.orm import Session
 
 from sipsvc import directory as d
@@ -117,8 +117,8 @@ def groups(connection: Connection, kind: str, owner: str, prefixes: Iterable[str
             yield prefix, there.get(prefix, [])
 
 
-def for_call(session: Session, customer: str, number: Callable[[d.Customer], str]) -> d.Directory:
-    """As much of the catalogue as decides one customer's call to `number(customer)`, which is "" where it is none.
+def for_call(session: Session, customer: str, number: Callable[[d.Customer, d.Directory], str]) -> d.Directory:
+    """As much of the catalogue as decides one customer's call to `number(customer, short codes)`, "" where it is none.
 
     Prices are there of all times, but of the number's prefixes only: so it takes no longer for a list of 500,000 rows
     than for one of ten. Without that customer there is none in it.
@@ -128,16 +128,18 @@ def for_call(session: Session, customer: str, number: Callable[[d.Customer], str
     builder.place(d.Platform())
     row = session.get(m.Customer, customer)
     if row is not None:
-        digits = number(d.customer_of(_customer(row)))
+        found = _of_scope(session, m.ShortCode, row)
+        codes = [d.shortcode_of(fields) for fields in items(session, "shortcode", found)]
+        digits = number(d.customer_of(_customer(row)), d.assemble(0, d.Platform(), codes))
         prefixes = [digits[:length] for length in range(1, len(digits) + 1)]
         gateways = session.scalars(select(m.Gateway.id).where(m.Gateway.partner == row.partner)).all()
-        blocks = or_(m.Block.partner.is_(None), m.Block.partner == row.partner)
         wanted: dict[str, Sequence[str]] = {
             "pricelist": [row.pricelist],
             "gateway": gateways,
             "customer": [row.id],
             "trunk": session.scalars(select(m.Trunk.id).where(m.Trunk.customer == row.id)).all(),
-            "block": session.scalars(select(m.Block.id).where(blocks, m.Block.prefix.in_(prefixes))).all(),
+            "block": _of_scope(session, m.Block, row, m.Block.prefix.in_(prefixes)),
+            "shortcode": found,
         }
         for kind, ids in wanted.items():
             for fields in items(session, kind, ids):
@@ -146,6 +148,13 @@ def for_call(session: Session, customer: str, number: Callable[[d.Customer], str
                 for owner, cells in _of_prefixes(session.connection(), kind, ids, prefixes).items():
                     builder.table(kind, owner, d.Image(compile_image(cells)), {})
     return builder.commit(session.execute(select(m.Catalogue.version)).scalar_one_or_none() or 0)
+
+
+def _of_scope(session: Session, model: Any, customer: m.Customer, *more: ColumnElement[bool]) -> Sequence[str]:
+    """The ids of what is the platform's, the customer's partner's or its own, and of no other customer."""
+    whose = or_(model.partner.is_(None), model.partner == customer.partner)
+    single = or_(model.customer.is_(None), model.customer == customer.id)
+    return session.scalars(select(model.id).where(whose, single, *more)).all()
 
 
 def _of_prefixes(
@@ -226,7 +235,13 @@ def _pricelist(row: m.PriceList) -> Fields:
 
 
 def _block(row: m.Block) -> Fields:
-    return {"id": row.id, "partner": row.partner or "", "prefix": row.prefix, "reason": row.reason}
+    same = ("id", "prefix", "reason", "action", "liftable", "lift_expensive")
+    return {name: getattr(row, name) for name in same} | {"partner": row.partner or "", "customer": row.customer or ""}
+
+
+def _shortcode(row: m.ShortCode) -> Fields:
+    same = ("id", "partner", "code", "name", "number", "gateways", "dial", "emergency")
+    return {name: getattr(row, name) for name in same} | {"customer": row.customer or ""}
 
 
 # In an order in which each finds what it needs when it is put into a directory.
@@ -236,6 +251,7 @@ KINDS: dict[str, tuple[Any, Callable[[Any], Fields]]] = {
     "customer": (m.Customer, _customer),
     "trunk": (m.Trunk, _trunk),
     "block": (m.Block, _block),
+    "shortcode": (m.ShortCode, _shortcode),
 }
 # The rows of each kind that has them, and the column that says whose they are.
 ROWS: dict[str, tuple[Any, Any]] = {

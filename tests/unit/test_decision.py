@@ -45,7 +45,7 @@ CASES: list[tuple[str, Callable[[], Decision], tuple[Any, ...]]] = [
     ("customer_closed", lambda: of(acme(status="closed")), ("customer", "acme", "closed", "acme-ip")),
     ("number_invalid", lambda: of(BOOK, "alice"), ("number", "alice", "")),
     ("caller_not_allowed", lambda: of(BOOK, caller="15550000000"), ("caller", "15550000000", "", "not_allowed")),
-    ("dest_blocked", lambda: of(BOOK, "+979123"), ("block", "979", "premium rate")),
+    ("dest_blocked", lambda: of(BOOK, "+979123"), ("block", "979", "premium rate", "platform")),
     ("no_price", lambda: of(BOOK, "+61123456"), ("price", "retail", "")),
     ("dest_expensive", lambda: of(BOOK, "882123"), ("expensive", "0.500000", "0.50", "refused")),
     ("no_route", lambda: of(directory(gateway(enabled=False))), ("gateway", "gw1", "disabled")),

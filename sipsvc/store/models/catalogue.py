@@ -211,12 +211,34 @@ class PriceRow(RateRow, Base):
 
 
 class Block(OfAnyone):
-    """An E.164 prefix nobody of the partner (NULL: of the platform) may call, and why (SIP-26).
+    """An E.164 prefix nobody of the partner (NULL: of the platform) may call, or may all the same, and why (SIP-26).
 
-    A prefix stands once for each of them; NULL keeps the database from seeing to it, so whoever writes does.
+    With a customer it is for that one of the partner alone. A prefix stands once for each of them; NULL keeps the
+    database from seeing to it, so whoever writes does.
     """
 
     __tablename__ = "block"
 
+    customer: Mapped[str | None] = mapped_column("customer_id", ForeignKey("customer.id"), index=True)
     prefix: Mapped[str]
     reason: Mapped[str]
+    action: Mapped[str]
+    liftable: Mapped[bool]
+    lift_expensive: Mapped[bool]
+
+
+class ShortCode(OfPartner):
+    """What a few digits stand for in a partner's accounts, or one customer's (SIP-25).
+
+    `gateways` are ids in the order of trial. A code stands once for each of them, as a block's prefix does.
+    """
+
+    __tablename__ = "shortcode"
+
+    customer: Mapped[str | None] = mapped_column("customer_id", ForeignKey("customer.id"), index=True)
+    code: Mapped[str]
+    name: Mapped[str]
+    number: Mapped[str]
+    gateways: Mapped[list[str]] = mapped_column(JsonText())
+    dial: Mapped[str]
+    emergency: Mapped[bool]
