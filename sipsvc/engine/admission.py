@@ -21,6 +21,7 @@ from sipsvc.proxy.call import Who
 from sipsvc.proxy.session_timer import CODE, TOO_SMALL, ask
 from sipsvc.rating import Price
 from sipsvc.routing import REFUSALS, CallFacts, Decision, Live, decide
+from sipsvc.routing.number import dialled
 from sipsvc.timers import Timer, TimerTarget
 
 RETRY_AFTER_S = 30
@@ -127,7 +128,7 @@ class Admission:
         customer = self.directory.customers[who.trunk.customer]
         call.who = Who(customer.id, customer.name, who.trunk.id, who.auth, flow)
         call.directory = self.directory.version
-        call.dialled = uri.user
+        call.dialled = uri.user.partition(":")[0]
         call.invite_at = now.utc
         return call
 
@@ -137,7 +138,7 @@ class Admission:
         facts = CallFacts(
             call.who.customer,
             who.trunk.id,
-            uri.user + uri.params if uri.scheme == "tel" else uri.user,
+            dialled(uri),
             request.from_,
             request.get("p-preferred-identity") or "",
             request.get("privacy") or "",

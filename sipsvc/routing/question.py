@@ -10,7 +10,7 @@ from sipsvc.directory import Customer, Directory
 from sipsvc.errors import SipError, SipsvcError
 from sipsvc.message import escape_user, parse_name_addr, parse_uri
 from sipsvc.routing.decision import CallFacts
-from sipsvc.routing.number import by_plan, read
+from sipsvc.routing.number import by_plan, dialled, read
 from sipsvc.routing.shortcode import short
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -53,11 +53,11 @@ def number_of(question: Question) -> Callable[[Customer, Directory], str]:
 
     Raises ExplainError as `asked` does.
     """
-    dialled = read(_dialled(question))
+    asked = read(_dialled(question))
 
     def number(customer: Customer, directory: Directory) -> str:
-        code = short(directory, customer, dialled)
-        return by_plan(dialled, customer.dial_plan) if code is None else code.number
+        code = short(directory, customer, asked)
+        return by_plan(asked, customer.dial_plan) if code is None else code.number
 
     return number
 
@@ -96,7 +96,7 @@ def _dialled(question: Question) -> str:
         uri = parse_uri(text)
     except SipError as error:
         raise ExplainError("dialled", f"is neither a number nor a URI: {error.reason}") from error
-    return uri.user + uri.params if uri.scheme == "tel" else uri.user
+    return dialled(uri)
 
 
 def _wire(field: str, value: str) -> str:

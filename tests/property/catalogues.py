@@ -11,7 +11,17 @@ from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
 from sipsvc.store.changes import LOCAL, Changes
-from sipsvc.store.models import Base, Block, CoverageRow, Customer, Gateway, PlatformSettings, PriceRow, Trunk
+from sipsvc.store.models import (
+    Base,
+    Block,
+    CoverageRow,
+    Customer,
+    Gateway,
+    PlatformSettings,
+    PriceRow,
+    ShortCode,
+    Trunk,
+)
 from sipsvc.store.types import from_ms
 from tests.store.tenants import add_customer, add_partner, add_pricelist
 
@@ -27,7 +37,7 @@ RATES = [Decimal(text) for text in ("0", "0.000001", "0.01", "0.0123", "0.02", "
 DIALLED = (
     "+33123456789", "+331234567", "+331234567", "+447700900123", "0033123456789", "00 33 12 34-56-789", "0033199456789",
     "+33 (1) 99", "00447700900123", "+447700900123", "+442079460000", "0612345678", "33123456789", "00979123456",
-    "+49301234567", "alice", "9#33123456789",
+    "+49301234567", "alice", "9#33123456789", "112", "1-12", "*98", "98#",
 )  # fmt: skip
 CALLERS = (
     '"Ann" <sip:442071838750@acme.example>;tag=ann',
@@ -105,14 +115,15 @@ class Catalogue:
     customers: dict[str, dict[str, Any]]
     gateways: dict[str, dict[str, Any]]
     pricelists: dict[str, dict[str, Any]]
-    blocks: list[tuple[int | None, str]]
+    blocks: list[dict[str, Any]]
+    shortcodes: list[dict[str, Any]]
     partners: int
 
 
 @st.composite
 def catalogues(draw: st.DrawFn) -> Catalogue:
     partners = draw(st.integers(1, 3))
-    made = Catalogue({}, {}, {}, [], partners)
+    made = Catalogue({}, {}, {}, [], [], partners)
     for partner in range(partners):
         lists = [f"list-{partner}-{number}" for number in range(draw(st.integers(1, 2)))]
         for pricelist in lists:
@@ -135,8 +146,25 @@ def catalogues(draw: st.DrawFn) -> Catalogue:
                 "dial_plan": draw(st.sampled_from(PLANS[:1] * 3 + PLANS)),
                 "caller_ids": draw(st.sampled_from(CALLER_IDS)),
             }  # fmt: skip
-    blocks = st.tuples(st.none() | st.integers(0, partners - 1), st.sampled_from(PREFIXES[3:]))
-    made.blocks = sorted(draw(st.sets(blocks, max_size=2)), key=str)
+    levels: list[tuple[int | None, str | None]] = [(partner, None) for partner in range(partners)]
+    levels += [(values["partner"], id_) for id_, values in made.customers.items()]
+    prefixes = st.sets(st.tuples(st.sampled_from([(None, None), *levels]), st.sampled_from(PREFIXES[2:])), max_size=4)
+    for level, prefix in sorted(draw(prefixes), key=str):
+        action = draw(st.sampled_from(["block", "allow"]))
+        made.blocks.append({
+            "level": level, "prefix": prefix, "action": action,
+            "liftable": action == "block" and level == (None, None) and draw(st.booleans()),
+            "lift_expensive": action == "allow" and level != (None, None) and draw(st.booleans()),
+        })  # fmt: skip
+    codes = st.sets(st.tuples(st.sampled_from(levels), st.sampled_from(["112", "*98", "98#"])), max_size=3)
+    for level, code in sorted(draw(codes), key=str):
+        named = [id_ for id_, values in made.gateways.items() if values["partner"] == level[0]]
+        chosen = draw(st.lists(st.sampled_from(named), unique=True, max_size=2)) if named else []
+        number = draw(st.sampled_from(["33123456789", "447700900123"])) if not chosen else ""
+        made.shortcodes.append({
+            "level": level, "code": code, "number": number, "gateways": chosen,
+            "dial": draw(st.sampled_from(["", "9#112"])) if chosen else "", "emergency": bool(chosen) and code == "112",
+        })  # fmt: skip
     return made
 
 
@@ -176,9 +204,17 @@ def store(session: Session, made: Catalogue) -> None:
             id=f"trunk-{number}", partner=partner, customer=customer.id, enabled=True, source=f"{source(number)}/32",
             port=0, username=None, ha1_md5="",
         ))  # fmt: skip
-    for partner_number, prefix in made.blocks:
-        owner = None if partner_number is None else f"partner-{partner_number}"
-        changes.create(Block(id=f"block-{owner}-{prefix}", partner=owner, prefix=prefix, reason="because"))
+    for number, values in enumerate(made.blocks):
+        changes.create(Block(id=f"block-{number}", reason="because", **_at_level(values)))
+    for number, values in enumerate(made.shortcodes):
+        changes.create(ShortCode(id=f"code-{number}", name=f"Code {number}", **_at_level(values)))
+
+
+def _at_level(values: dict[str, Any]) -> dict[str, Any]:
+    """With the ids of the level in its place."""
+    partner, customer = values["level"]
+    owner = {"partner": None if partner is None else f"partner-{partner}", "customer": customer}
+    return owner | {name: value for name, value in values.items() if name != "level"}
 
 
 def _rows(changes: Changes, model: Any, owner: dict[str, Any], values: dict[str, Any]) -> None:
