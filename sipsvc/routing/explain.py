@@ -106,7 +106,8 @@ def render(decision: Decision, from_value: str) -> dict[str, Any]:
 def printed(answer: dict[str, Any]) -> Iterator[str]:
     """What `explain` answered, line by line for a terminal."""
     if answer["outcome"] == "route":
-        yield f"{answer['customer']} may call {answer['e164'] or answer['sell']['name']}, showing {answer['caller']}"
+        shown = answer["caller"] or "its own number as it is"
+        yield f"{answer['customer']} may call {answer['e164'] or answer['sell']['name']}, showing {shown}"
     else:
         yield f"{answer['customer']} is refused: {answer['status']} {answer['reason']} ({answer['code']})"
         yield f"  {answer['text']}"
