@@ -81,12 +81,13 @@ def decide(directory: Directory, call: CallFacts, live: Live, now: Now) -> Decis
     if code is not None and code.emergency and customer.status != "closed":
         # Past every rule below (SIP-25): who may call, where to, at what price and how many at once.
         from_uri = parse_uri(call.from_.uri)
-        shown, replaced = emergency_caller(customer, from_uri, _uri(call.preferred))
+        said = emergency_caller(customer, from_uri, _uri(call.preferred))
+        shown, replaced = said
         trace.append(("shortcode", call.dialled, code.code, "emergency"))
         own = bool(shown) and allowed(customer.caller_ids, shown)
         trace.append(("caller", from_uri.user, shown, "replaced" if replaced else "kept" if own else "let_through"))
         pricelist, sell = directory.pricelists[customer.pricelist], free(code)
-        caller = _caller(call, from_uri, Shown(shown, replaced))
+        caller = _caller(call, from_uri, said)
         attempts = tuple(Attempt(*one) for one in named(directory, code, caller, trace))
         if not attempts:
             return refuse("no_route")
@@ -103,7 +104,8 @@ def decide(directory: Directory, call: CallFacts, live: Live, now: Now) -> Decis
         number = code.number
         trace.append(("shortcode", call.dialled, code.code, number))
     from_uri = parse_uri(call.from_.uri)
-    shown, replaced = caller_id(customer, from_uri, _uri(call.preferred))
+    said = caller_id(customer, from_uri, _uri(call.preferred))
+    shown, replaced = said
     trace.append(("caller", from_uri.user, shown, "replaced" if replaced else "kept" if shown else "not_allowed"))
     if not shown:
         return refuse("caller_not_allowed")
@@ -133,7 +135,7 @@ def decide(directory: Directory, call: CallFacts, live: Live, now: Now) -> Decis
         trace.append(("channels", live.channels, customer.max_channels))
         if live.channels >= customer.max_channels:
             return refuse("channels_full")
-    caller = _caller(call, from_uri, Shown(shown, replaced))
+    caller = _caller(call, from_uri, said)
     if code is not None and to_gateway:
         attempts = tuple(Attempt(*one) for one in named(directory, code, caller, trace))
     else:

@@ -37,8 +37,10 @@ def dialled(uri: Uri) -> str:
 def read(user: str) -> Read:
     """`user` is the raw user part or tel: number, parameters such as `;phone-context=+44` included."""
     text = unescape(user)
+    if ";" not in text:
+        return Read(text.strip().translate(_SEPARATORS), "")
     number, semicolon, rest = text.partition(";")
-    context = (params_get(semicolon + rest, "phone-context") or "") if rest else ""
+    context = params_get(semicolon + rest, "phone-context") or ""
     return Read(number.strip().translate(_SEPARATORS), context.strip().translate(_SEPARATORS))
 
 
@@ -61,8 +63,12 @@ def by_plan(dialled: Read, plan: DialPlan) -> str:
         return ""
     # No country code begins with 0: such a number has a prefix the plan does not know. Nor has country code 1 numbers
     # that go on with 0 or 1: what is behind would be another number to whoever takes the 1 off.
-    if digits[0] == "0" or digits.startswith(("10", "11")):
+    if digits[0] == "0" or digits[:2] in ("10", "11"):
         return ""
+    return _without_trunk_zero(digits) if "0" in digits[2:4] else digits
+
+
+def _without_trunk_zero(digits: str) -> str:
     for size in (2, 3):
         if digits[size : size + 1] == "0" and digits[:size] in _TRUNK_ZERO:
             digits = digits[:size] + digits[size:].lstrip("0")
