@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from sipsvc.directory import Customer, Directory, Gateway, PriceList, PriceRow
+from sipsvc.directory import Customer, Directory, Gateway, PriceList, PriceRow, ShortCode
 from sipsvc.effects import Now
 from sipsvc.errors import SipError
 from sipsvc.headers import Caller, Dress, dress
@@ -79,20 +79,7 @@ def decide(directory: Directory, call: CallFacts, live: Live, now: Now) -> Decis
     dialled = read(call.dialled)
     code = short(directory, customer, dialled) if directory.shortcodes else None
     if code is not None and code.emergency and customer.status != "closed":
-        # Past every rule below (SIP-25): who may call, where to, at what price and how many at once.
-        from_uri = parse_uri(call.from_.uri)
-        said = emergency_caller(customer, from_uri, _uri(call.preferred))
-        shown, replaced = said
-        trace.append(("shortcode", call.dialled, code.code, "emergency"))
-        own = bool(shown) and allowed(customer.caller_ids, shown)
-        trace.append(("caller", from_uri.user, shown, "replaced" if replaced else "kept" if own else "let_through"))
-        pricelist, sell = directory.pricelists[customer.pricelist], free(code)
-        caller = _caller(call, from_uri, said)
-        attempts = tuple(Attempt(*one) for one in named(directory, code, caller, trace))
-        if not attempts:
-            return refuse("no_route")
-        trace.append(("order", "named", *(attempt.gateway.id for attempt in attempts)))
-        return Decision("", number, shown, customer, pricelist, sell, attempts, tuple(trace))
+        return _emergency(directory, call, customer, code, trace)
     if customer.status not in ("active", "trial"):
         return refuse("customer_suspended" if customer.status == "suspended" else "customer_closed")
     if code is None:
@@ -118,8 +105,8 @@ def decide(directory: Directory, call: CallFacts, live: Live, now: Now) -> Decis
     if allow is not None:
         trace.append(("allowed", allow.prefix, allow.reason, level(allow)))
     pricelist = directory.pricelists[customer.pricelist]
-    to_gateway = code is not None and not number
-    sell = free(code) if code is not None and to_gateway else pricelist.rows.find(number, shown, now.utc)
+    leads = code if code is not None and code.gateways else None
+    sell = pricelist.rows.find(number, shown, now.utc) if leads is None else free(leads)
     if sell is None:
         trace.append(("price", pricelist.id, ""))
         return refuse("no_price")
@@ -136,17 +123,38 @@ def decide(directory: Directory, call: CallFacts, live: Live, now: Now) -> Decis
         if live.channels >= customer.max_channels:
             return refuse("channels_full")
     caller = _caller(call, from_uri, said)
-    if code is not None and to_gateway:
-        attempts = tuple(Attempt(*one) for one in named(directory, code, caller, trace))
-    else:
+    if leads is None:
         gateways = directory.gateways_of.get(customer.partner, ())
         attempts = _candidates(gateways, pricelist, number, caller, now, trace)
+    else:
+        attempts = _named(directory, leads, caller, trace)
     if not attempts:
         return refuse("no_route")
-    trace.append(
-        ("order", "named" if to_gateway else pricelist.strategy, *(attempt.gateway.id for attempt in attempts))
-    )
+    strategy = pricelist.strategy if leads is None else "named"
+    trace.append(("order", strategy, *(attempt.gateway.id for attempt in attempts)))
     return Decision("", number, shown, customer, pricelist, sell, attempts, tuple(trace))
+
+
+def _emergency(
+    directory: Directory, call: CallFacts, customer: Customer, code: ShortCode, trace: list[tuple[Any, ...]]
+) -> Decision:
+    """Past every rule (SIP-25): whose the call is, whom it shows, what it costs and how many there are."""
+    from_uri = parse_uri(call.from_.uri)
+    said = emergency_caller(customer, from_uri, _uri(call.preferred))
+    trace.append(("shortcode", call.dialled, code.code, "emergency"))
+    own = bool(said.number) and allowed(customer.caller_ids, said.number)
+    told = "replaced" if said.replaced else "kept" if own else "let_through"
+    trace.append(("caller", from_uri.user, said.number, told))
+    attempts = _named(directory, code, _caller(call, from_uri, said), trace)
+    refusal = "" if attempts else "no_route"
+    order = ("order", "named", *(attempt.gateway.id for attempt in attempts))
+    trace.append(("refused", refusal) if refusal else order)
+    pricelist = directory.pricelists[customer.pricelist]
+    return Decision(refusal, "", said.number, customer, pricelist, free(code), attempts, tuple(trace))
+
+
+def _named(directory: Directory, code: ShortCode, caller: Caller, trace: list[tuple[Any, ...]]) -> tuple[Attempt, ...]:
+    return tuple(Attempt(*one) for one in named(directory, code, caller, trace))
 
 
 def _caller(call: CallFacts, from_uri: Uri, shown: Shown) -> Caller:

@@ -26,7 +26,7 @@ from sipsvc.store import catalogue, rates
 from sipsvc.store.bundle import load_bundle
 from sipsvc.store.changes import HANG_UP, LOCAL, Changes, utc_now
 from sipsvc.store.database import one_state, writing
-from sipsvc.store.models import Block, Customer, Gateway, PlatformSettings, PriceList, Trunk
+from sipsvc.store.models import Block, Customer, Gateway, PlatformSettings, PriceList, ShortCode, Trunk
 from sipsvc.store.pricefile import Row
 from tests.directories import load_directory
 from tests.store.conftest import engine, write_bundle
@@ -155,7 +155,21 @@ def drop_trunk(changes: Changes) -> None:
 def block_and_unblock(changes: Changes) -> None:
     for block in changes.session.query(Block):
         changes.delete(block)
-    changes.create(Block(id="", partner=None, prefix="88", reason="satellite"))
+    for customer, prefix, action in ((None, "88", "block"), ("acme", "8816", "allow")):
+        whose = {"partner": customer and "partner", "customer": customer}
+        lift = {"liftable": customer is None, "lift_expensive": customer is not None}
+        changes.create(Block(id="", **whose, prefix=prefix, reason="satellite", action=action, **lift))
+
+
+def give_codes(changes: Changes) -> None:
+    for customer, code, gateways in ((None, "112", ["alpha", "beta"]), ("acme", "*98", [])):
+        number, emergency = "" if gateways else "442079460098", bool(gateways)
+        changes.create(
+            ShortCode(
+                id="", partner="partner", customer=customer, code=code, name="a code", number=number,
+                gateways=gateways, dial="", emergency=emergency,
+            )
+        )  # fmt: skip
 
 
 def reprice(changes: Changes) -> None:
@@ -179,7 +193,7 @@ def remove(changes: Changes) -> None:
 
 @pytest.mark.rule("law 3")
 @pytest.mark.parametrize(
-    "change", [suspend, move, drop_trunk, block_and_unblock, reprice, realm, close_prices, remove],
+    "change", [suspend, move, drop_trunk, block_and_unblock, give_codes, reprice, realm, close_prices, remove],
     ids=lambda one: one.__name__,
 )  # fmt: skip
 def test_a_change_makes_the_same_directory_as_loading_anew(both: Pair, change: Callable[[Changes], None]) -> None:
