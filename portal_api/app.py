@@ -73,10 +73,11 @@ def create_app(engine: Engine, host: str) -> FastAPI:
 
 
 def _methods(path: str) -> list[str]:
-    """What can be done at a path."""
+    """What can be done at a path; one that is named in full is no `{id}`."""
     routes = (route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute))
-    fitting = (route for route in routes if compile_path(PREFIX + route.path)[0].match(path))
-    return sorted({method for route in fitting for method in route.methods or ()})
+    fitting = [route for route in routes if compile_path(PREFIX + route.path)[0].match(path)]
+    named = [route for route in fitting if PREFIX + route.path == path]
+    return sorted({method for route in named or fitting for method in route.methods or ()})
 
 
 def _limits() -> list[Limit]:

@@ -160,6 +160,7 @@ def test_a_list_with_faults_is_not_taken_at_all(world: World) -> None:
         ("row 7", "'8819,short' has 2 cells, the first row has 3"),
     ]
     assert not [one for one in everything(world.admin, "blocks") if one["prefix"].startswith("881")]
+    assert world.admin.options("/blocks/import").headers["Allow"] == "POST"
     for content, field in ((b"", "body"), (b"prefix\n881\n", "row 1"), (b"\xff", "body"), (b"a,b\n", "row 1 column 1")):
         refused = world.admin.post("/blocks/import", content=content, headers=CSV)
         assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, field)
