@@ -30,6 +30,10 @@ SET: dict[str, Any] = {
     "hunt_codes": [500, 502, 503, 504],
     "provisional_timeout_ms": 4000,
     "ring_timeout_s": 185,
+    "max_channels": 120,
+    "max_cps": 20,
+    "weight": 1,
+    "schedule": ["mon-fri 08:00-20:00 Europe/Berlin"],
     "rewrites": [{"pattern": "^44", "replacement": "0"}],
 }
 
@@ -45,7 +49,8 @@ class GatewayView(ResourceView):
     """Units are in the names; rewrite rules in their order.
 
     `host` is an IP address or a name that is looked up when a call needs it; port 0, with a name only, is the one DNS
-    says. With `tcp_if_large` a request too large for UDP goes by TCP.
+    says. With `tcp_if_large` a request too large for UDP goes by TCP. `max_channels` and `max_cps` 0 are unlimited; no
+    schedule is always; `weight` is its share where a list draws by weight, 0 for none as long as there are others.
     """
 
     model_config = ResourceView.model_config | examples(
@@ -78,6 +83,10 @@ class GatewayView(ResourceView):
     hunt_codes: list[int]
     provisional_timeout_ms: int
     ring_timeout_s: int
+    max_channels: int
+    max_cps: int
+    weight: int
+    schedule: list[str]
     rewrites: list[RewriteView]
 
 

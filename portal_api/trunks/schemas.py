@@ -9,12 +9,12 @@ from pydantic import Field
 from portal_api.schemas import OWNER, ResourceView, Value, examples, patch_of
 from sipsvc.store.sections import Section, SipUsername, TrunkFields
 
-SET: dict[str, Any] = {"source": "192.0.2.10/32", "port": 0, "username": None, "enabled": True}
+SET: dict[str, Any] = {"source": "192.0.2.10/32", "port": 0, "username": None, "enabled": True, "max_channels": 0}
 CUSTOMER = "0198f3c2-7a10-7c44-8f0e-5b1d2a9c6e04"
 
 
 class TrunkView(ResourceView):
-    """Known by `source` (a network; port 0 is any) or by `username`."""
+    """Known by `source` (a network; port 0 is any) or by `username`. `max_channels` 0 is unlimited."""
 
     model_config = ResourceView.model_config | examples(
         {
@@ -34,6 +34,7 @@ class TrunkView(ResourceView):
     source: str
     port: int
     username: str | None
+    max_channels: int
 
 
 class TrunkSettable(TrunkFields):

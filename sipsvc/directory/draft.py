@@ -17,7 +17,7 @@ EMPTY = Directory(0, Platform())
 TABLES: dict[type, str] = {
     Customer: "customers", PriceList: "pricelists", Trunk: "trunks", Gateway: "gateways", Block: "blocks",
 }  # fmt: skip
-MADE = ("users", "networks", "gateways_of", "addresses", "blocked")
+MADE = ("users", "networks", "gateways_of", "limited_of", "addresses", "blocked")
 
 
 class DirectoryError(SipsvcError):
@@ -129,11 +129,14 @@ class Draft:
         for gateway in self._tables["gateways"].values():
             if gateway.partner in mine:
                 mine[gateway.partner].append(gateway)
-        by_partner = self._own("gateways_of")
+        by_partner, limited = self._own("gateways_of"), self._own("limited_of")
         for partner, gateways in mine.items():
-            by_partner.pop(partner, None)
-            if gateways:
-                by_partner[partner] = tuple(sorted(gateways, key=attrgetter("id")))
+            gateways.sort(key=attrgetter("id"))
+            some = [gateway for gateway in gateways if gateway.max_channels or gateway.max_cps]
+            for table, listed in ((by_partner, gateways), (limited, some)):
+                table.pop(partner, None)
+                if listed:
+                    table[partner] = tuple(listed)
 
     def _forget(self, item: Item | None) -> None:
         """Take an item out of the tables that are made from its kind, unless another has taken its place."""

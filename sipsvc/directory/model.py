@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from sipsvc.directory.prefix import PrefixTable
+from sipsvc.directory.schedule import Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,12 @@ class CallerIds:
 
 @dataclass(frozen=True, slots=True)
 class Customer:
-    """Who pays. `max_channels` 0 is unlimited. `status`: trial, active, suspended, closed."""
+    """Who pays. `max_channels` (calls at once) and `max_cps` (calls a second) 0 are unlimited; over any limit of calls
+    it is answered `busy_status`, 486 or 503. `status`: trial, active, suspended, closed.
+
+    What it may spend in an hour and a day (UTC), in its price list's currency: at an alert we are told, at a cap new
+    calls are refused; None for neither (SIP-27).
+    """
 
     id: str
     name: str
@@ -51,13 +57,19 @@ class Customer:
     max_channels: int = 0
     dial_plan: DialPlan = DialPlan()
     caller_ids: CallerIds = CallerIds()
+    max_cps: int = 0
+    busy_status: int = 486
+    spend_alert_hour: Decimal | None = None
+    spend_alert_day: Decimal | None = None
+    spend_cap_hour: Decimal | None = None
+    spend_cap_day: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Trunk:
     """How a customer's calls are known: a `source` network, or a `username` with HA1 (RFC 7616).
 
-    `source` is CIDR, `port` 0 any. `ha1_md5` is 32 lower-case hex digits.
+    `source` is CIDR, `port` 0 any. `ha1_md5` is 32 lower-case hex digits. `max_channels` 0 is unlimited.
     """
 
     id: str
@@ -67,6 +79,7 @@ class Trunk:
     username: str = ""
     ha1_md5: str = ""
     enabled: bool = True
+    max_channels: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +97,8 @@ class Gateway:
 
     `host` is an IP literal without brackets or a name; port 0 is what DNS says, or the transport's own (SIP-8).
     `transport` is `udp`, `tcp` or `tls`; with `tcp_if_large` a request too large for UDP goes by TCP (SIP-6).
+    `max_channels` and `max_cps` 0 are unlimited; `schedule` is when it may be used, () always; `weight` its share
+    where a list draws by weight, 0 for none as long as there are others (SIP-28).
     """
 
     id: str
@@ -108,6 +123,10 @@ class Gateway:
     ring_timeout_ms: int = 185_000
     transport: str = "udp"
     tcp_if_large: bool = False
+    max_channels: int = 0
+    max_cps: int = 0
+    weight: int = 1
+    schedule: tuple[Window, ...] = ()
 
     @property
     def named(self) -> bool:
@@ -120,7 +139,9 @@ class Gateway:
 class PriceList:
     """Sell prices. `minimum` is a call's least charge; `expensive_at` the threshold, None for none (TP-4).
 
-    `strategy`: `cheapest` (by buy price) or `priority` (by gateway priority, then price).
+    `strategy`: `cheapest` (by what the expected call costs), `priority` (by gateway priority, then by that) or `weight`
+    (drawn by the Call-ID). A gateway at which a call of `expected_s` seconds loses money is left out, unless
+    `allow_loss` (SIP-28).
     """
 
     id: str
@@ -131,6 +152,8 @@ class PriceList:
     minimum: Decimal = Decimal(0)
     expensive_at: Decimal | None = None
     strategy: str = "cheapest"
+    expected_s: int = 60
+    allow_loss: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,11 +174,13 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """What belongs to the listener rather than to a customer."""
+    """What belongs to the listener rather than to a customer. `rates`: what one unit of each currency is worth in
+    units of one that stands for all (SIP-28)."""
 
     realm: str = "sipsvc"
     nonce_lifetime_ms: int = 300_000
     timing: Timing = Timing()
+    rates: Mapping[str, Decimal] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,8 +214,10 @@ class Directory:
     # Made from trunks: enabled ones by username, and by source network.
     users: Mapping[str, Trunk] = field(default_factory=dict)
     networks: Networks = field(default_factory=dict)
-    # Made from gateways: each partner's in the order of ids, and the ids of those given by address at theirs.
+    # Made from gateways: each partner's in the order of ids, those of them with a limit of calls, and the ids of those
+    # given by address at theirs.
     gateways_of: Mapping[str, tuple[Gateway, ...]] = field(default_factory=dict)
+    limited_of: Mapping[str, tuple[Gateway, ...]] = field(default_factory=dict)
     addresses: Mapping[tuple[str, int], tuple[str, ...]] = field(default_factory=dict)
     # Made from blocks: by partner ("" the platform) and prefix.
     blocked: Mapping[str, Mapping[str, Block]] = field(default_factory=dict)

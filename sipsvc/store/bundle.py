@@ -50,6 +50,7 @@ class StoredTrunk(NamedTuple):
     port: int
     username: str
     ha1_md5: str
+    max_channels: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +221,7 @@ def _stored(trunk: Trunk, customer: str, realm: str, made: dict[str, str]) -> St
         if password == RANDOM_PASSWORD:
             password = made[trunk.username] = secrets.token_urlsafe(18)
         ha1 = ha1_md5(trunk.username, realm, password)
-    return StoredTrunk(trunk.id, customer, trunk.source, trunk.port, trunk.username, ha1)
+    return StoredTrunk(trunk.id, customer, trunk.source, trunk.port, trunk.username, ha1, trunk.max_channels)
 
 
 def ha1_md5(username: str, realm: str, password: str) -> str:

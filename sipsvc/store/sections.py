@@ -17,6 +17,7 @@ from pydantic import (
     Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
+    PlainSerializer,
     ValidationInfo,
     WithJsonSchema,
     field_validator,
@@ -27,9 +28,11 @@ from pydantic_core.core_schema import no_info_after_validator_function
 
 from sipsvc.directory.rules import check_replacement, compile_rule
 from sipsvc.settings import HOST_NAME
+from sipsvc.store.schedule import window
 
 # Below this no charge, however long the call, leaves the 64 bits that money is stored in.
 MONEY = re.compile(r"[0-9]{1,8}(\.[0-9]+)?")
+RATE = re.compile(r"[0-9]{1,8}(\.[0-9]{1,12})?")
 # What is true of a type in the words of JSON Schema, for the API's description.
 NO_CONTROLS = r"[^\u0000-\u001f\u007f-\u009f\u2028\u2029]"
 NO_BLANKS = r"[^\s\u0000-\u001f\u007f-\u009f\u2028\u2029]"
@@ -52,6 +55,13 @@ def money(value: Any) -> Decimal:
         raise ValueError("is not an amount such as 0.0125 (digits and a decimal point, below 100000000)")
     if len(value.partition(".")[2]) > 6:
         raise ValueError("has more than 6 decimal places")
+    return Decimal(value)
+
+
+def rate(value: Any) -> Decimal:
+    """An exchange rate such as `1.0835` as an exact Decimal. Raises ValueError with why."""
+    if not isinstance(value, str) or not RATE.fullmatch(value) or not Decimal(value):
+        raise ValueError('must be text such as "1.0835": digits, above 0, at most 12 behind the point')
     return Decimal(value)
 
 
@@ -131,6 +141,9 @@ SipUsername = Annotated[
 ]
 Interval = Annotated[int, Field(ge=1, le=LONGEST_INTERVAL_S)]
 Milliseconds = Annotated[int, Field(ge=1, le=600_000)]
+# How many calls, at once or a second; 0 is no limit.
+Limit = Annotated[int, Field(ge=0, le=1_000_000)]
+Window = Annotated[str, AfterValidator(window), Field(max_length=128, examples=["mon-fri 08:00-20:00 Europe/Berlin"])]
 
 
 class Section(BaseModel):
@@ -151,6 +164,8 @@ class Platform(Section):
     durable_wait_ms: Annotated[int, Field(ge=1, le=1000)] = 20
     min_se_s: Annotated[int, Field(ge=90, le=86_400)] = 90
     session_expires_s: Annotated[int, Field(ge=0, le=86_400)] = 1800
+    # Kept as text.
+    rates: dict[Currency, Annotated[Decimal, BeforeValidator(rate), PlainSerializer(lambda one: f"{one:f}")]] = {}
 
     @field_validator("session_expires_s")
     @classmethod
@@ -219,6 +234,7 @@ class TrunkFields(Section):
     port: Annotated[int, Field(ge=0, le=65535)] = 0
     username: SipUsername = ""
     password: Annotated[Text, Field(repr=False)] = ""
+    max_channels: Limit = 0
 
     @field_validator("source")
     @classmethod
@@ -260,9 +276,15 @@ class CustomerFields(Section):
     status: Literal["trial", "active", "suspended", "closed"] = "active"
     pricelist: str
     allow_expensive: bool = False
-    max_channels: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    max_channels: Limit = 0
     dial_plan: DialPlan = DialPlan()
     caller_ids: CallerIds = CallerIds()
+    max_cps: Limit = 0
+    busy_status: Literal[486, 503] = 486
+    spend_alert_hour: Amount | None = None
+    spend_alert_day: Amount | None = None
+    spend_cap_hour: Amount | None = None
+    spend_cap_day: Amount | None = None
 
 
 class Customer(CustomerFields):
@@ -315,6 +337,10 @@ class GatewayFields(Section):
     hunt_codes: list[int] = [500, 502, 503, 504]
     provisional_timeout_ms: Milliseconds = 4000
     ring_timeout_s: Annotated[int, Field(ge=1, le=3600)] = 185
+    max_channels: Limit = 0
+    max_cps: Limit = 0
+    weight: Annotated[int, Field(ge=0, le=1_000_000)] = 1
+    schedule: Annotated[list[Window], Field(max_length=20)] = []
 
     @field_validator("host")
     @classmethod
@@ -368,7 +394,9 @@ class PriceListFields(Section):
     expensive_at: Amount | None = Decimal("0.50")
     min_rate: Amount = Decimal(0)
     max_profit: Amount | None = None
-    strategy: Literal["cheapest", "priority"] = "cheapest"
+    strategy: Literal["cheapest", "priority", "weight"] = "cheapest"
+    expected_s: Annotated[int, Field(ge=1, le=LONGEST_INTERVAL_S)] = 60
+    allow_loss: bool = False
 
 
 class PriceList(PriceListFields):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import datetime
+from decimal import Decimal
 from itertools import groupby, islice
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -12,10 +13,12 @@ from sqlalchemy import BigInteger, Connection, Select, func, or_, select, type_c
 from sqlalchemy.orm import Session
 
 from sipsvc import directory as d
+from sipsvc.directory.build import SPENDS
 from sipsvc.directory.image import Cells, compile_image
 from sipsvc.errors import ConfigError
 from sipsvc.store import models as m
 from sipsvc.store.changes import HANG_UP, utc_now
+from sipsvc.store.schedule import compiled
 from sipsvc.store.types import to_ms
 
 Fields = dict[str, Any]
@@ -44,7 +47,7 @@ def platform(session: Session) -> Fields:
     row = session.get_one(m.PlatformSettings, 1)
     times = ("t1_ms", "t2_ms", "t4_ms", "durable_wait_ms", "min_se_s", "session_expires_s")
     timing = {name: getattr(row, name) for name in times} | {"max_call_ms": row.max_call_s * 1000}
-    return {"realm": row.realm, "nonce_lifetime_ms": row.nonce_lifetime_s * 1000, "timing": timing}
+    return {"realm": row.realm, "nonce_lifetime_ms": row.nonce_lifetime_s * 1000, "timing": timing, "rates": row.rates}
 
 
 def items(session: Session, kind: str, ids: Collection[str] | None = None) -> Iterator[Fields]:
@@ -124,8 +127,7 @@ def for_call(session: Session, customer: str, number: Callable[[d.Customer], str
     than for one of ten. Without that customer there is none in it.
     """
     builder = d.Builder()
-    # No call is decided on the platform's settings.
-    builder.place(d.Platform())
+    builder.put("platform", platform(session))
     row = session.get(m.Customer, customer)
     if row is not None:
         digits = number(d.customer_of(_customer(row)))
@@ -195,13 +197,16 @@ def _customer(row: m.Customer) -> Fields:
         "pricelist": row.pricelist,
         "allow_expensive": row.allow_expensive,
         "max_channels": row.max_channels,
+        "max_cps": row.max_cps,
+        "busy_status": row.busy_status,
         "dial_plan": row.dial_plan,
         "caller_ids": row.caller_ids,
+        **{name: _optional(getattr(row, name)) for name in SPENDS},
     }
 
 
 def _trunk(row: m.Trunk) -> Fields:
-    same = ("id", "customer", "source", "port", "ha1_md5", "enabled")
+    same = ("id", "customer", "source", "port", "ha1_md5", "enabled", "max_channels")
     return {name: getattr(row, name) for name in same} | {"username": row.username or ""}
 
 
@@ -209,20 +214,25 @@ def _gateway(row: m.Gateway) -> Fields:
     same = (
         "id", "name", "partner", "host", "port", "currency", "priority", "enabled", "trusted", "remote_party_id",
         "p_asserted_identity", "caller_prefix", "caller_prefix_in", "uri_prefix", "uri_prefix_escaped", "hunt_codes",
-        "provisional_timeout_ms", "transport", "tcp_if_large",
+        "provisional_timeout_ms", "transport", "tcp_if_large", "max_channels", "max_cps", "weight",
     )  # fmt: skip
     return {name: getattr(row, name) for name in same} | {
         "rewrites": [[rule["pattern"], rule["replacement"]] for rule in row.rewrites],
         "ring_timeout_ms": row.ring_timeout_s * 1000,
+        "schedule": [compiled(text, utc_now().year) for text in row.schedule],
     }
 
 
 def _pricelist(row: m.PriceList) -> Fields:
-    same = ("id", "name", "partner", "currency", "strategy")
+    same = ("id", "name", "partner", "currency", "strategy", "expected_s", "allow_loss")
     return {name: getattr(row, name) for name in same} | {
         "minimum": str(row.minimum),
-        "expensive_at": None if row.expensive_at is None else str(row.expensive_at),
+        "expensive_at": _optional(row.expensive_at),
     }
+
+
+def _optional(amount: Decimal | None) -> str | None:
+    return None if amount is None else str(amount)
 
 
 def _block(row: m.Block) -> Fields:

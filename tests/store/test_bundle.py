@@ -140,7 +140,7 @@ TOML_FAULTS = [
     (in_list('expensive_at = "100000000"'), "pricelist[0].expensive_at", "below 100000000"),
     (in_list("initial = 0"), "pricelist[0].initial", "greater than or equal to 1"),
     (in_list("increment = 86401"), "pricelist[0].increment", "less than or equal to 86400"),
-    (in_list('strategy = "best"'), "pricelist[0].strategy", "'cheapest' or 'priority'"),
+    (in_list('strategy = "best"'), "pricelist[0].strategy", "'cheapest', 'priority' or 'weight'"),
     (changed('prefix = "1900"', 'prefix = "+1900"'), "block[0].prefix", "digits only"),
     (changed('reason = "premium"', 'reason = ""'), "block[0].reason", "is empty"),
     (BUNDLE + '[[block]]\nprefix = "1900"\nreason = "again"', "block[1].prefix", "already used by block[0]"),

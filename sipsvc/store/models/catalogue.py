@@ -38,6 +38,7 @@ class PlatformSettings(Base):
     durable_wait_ms: Mapped[int]
     min_se_s: Mapped[int]
     session_expires_s: Mapped[int]
+    rates: Mapped[dict[str, str]] = mapped_column(JsonText())
 
 
 class Partner(Resource):
@@ -67,6 +68,12 @@ class Customer(OfPartner):
     max_channels: Mapped[int]
     dial_plan: Mapped[dict[str, Any]] = mapped_column(JsonText())
     caller_ids: Mapped[dict[str, Any]] = mapped_column(JsonText())
+    max_cps: Mapped[int]
+    busy_status: Mapped[int]
+    spend_alert_hour: Mapped[Decimal | None]
+    spend_alert_day: Mapped[Decimal | None]
+    spend_cap_hour: Mapped[Decimal | None]
+    spend_cap_day: Mapped[Decimal | None]
     contact_first_name: Mapped[str]
     contact_last_name: Mapped[str]
     email: Mapped[str | None]
@@ -105,6 +112,7 @@ class Trunk(OfPartner):
     port: Mapped[int]
     username: Mapped[str | None]
     ha1_md5: Mapped[str]
+    max_channels: Mapped[int]
 
 
 class Gateway(OfPartner):
@@ -135,6 +143,10 @@ class Gateway(OfPartner):
     hunt_codes: Mapped[list[int]] = mapped_column(JsonText())
     provisional_timeout_ms: Mapped[int]
     ring_timeout_s: Mapped[int]
+    max_channels: Mapped[int]
+    max_cps: Mapped[int]
+    weight: Mapped[int]
+    schedule: Mapped[list[str]] = mapped_column(JsonText())
     rows_version: Mapped[int]
 
 
@@ -155,6 +167,8 @@ class PriceList(OfPartner):
     min_rate: Mapped[Decimal]
     max_profit: Mapped[Decimal | None]
     strategy: Mapped[str]
+    expected_s: Mapped[int]
+    allow_loss: Mapped[bool]
     rows_version: Mapped[int]
 
 
