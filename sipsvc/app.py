@@ -13,7 +13,7 @@ from typing import Any
 from sipsvc import keyring
 from sipsvc.cdr.log import LogFull, LogWriter, open_calls
 from sipsvc.directory import Directory
-from sipsvc.effects import Close, Flow, Listener, Now, Resolve, Send, Target, WriteCdr
+from sipsvc.effects import Close, Flow, Listener, Notice, Now, Resolve, Send, Target, WriteCdr
 from sipsvc.engine import Engine
 from sipsvc.errors import ConfigError, SipError
 from sipsvc.observe import get_logger
@@ -187,6 +187,8 @@ class Worker:
                 elif isinstance(effect, Resolve):
                     ref, host, port, transport = effect
                     self._resolver.resolve(host, port, transport, partial(self._resolved, ref))
+                elif isinstance(effect, Notice):
+                    self._log.warning(effect.event, **effect.fields)
             if records:
                 self._write()
             for one in sends:

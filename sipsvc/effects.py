@@ -96,4 +96,11 @@ class Resolve(NamedTuple):
     transport: str
 
 
-Effect = Send | WriteCdr | Close | Resolve
+class Notice(NamedTuple):
+    """Something that whoever runs this wants to hear of: a line in the log, `event` with its fields."""
+
+    event: str
+    fields: dict[str, Any]
+
+
+Effect = Send | WriteCdr | Close | Resolve | Notice

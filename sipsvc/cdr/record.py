@@ -15,8 +15,9 @@ from typing import Any, NotRequired, TypedDict
 class Attempt(TypedDict):
     """One address of a gateway tried. `left` says why it was left: `` while it is the last, else `503`, `dns`…
 
-    `address` is as a listener is written, `tcp:192.0.2.1:5060`; "" with `left` `dns` where none was found, and absent
-    from records of before gateways had names. `status` is 0 where nothing was sent, or nothing came.
+    `full` and `over_rate` are the limits of a gateway that was passed over. `address` is as a listener is written,
+    `tcp:192.0.2.1:5060`; "" where none was found or looked for (`dns`, `full`, `over_rate`), and absent from records of
+    before gateways had names. `status` is 0 where nothing was sent, or nothing came.
     """
 
     gateway: str
@@ -102,7 +103,7 @@ class Start(TypedDict):
     invite_at: int
     directory: int
     trace: Sequence[Sequence[Any]]
-    live: dict[str, int]
+    live: dict[str, Any]
     from_tag: str
     cseq: int
 

@@ -64,6 +64,12 @@ class Customer:
     spend_cap_hour: Decimal | None = None
     spend_cap_day: Decimal | None = None
 
+    @property
+    def watched(self) -> bool:
+        """Whether anything hangs on what it spends."""
+        limits = (self.spend_alert_hour, self.spend_alert_day, self.spend_cap_hour, self.spend_cap_day)
+        return any(limit is not None for limit in limits)
+
 
 @dataclass(frozen=True, slots=True)
 class Trunk:

@@ -11,6 +11,7 @@ from sipsvc.dialog import Half, route_set
 from sipsvc.directory import Directory
 from sipsvc.effects import Flow, Now
 from sipsvc.engine import journal
+from sipsvc.engine.limits import Limits
 from sipsvc.engine.strangers import Strangers
 from sipsvc.errors import SipError
 from sipsvc.headers import Pristine
@@ -20,7 +21,7 @@ from sipsvc.proxy import Call, Core, InviteSession, Phase
 from sipsvc.proxy.call import Who
 from sipsvc.proxy.session_timer import CODE, TOO_SMALL, ask
 from sipsvc.rating import Price
-from sipsvc.routing import REFUSALS, CallFacts, Decision, Live, decide
+from sipsvc.routing import CallFacts, Decision, decide, live_facts, refusal_of
 from sipsvc.timers import Timer, TimerTarget
 
 RETRY_AFTER_S = 30
@@ -36,11 +37,13 @@ class Admission:
         directory: Directory,
         tag_key: bytes,
         write: Callable[[Any, bool], int],
+        limits: Limits,
     ) -> None:
         self.core = core
         self.directory = directory
         self.authenticator = authenticator
         self.write = write
+        self.limits = limits
         self.closed = ""
         self.strangers = Strangers()
         # Calls in set-up when the server stopped, by what their caller repeats.
@@ -84,7 +87,7 @@ class Admission:
         asked = ask(request, self.core.platform.timing)
         code = decision.code or (CODE if asked is not None and asked.too_small else "")
         if code:
-            refusal = REFUSALS[code] if decision.code else TOO_SMALL
+            refusal = refusal_of(code, decision.customer.busy_status) if decision.code else TOO_SMALL
             call.status, call.reason = refusal.status, refusal.reason
             self.core.over(call, code, "proxy", now)
             extra = [warning(self.core.host(flow), refusal.text)]
@@ -98,6 +101,7 @@ class Admission:
             )
             return
         assert decision.pricelist is not None and decision.sell is not None
+        self.limits.admitted(decision.customer, now)
         call.sell = Price(decision.sell, decision.pricelist.currency, decision.pricelist.minimum)
         pristine = Pristine(request, lambda value: not self.authenticator.ours(value))
         InviteSession(self.core, call, server, pristine, decision.attempts, loop, asked).start(now)
@@ -132,8 +136,9 @@ class Admission:
         return call
 
     def _decide(self, call: Call, request: Message, uri: Uri, flow: Flow, who: Identity, now: Now) -> Decision:
-        channels = len(self.core.by_customer.get(call.who.customer, ()))
-        call.live = {"channels": channels}
+        customer = self.directory.customers[call.who.customer]
+        live = self.limits.live(self.directory, customer, who.trunk.id, self.closed, now)
+        call.live = live_facts(live)
         facts = CallFacts(
             call.who.customer,
             who.trunk.id,
@@ -142,8 +147,9 @@ class Admission:
             request.get("p-preferred-identity") or "",
             request.get("privacy") or "",
             self.core.host(flow),
+            request.call_id,
         )
-        return decide(self.directory, facts, Live(channels, self.closed), now)
+        return decide(self.directory, facts, live, now)
 
 
 class Challenged(SipError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from decimal import Decimal
 from hashlib import blake2b
 from typing import Any
 
@@ -10,9 +11,10 @@ from sipsvc.auth import Authenticator
 from sipsvc.auth.digest import Nonces
 from sipsvc.dialog import Tokens
 from sipsvc.directory import Directory
-from sipsvc.effects import Close, Effect, Flow, Listener, Now, Resolve, Send, Target, WriteCdr
+from sipsvc.effects import Close, Effect, Flow, Listener, Notice, Now, Resolve, Send, Target, WriteCdr
 from sipsvc.engine import journal
 from sipsvc.engine.admission import Admission, Orphan
+from sipsvc.engine.limits import Limits
 from sipsvc.engine.requests import Requests
 from sipsvc.errors import MessageDropped, SipError
 from sipsvc.message import Message, parse
@@ -54,6 +56,7 @@ class Engine(Observer):
             directory,
             blake2b(b"to-tag", key=secret, digest_size=16).digest(),
             self._write,
+            Limits(self.core, self._notice),
         )
         self._requests = Requests(self.core, self.admission, self.count)
 
@@ -177,6 +180,10 @@ class Engine(Observer):
             else:
                 Orphan(self.admission, first, now)
 
+    def spent(self, customer: str, currency: str, amount: Decimal, utc: int) -> None:
+        """Before a restart calls of this customer cost so much; they ended at `utc`, ms, or in its hour."""
+        self.admission.limits.spending.add(customer, currency, amount, utc)
+
     # Out
 
     def take(self) -> list[Effect]:
@@ -195,7 +202,13 @@ class Engine(Observer):
 
     def leftovers(self) -> dict[str, int]:
         """What is still remembered; all zero once nothing is going on and the lingering is over."""
-        return {"transactions": len(self.core.layer), "timers": len(self.core.timers), "calls": len(self.core.calls)}
+        core = self.core
+        # A place in one of the sets outlives its call only by a fault of ours.
+        places = (
+            ref for sets in (core.by_customer, core.by_trunk, core.by_gateway) for one in sets.values() for ref in one
+        )
+        held = core.calls.keys() | set(places)
+        return {"transactions": len(core.layer), "timers": len(core.timers), "calls": len(held)}
 
     def count(self, code: str) -> None:
         """One more thing dropped, refused or challenged for this reason."""
@@ -207,7 +220,10 @@ class Engine(Observer):
         return self._write(journal.answer(call), True)
 
     def ended(self, call: Call, now: Now) -> int:
-        return self._write(journal.end(call, now), False)
+        record = journal.end(call, now)
+        if record["sell"] is not None and call.answer_at is not None:
+            self.admission.limits.ended(self.admission.directory, call, Decimal(record["sell"]["amount"]), now)
+        return self._write(record, False)
 
     def answered_late(self, call: Call, attempt: int, late: LateAnswer) -> int:
         tried = call.tried[attempt]
@@ -224,6 +240,9 @@ class Engine(Observer):
 
     def _send(self, data: bytes, flow: Flow, ref: str) -> None:
         self._effects.append(Send(data, flow, ref))
+
+    def _notice(self, event: str, fields: dict[str, Any]) -> None:
+        self._effects.append(Notice(event, fields))
 
     def _resolve(self, ref: str, host: str, port: int, transport: str) -> None:
         self._effects.append(Resolve(ref, host, port, transport))

@@ -178,6 +178,7 @@ def revive(core: Core, first: dict[str, Any], answered: dict[str, Any], now: Now
             call.winner = tried
     call.revived = True
     core.admit(call)
+    core.move(call, answered["gateway"])
     core.up(call, now)
     expires_at = answered.get("session_expires_at")
     if expires_at is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from sipsvc.dialog import Half
 from sipsvc.effects import Flow, Now
@@ -68,7 +68,7 @@ class Call(TimerTarget):
     BYE: ClassVar = 2
     EXPIRY: ClassVar = 3
 
-    __slots__ = ("acknowledged", "answer_at", "answer_mono", "call_id", "caller", "caller_tag", "cdr_id",
+    __slots__ = ("acknowledged", "answer_at", "answer_mono", "at", "call_id", "caller", "caller_tag", "cdr_id",
                  "code", "core", "deadline", "decision", "dialled", "dialogs", "directory", "end_at", "expires",
                  "expiry", "gateway", "hangup_by", "invite_at", "invite_cseq", "live", "longest_ms", "one_sided",
                  "phase", "progress_at", "q850", "reason", "recovered", "ref", "revived", "sell", "session",
@@ -87,6 +87,8 @@ class Call(TimerTarget):
         # To tags of answers in no dialog of it that were hung up.
         self.strays: set[str] = set()
         self.gateway: Half | None = None
+        # The gateway it is at, by id: where a branch of it is waited for, or where it was answered (law 6).
+        self.at = ""
         self.phase = Phase.SETUP
         self.session: InviteSession | None = None
         self.deadline: Timer | None = None
@@ -100,7 +102,7 @@ class Call(TimerTarget):
         self.who = Who("", "", "", "", caller.flow)
         self.decision: Decision | None = None
         self.directory = 0
-        self.live: dict[str, int] = {}
+        self.live: dict[str, Any] = {}
         self.dialled = ""
         self.invite_at = 0
         self.invite_cseq = caller.cseq

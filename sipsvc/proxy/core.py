@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from mypy_extensions import trait
 
 from sipsvc.dialog import Half, Reach, Tokens
-from sipsvc.directory import Platform
+from sipsvc.directory import Gateway, Platform
 from sipsvc.effects import Flow, Listener, Now, Target
 from sipsvc.message import Message
+from sipsvc.proxy.buckets import Buckets
 from sipsvc.proxy.call import Call, Phase
 from sipsvc.timers import TimerHeap
 from sipsvc.transaction import ClientTransaction, ClientUser, Layer
@@ -91,8 +92,12 @@ class Core(Reach):
         self._resolve = resolve
         self._asked = 0
         self.calls: dict[str, Call] = {}
-        # Law 6: a limit is the size of a set.
+        # Law 6: a limit is the size of a set. A call is at the gateway it was sent to last.
         self.by_customer: dict[str, set[str]] = {}
+        self.by_trunk: dict[str, set[str]] = {}
+        self.by_gateway: dict[str, set[str]] = {}
+        self.customer_rates = Buckets()
+        self.gateway_rates = Buckets()
         self.in_setup = 0
         # Answers held back until their record is on disk, in the order of their records (law 8).
         self.held: deque[tuple[int, InviteSession]] = deque()
@@ -191,7 +196,26 @@ class Core(Reach):
     def admit(self, call: Call) -> None:
         self.calls[call.ref] = call
         self.by_customer.setdefault(call.who.customer, set()).add(call.ref)
+        self.by_trunk.setdefault(call.who.trunk, set()).add(call.ref)
         self.in_setup += 1
+
+    def full(self, gateway: Gateway, now: Now) -> str:
+        """Why no call may be sent there now: `full`, `over_rate` or ""."""
+        if gateway.max_channels and len(self.by_gateway.get(gateway.id, ())) >= gateway.max_channels:
+            return "full"
+        if gateway.max_cps and not self.gateway_rates.has(gateway.id, gateway.max_cps, now):
+            return "over_rate"
+        return ""
+
+    def move(self, call: Call, gateway: str) -> None:
+        """A call goes to a gateway, and with that from the one it was at; "" is none."""
+        if call.at == gateway:
+            return
+        if call.at:
+            _leave(self.by_gateway, call.at, call.ref)
+        if gateway:
+            self.by_gateway.setdefault(gateway, set()).add(call.ref)
+        call.at = gateway
 
     def up(self, call: Call, now: Now) -> None:
         """From set-up to conversation, until a BYE or the longest a call may last (law 6)."""
@@ -215,11 +239,9 @@ class Core(Reach):
         call.recovered = call.revived and by == "timeout"
         self.timers.cancel(call.deadline)
         self.timers.cancel(call.expiry)
-        customer = self.by_customer.get(call.who.customer)
-        if customer is not None:
-            customer.discard(call.ref)
-            if not customer:
-                del self.by_customer[call.who.customer]
+        _leave(self.by_customer, call.who.customer, call.ref)
+        _leave(self.by_trunk, call.who.trunk, call.ref)
+        self.move(call, "")
         self.observer.ended(call, now)
         self.timers.set(now.mono + 64 * self.layer.t1, call, Call.FORGET)
 
@@ -280,6 +302,15 @@ class Core(Reach):
         held = self.held
         while held and held[0][0] <= seq:
             held.popleft()[1].release(now)
+
+
+def _leave(sets: dict[str, set[str]], key: str, ref: str) -> None:
+    """Take a call out of one of the sets, and the set away with its last."""
+    there = sets.get(key)
+    if there is not None:
+        there.discard(ref)
+        if not there:
+            del sets[key]
 
 
 def _next_cseq(call: Call, half: Half) -> int:

@@ -91,10 +91,20 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
         return False
 
     def _gateway(self, now: Now) -> bool:
-        """Try the next gateway, or look up where it is."""
-        gateway = self.attempts[self.next].gateway
+        """Try the next gateway, or look up where it is; False, and noted, where its limits do not let a call in."""
+        core, gateway = self.core, self.attempts[self.next].gateway
         self.next += 1
         self.current = self.way = None
+        core.move(self.call, "")
+        if gateway.max_channels or gateway.max_cps:
+            why = core.full(gateway, now)
+            if why:
+                self._tried("", now).left = why
+                self.outcomes.append(Outcome(503, None, None))
+                return False
+            if gateway.max_cps:
+                core.gateway_rates.take(gateway.id, gateway.max_cps, now)
+        core.move(self.call, gateway.id)
         if gateway.named:
             self.way = Way(self.core, self, gateway, now)
             self.way.look_up(now)
@@ -277,6 +287,7 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
         call.winner = tried
         call.status, call.reason = response.status, response.reason
         call.code = CROSSED if self.cancelled else "answered"
+        core.move(call, tried.gateway)  # it may have been left for another
         call.answer_at, call.answer_mono = now.utc, now.mono
         core.up(call, now)
         if self.way is not None:

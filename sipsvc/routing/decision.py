@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from sipsvc.directory import Customer, Directory, Gateway, PriceList, PriceRow
+from sipsvc.directory import Customer, Directory, PriceList, PriceRow
 from sipsvc.effects import Now
 from sipsvc.errors import SipError
-from sipsvc.headers import Caller, Dress, dress
+from sipsvc.headers import Caller
 from sipsvc.message import NameAddr, Uri, parse_uri
 from sipsvc.rating import first_minute
+from sipsvc.routing.limits import limited
+from sipsvc.routing.live import Live
 from sipsvc.routing.number import e164
 from sipsvc.routing.policy import ANONYMOUS, blocked, caller_id
+from sipsvc.routing.select import Attempt, Wanted, select
 
 
 class CallFacts(NamedTuple):
-    """What the call says of itself. `dialled` is the raw user part (or tel: number) of the Request-URI."""
+    """What the call says of itself. `dialled` is the raw user part (or tel: number) of the Request-URI; by `call_id`
+    gateways are drawn where that goes by weight.
+    """
 
     customer: str
     trunk: str
@@ -24,24 +29,7 @@ class CallFacts(NamedTuple):
     preferred: str
     privacy: str
     host: str
-
-
-class Live(NamedTuple):
-    """What is true only now: the customer's calls in progress, this one not counted (law 6).
-
-    `closed` is "" or why the server takes no calls at all: `draining`, `log_full`.
-    """
-
-    channels: int = 0
-    closed: str = ""
-
-
-class Attempt(NamedTuple):
-    """One gateway to try, dressed. `buy` is its price for this number."""
-
-    gateway: Gateway
-    dress: Dress
-    buy: PriceRow
+    call_id: str = ""
 
 
 class Decision(NamedTuple):
@@ -103,52 +91,18 @@ def decide(directory: Directory, call: CallFacts, live: Live, now: Now) -> Decis
             trace.append(("expensive", str(minute), str(pricelist.expensive_at), verdict))
             if not customer.allow_expensive:
                 return refuse("dest_expensive")
-    if customer.max_channels:
-        trace.append(("channels", live.channels, customer.max_channels))
-        if live.channels >= customer.max_channels:
-            return refuse("channels_full")
+    # An emergency call is to go by this (SIP-25).
+    code = limited(customer, directory.trunks.get(call.trunk), live, trace)
+    if code:
+        return refuse(code)
     anonymous = from_uri.user.lower() in ANONYMOUS
     caller = Caller(call.from_, from_uri, shown, replaced, anonymous, "id" in call.privacy.lower(), call.host)
     gateways = directory.gateways_of.get(customer.partner, ())
-    attempts = _candidates(gateways, pricelist, number, caller, now, trace)
-    if not attempts:
-        return refuse("no_route")
-    trace.append(("order", pricelist.strategy, *(attempt.gateway.id for attempt in attempts)))
+    wanted = Wanted(number, caller, pricelist, sell, call.call_id)
+    attempts, code = select(gateways, wanted, directory.platform.rates, live, now, trace)
+    if code:
+        return refuse(code)
     return Decision("", number, shown, customer, pricelist, sell, attempts, tuple(trace))
-
-
-def _candidates(
-    gateways: tuple[Gateway, ...],
-    pricelist: PriceList,
-    number: str,
-    caller: Caller,
-    now: Now,
-    trace: list[tuple[Any, ...]],
-) -> tuple[Attempt, ...]:
-    """Of `gateways`, those that serve the number, in the order they are to be tried (SIP-28). Equals go by id.
-
-    Prices in another currency than the price list's cannot be compared: those gateways come last.
-    """
-    found: list[tuple[Any, Attempt]] = []
-    for gateway in gateways:
-        if not gateway.enabled:
-            trace.append(("gateway", gateway.id, "disabled"))
-            continue
-        buy = gateway.coverage.find(number, caller.shown, now.utc)
-        if buy is None:
-            trace.append(("gateway", gateway.id, "no_coverage"))
-            continue
-        clothes = dress(gateway, number, caller)
-        if clothes is None:
-            trace.append(("gateway", gateway.id, "rewritten_to_nothing"))
-            continue
-        trace.append(("gateway", gateway.id, "serves", buy.prefix, str(buy.rate), gateway.currency))
-        price = (gateway.currency != pricelist.currency, first_minute(buy))
-        by_priority = pricelist.strategy == "priority"
-        order = (gateway.priority, price, gateway.id) if by_priority else (price, gateway.priority, gateway.id)
-        found.append((order, Attempt(gateway, clothes, buy)))
-    found.sort(key=lambda one: one[0])
-    return tuple(attempt for _, attempt in found)
 
 
 def _uri(value: str) -> Uri | None:

@@ -29,7 +29,7 @@ class Question(NamedTuple):
     """`dialled` is a number as it would be dialled, or a whole Request-URI; `caller` a number or a whole From.
 
     `preferred` and `privacy` are the values of P-Preferred-Identity and Privacy, "" for none. `channels` is how many
-    calls of the customer are to be taken as in progress.
+    calls of the customer are to be taken as in progress; `call_id` is what draws where gateways are drawn by weight.
     """
 
     customer: str
@@ -38,6 +38,7 @@ class Question(NamedTuple):
     preferred: str = ""
     privacy: str = ""
     channels: int = 0
+    call_id: str = ""
 
 
 class Asked(NamedTuple):
@@ -68,7 +69,16 @@ def asked(question: Question, trunk: str, host: str) -> Asked:
     except SipError as error:
         raise ExplainError("caller", f"is neither a number nor a From: {error.reason}") from error
     preferred, privacy = _wire("preferred", question.preferred), _wire("privacy", question.privacy)
-    facts = CallFacts(question.customer, trunk, _dialled(question), from_, preferred, privacy, host)
+    facts = CallFacts(
+        question.customer,
+        trunk,
+        _dialled(question),
+        from_,
+        preferred,
+        privacy,
+        host,
+        _wire("call_id", question.call_id),
+    )
     return Asked(facts, value)
 
 

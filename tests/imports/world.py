@@ -42,6 +42,7 @@ def add_gateway(changes: Changes, name: str, **values: Any) -> Gateway:
         "enabled": True, "trusted": False, "remote_party_id": False, "p_asserted_identity": False, "caller_prefix": "",
         "caller_prefix_in": [], "uri_prefix": "", "uri_prefix_escaped": True, "rewrites": [], "hunt_codes": [],
         "provisional_timeout_ms": 4000, "ring_timeout_s": 185, "rows_version": 0,
+        "max_channels": 0, "max_cps": 0, "weight": 1, "schedule": [],
     }  # fmt: skip
     gateway = Gateway(id=name, **common | values)
     changes.create(gateway)
@@ -52,7 +53,7 @@ def add_pricelist(changes: Changes, name: str, **values: Any) -> PriceList:
     common: dict[str, Any] = {
         "partner": "reseller", "name": name, "currency": "USD", "initial": 60, "increment": 60, "minimum": Decimal(0),
         "expensive_at": Decimal("0.50"), "min_rate": Decimal(0), "max_profit": None, "strategy": "cheapest",
-        "rows_version": 0,
+        "rows_version": 0, "expected_s": 60, "allow_loss": False,
     }  # fmt: skip
     pricelist = PriceList(id=name, **common | values)
     changes.create(pricelist)

@@ -51,6 +51,9 @@ CALLER_IDS = (
     {"allowed": ["33612345678"], "default": "", "otherwise": "refuse"},
     {"allowed": [], "default": "447700900000", "otherwise": "default"},
 )
+SCHEDULES: list[list[str]] = [
+    [], [], [], ["mon-fri 08:00-20:00 Europe/Berlin", "sat 22:00-02:00 America/New_York"], ["mon-sun 00:00-24:00 UTC"],
+]  # fmt: skip
 REWRITES = (
     [], [], [], [{"pattern": "^44", "replacement": "0"}],
     [{"pattern": "^33(.*)", "replacement": r"0033\1"}, {"pattern": "^00", "replacement": "+"}],
@@ -94,7 +97,8 @@ def gateways(draw: st.DrawFn) -> dict[str, Any]:
         "p_asserted_identity": draw(flag), "caller_prefix": draw(st.sampled_from(["", "77", "9#"])),
         "caller_prefix_in": draw(st.lists(st.sampled_from(["from", "pai", "rpid"]), unique=True)),
         "uri_prefix": draw(st.sampled_from(["", "9#", "00"])), "uri_prefix_escaped": escaped,
-        "rewrites": draw(st.sampled_from(REWRITES)), "hunt_codes": draw(st.sampled_from([[503], [500, 503], [500]])),
+        "rewrites": draw(st.sampled_from(REWRITES)), "hunt_codes": draw(st.sampled_from([[503], [500, 503], [500]])), "max_channels": 0, "max_cps": 0,
+        "weight": draw(st.sampled_from([1, 1, 5, 0])), "schedule": draw(st.sampled_from(SCHEDULES)),
     }  # fmt: skip
 
 
@@ -107,18 +111,21 @@ class Catalogue:
     pricelists: dict[str, dict[str, Any]]
     blocks: list[tuple[int | None, str]]
     partners: int
+    rates: dict[str, str]
 
 
 @st.composite
 def catalogues(draw: st.DrawFn) -> Catalogue:
     partners = draw(st.integers(1, 3))
-    made = Catalogue({}, {}, {}, [], partners)
+    rates = draw(st.sampled_from([{}, {"USD": "1", "EUR": "1.0835"}, {"EUR": "2.5", "USD": "0.5"}]))
+    made = Catalogue({}, {}, {}, [], partners, rates)
     for partner in range(partners):
         lists = [f"list-{partner}-{number}" for number in range(draw(st.integers(1, 2)))]
         for pricelist in lists:
             made.pricelists[pricelist] = {
                 "partner": partner, "currency": draw(st.sampled_from(["USD", "USD", "EUR"])),
-                "strategy": draw(st.sampled_from(["cheapest", "priority"])),
+                "strategy": draw(st.sampled_from(["cheapest", "priority", "weight"])),
+                "expected_s": draw(st.sampled_from([60, 60, 45, 300])), "allow_loss": draw(st.booleans()),
                 "minimum": draw(st.sampled_from(RATES[:3])),
                 "expensive_at": draw(st.sampled_from([None, None, Decimal("0.5"), Decimal("0.02")])),
                 "rows": draw(tables()), "row": draw(ROW),
@@ -152,7 +159,7 @@ def store(session: Session, made: Catalogue) -> None:
     changes = Changes(session, LOCAL)
     session.add(PlatformSettings(
         id=1, realm="here", nonce_lifetime_s=300, t1_ms=500, t2_ms=4000, t4_ms=5000, max_call_s=14_400,
-        durable_wait_ms=20, min_se_s=90, session_expires_s=1_800,
+        durable_wait_ms=20, min_se_s=90, session_expires_s=1_800, rates=made.rates,
     ))  # fmt: skip
     for partner in range(made.partners):
         add_partner(changes, f"partner-{partner}")
@@ -174,7 +181,7 @@ def store(session: Session, made: Catalogue) -> None:
         customer: Customer = add_customer(changes, id_, partner, **values | {"partner": partner})
         changes.create(Trunk(
             id=f"trunk-{number}", partner=partner, customer=customer.id, enabled=True, source=f"{source(number)}/32",
-            port=0, username=None, ha1_md5="",
+            port=0, username=None, ha1_md5="", max_channels=0,
         ))  # fmt: skip
     for partner_number, prefix in made.blocks:
         owner = None if partner_number is None else f"partner-{partner_number}"

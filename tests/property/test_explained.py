@@ -73,7 +73,7 @@ def test_explain_the_live_call_and_its_trace_agree(
     for number in range(earlier + 1):
         sent = resolved(wire, wire.give(invite(call, number), flow))
     record = [record for record in wire.records if record["kind"] == "start"][-1]
-    said = asked(database, customer, call, record["live"]["channels"], wire.now)
+    said = asked(database, customer, call, record, wire.now)
 
     event(said["code"] or f"{len(said['attempts'])} gateways")
     assert record["customer"] == customer
@@ -123,13 +123,13 @@ def invite(call: tuple[str, str, list[str]], number: int) -> bytes:
 
 
 def asked(
-    database: Database, customer: str, call: tuple[str, str, list[str]], channels: int, now: Now
+    database: Database, customer: str, call: tuple[str, str, list[str]], record: dict[str, Any], now: Now
 ) -> dict[str, Any]:
     dialled, caller, lines = call
     headers = dict(line.split(": ", 1) for line in lines)
-    question = Question(
-        customer, dialled, caller, headers.get("P-Preferred-Identity", ""), headers.get("Privacy", ""), channels
-    )
+    preferred, privacy = headers.get("P-Preferred-Identity", ""), headers.get("Privacy", "")
+    channels = record["live"]["channels"]
+    question = Question(customer, dialled, caller, preferred, privacy, channels, record["call_id"])
     with one_state(database) as connection, Session(connection) as session:
         directory = for_call(session, customer, number_of(question))
     return explain(directory, question, host=HOST, now=now)

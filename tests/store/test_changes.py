@@ -72,11 +72,19 @@ def test_secrets_stay_out_of_history(engine: Engine) -> None:
         change.create(
             Customer(
                 id="acme", partner="p", name="Acme", status="active", pricelist="retail", allow_expensive=False,
-                max_channels=0, dial_plan={}, caller_ids={}, **UNSAID,
+                max_channels=0, dial_plan={}, caller_ids={}, max_cps=0, busy_status=486, **UNSAID,
             )
         )  # fmt: skip
         trunk = Trunk(
-            id="pbx", partner="p", customer="acme", enabled=True, source="", port=0, username="u", ha1_md5="a" * 32
+            id="pbx",
+            partner="p",
+            customer="acme",
+            enabled=True,
+            source="",
+            port=0,
+            username="u",
+            ha1_md5="a" * 32,
+            max_channels=0,
         )
         change.create(trunk)
         change.update(trunk, {"ha1_md5": "b" * 32})

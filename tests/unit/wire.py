@@ -80,13 +80,17 @@ def directory(
     trunks: Iterable[Trunk] = (),
     blocks: dict[str, str] | None = None,
     timing: Timing = USUAL,
+    rates: dict[str, str] | None = None,
 ) -> Directory:
     """Acme, known by CUSTOMER's address, with three gateways unless told otherwise."""
     by_address = Trunk("acme-ip", "acme", source=f"{CUSTOMER.host}/32")
     chosen = gateways or tuple(gateway(number) for number in (1, 2, 3))
     blocked = {"979": "premium rate"} if blocks is None else blocks
     listed = [Block(f"block-{prefix}", "", prefix, reason) for prefix, reason in blocked.items()]
-    return assemble(7, Platform(timing=timing), [customer, pricelist, by_address, *trunks, *chosen, *listed])
+    worth = {currency: Decimal(rate) for currency, rate in (rates or {}).items()}
+    return assemble(
+        7, Platform(timing=timing, rates=worth), [customer, pricelist, by_address, *trunks, *chosen, *listed]
+    )
 
 
 def datagram(start: str, *lines: str, body: bytes = b"") -> bytes:
