@@ -97,7 +97,8 @@ def gateways(draw: st.DrawFn) -> dict[str, Any]:
         "p_asserted_identity": draw(flag), "caller_prefix": draw(st.sampled_from(["", "77", "9#"])),
         "caller_prefix_in": draw(st.lists(st.sampled_from(["from", "pai", "rpid"]), unique=True)),
         "uri_prefix": draw(st.sampled_from(["", "9#", "00"])), "uri_prefix_escaped": escaped,
-        "rewrites": draw(st.sampled_from(REWRITES)), "hunt_codes": draw(st.sampled_from([[503], [500, 503], [500]])), "max_channels": 0, "max_cps": 0,
+        "rewrites": draw(st.sampled_from(REWRITES)), "hunt_codes": draw(st.sampled_from([[503], [500, 503], [500]])),
+        "max_channels": 0, "max_cps": 0,
         "weight": draw(st.sampled_from([1, 1, 5, 0])), "schedule": draw(st.sampled_from(SCHEDULES)),
     }  # fmt: skip
 

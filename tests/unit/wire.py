@@ -26,7 +26,7 @@ from sipsvc.directory import (
     Trunk,
     assemble,
 )
-from sipsvc.effects import Close, Flow, Listener, Now, Resolve, Send, Target, WriteCdr
+from sipsvc.effects import Close, Flow, Listener, Notice, Now, Resolve, Send, Target, WriteCdr
 from sipsvc.engine import Engine
 from sipsvc.message import Message, parse
 from sipsvc.message.grammar import LINE_END, canonical
@@ -149,7 +149,7 @@ class Sent(NamedTuple):
 
 class Wire:
     """An engine between a customer and gateways. What it wrote stands in `records`, what it sent in `sent`, what it
-    wanted to be looked up in `asked`.
+    wanted to be looked up in `asked`, what it gave notice of in `notices`.
 
     With `disk` off, `Engine.durable` is never called and answers wait for their timer.
     """
@@ -173,6 +173,7 @@ class Wire:
         self.records: list[dict[str, Any]] = []
         self.closed: list[Flow] = []
         self.asked: list[Resolve] = []
+        self.notices: list[Notice] = []
 
     def give(self, data: bytes, flow: Flow = CUSTOMER) -> list[Sent]:
         """One datagram in; what left because of it."""
@@ -205,6 +206,8 @@ class Wire:
                     self.closed.append(effect.flow)
                 elif isinstance(effect, Resolve):
                     self.asked.append(effect)
+                elif isinstance(effect, Notice):
+                    self.notices.append(effect)
             if self.disk:
                 self.engine.durable(self.engine_seq, self.now)
         self.sent += taken
