@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from sipsvc import keyring
-from sipsvc.cdr.log import LogFull, LogWriter, open_calls
+from sipsvc.cdr.log import LogFull, LogWriter, open_calls, read_from
+from sipsvc.cdr.segments import segment_number
 from sipsvc.directory import Directory
 from sipsvc.effects import Close, Flow, Listener, Notice, Now, Resolve, Send, Target, WriteCdr
 from sipsvc.engine import Engine
 from sipsvc.errors import ConfigError, SipError
+from sipsvc.feed.intake import Spent
 from sipsvc.observe import get_logger
 from sipsvc.settings import Settings
 from sipsvc.transport import Resolver, Streams, StreamUser, Tls, UdpListener
@@ -75,13 +78,15 @@ class Worker:
     def live_calls(self) -> int:
         return self._engine.live_calls
 
-    def start(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Bring back the calls of before, then listen. Raises LogLocked or LogFull."""
+    def start(self, loop: asyncio.AbstractEventLoop, spent: Spent | None = None) -> None:
+        """Bring back the calls of before, and what was `spent`, then listen. Raises LogLocked or LogFull."""
         self._loop = loop
         # The log's rotation carries open calls over, so they are read before it is opened.
         unfinished = open_calls(self._folder) if self._folder.exists() else []
         self._writer = LogWriter(self._folder, lambda seq: self._from_thread(seq))
         self._engine.restore(unfinished, now())
+        if spent is not None:
+            self._recall(spent)
         if unfinished:
             self._log.info("calls_restored", records=len(unfinished), up=self._engine.live_calls)
         self._streams.start(loop)
@@ -89,6 +94,16 @@ class Worker:
             listener.start(loop, self._receiver(index), self._carry_out)
         self._carry_out()
         loop.call_later(REPORT_EVERY_S, self._report)
+
+    def _recall(self, spent: Spent) -> None:
+        """What today's calls cost: those delivered by the database, the others by the log."""
+        for customer, currency, utc, amount in spent.sums:
+            self._engine.spent(customer, currency, Decimal(amount), utc)
+        for entry in read_from(self._folder, segment_number(spent.segment), spent.offset):
+            record = entry.record
+            if record["kind"] == "end" and record["sell"] is not None and record["answer_at"] is not None:
+                sell = record["sell"]
+                self._engine.spent(record["customer"], sell["currency"], Decimal(sell["amount"]), record["end_at"])
 
     def swap(self, directory: Directory) -> None:
         """Calls from now on are decided on `directory`."""

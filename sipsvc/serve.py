@@ -119,7 +119,7 @@ async def _first_worker(
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
     worker = Worker(settings, intake.directory, secrets)
-    worker.start(loop)
+    worker.start(loop, intake.spent)
     return worker
 
 

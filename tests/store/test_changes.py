@@ -32,7 +32,7 @@ def pricelist(**values: object) -> PriceList:
     given: dict[str, object] = {
         "name": "Retail", "currency": "USD", "initial": 60, "increment": 60, "minimum": Decimal(0),
         "expensive_at": Decimal("0.5"), "min_rate": Decimal(0), "max_profit": None, "strategy": "cheapest",
-        "rows_version": 0, "partner": "p",
+        "rows_version": 0, "partner": "p", "expected_s": 60, "allow_loss": False,
     }  # fmt: skip
     return PriceList(**given | values)
 

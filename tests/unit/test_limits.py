@@ -200,8 +200,9 @@ def talk(wire: Wire, number: int, seconds: float) -> None:
     wire.give(answer(invited.message, 200), invited.flow)
     wire.wait(seconds * 1_000)
     own, route = invited.message, [f"Route: {one}" for one in invited.message.all("record-route")]
+    via = f"SIP/2.0/UDP gw:5080;branch=z9hG4bK-b{number};rport"
     bye = request(
-        "BYE", f"sip:ann@{CUSTOMER.host}:{CUSTOMER.port}", *route, Via=f"SIP/2.0/UDP gw:5080;branch=z9hG4bK-b{number};rport",
+        "BYE", f"sip:ann@{CUSTOMER.host}:{CUSTOMER.port}", *route, Via=via,
         From=f"{own.get('to')};tag=bob", To=own.get("from") or "", Call_ID=f"call-{number}", CSeq="1 BYE",
     )  # fmt: skip
     wire.give(bye, invited.flow)
