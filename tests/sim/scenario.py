@@ -40,6 +40,7 @@ from tests.sim.drawing import (
     draw_way,
 )
 from tests.sim.gateways import GatewayAgent
+from tests.sim.limiting import draw_limits
 from tests.sim.live import draw_changes
 from tests.sim.names import Names
 from tests.sim.network import MS, Address, Network
@@ -98,13 +99,13 @@ def _customer(spec: CustomerSpec) -> Customer:
     return Customer(
         spec.id, f"{spec.id} Ltd", "demo", spec.status, f"list-{spec.id}", spec.allow_expensive, spec.max_channels,
         DialPlan(("00",), spec.national, spec.country, "international"),
-        CallerIds(spec.allowed, spec.default, spec.otherwise),
+        CallerIds(spec.allowed, spec.default, spec.otherwise), spec.max_cps, spec.busy_status,
     )  # fmt: skip
 
 
 def _trunk(spec: CustomerSpec, realm: str) -> Trunk:
     ha1 = hexmd5(f"{spec.username}:{realm}:{spec.password}") if spec.username else ""
-    return Trunk(f"trunk-{spec.id}", spec.id, spec.source, 0, spec.username, ha1)
+    return Trunk(f"trunk-{spec.id}", spec.id, spec.source, 0, spec.username, ha1, True, spec.trunk_channels)
 
 
 def _gateway(spec: GatewaySpec) -> Gateway:
@@ -118,6 +119,7 @@ def _gateway(spec: GatewaySpec) -> Gateway:
         caller_prefix=spec.caller_prefix, caller_prefix_in=spec.caller_prefix_in, uri_prefix=spec.uri_prefix,
         uri_prefix_escaped=spec.escaped, rewrites=rewrites, hunt_codes=spec.hunt_codes,
         ring_timeout_ms=spec.ring_timeout_ms, tcp_if_large=spec.tcp_if_large,
+        max_channels=spec.max_channels, max_cps=spec.max_cps,
     )  # fmt: skip
 
 
@@ -172,7 +174,7 @@ def make_engine(directory: Directory, seed: int, life: int = 0) -> Engine:
 
 def prepare(seed: int) -> Run:
     """Everything in place, nothing begun."""
-    setting = draw_setting(seed)
+    setting = draw_limits(seed, draw_setting(seed))
     plans = {plan.call_id: plan for plan in draw_calls(seed, setting)}
     changes = draw_changes(seed, setting)
     settings = [setting, *(changed for _, changed in changes)]

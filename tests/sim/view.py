@@ -21,6 +21,8 @@ INSTANT = MS
 PROVISIONAL_MS = 4_000
 # What an address gets at least, where there are two in what a look-up left of that, each by TCP and then by UDP.
 LEAST_SHARE_MS = 400
+# Why a gateway is passed over that a call could go to otherwise (SIP-27).
+PASSED_OVER = ("full", "over_rate")
 
 
 @dataclass
@@ -240,6 +242,21 @@ class CallView:
         return [(one["started_at"], one["gateway"]) for one in end.get("attempts", ()) if one["left"] == "dns"]
 
     @cached_property
+    def candidates(self) -> list[GatewaySpec]:
+        """The gateways it must be tried at, in order; whether those that were full or over their rate when it came
+        were so, is for the limits to say."""
+        starts = [one.record for one in self.records if one.record["kind"] == "start"]
+        trace = starts[-1]["trace"] if starts else ()
+        shut = {said[0] for what, *said in trace if what == "gateway" and said[1] in PASSED_OVER}
+        return [gateway for gateway, _ in self.setting.candidates(self.plan) if gateway.id not in shut]
+
+    @cached_property
+    def passed_over(self) -> bool:
+        """Whether it found a gateway full, or over its rate, when its turn came."""
+        end = self.records[-1].record if self.records else {}
+        return any(one["left"] in PASSED_OVER for one in end.get("attempts", ()))
+
+    @cached_property
     def by_tcp(self) -> int:
         """How many attempts were made by TCP, and to no avail, because the INVITE is too large for UDP (SIP-6)."""
         end = self.records[-1].record if self.records else {}
@@ -250,7 +267,7 @@ class CallView:
         others = [one.gateway for one in self.branches[self.branches.index(branch) + 1 :]]
         if others and others[0].name and others[0] is not branch.gateway:
             return True
-        candidates = [gateway for gateway, _ in self.setting.candidates(self.plan)]
+        candidates = self.candidates
         if not others and branch.gateway in candidates:
             # The last that is seen: the next may have been looked up when all was over.
             following = candidates[candidates.index(branch.gateway) + 1 :]
@@ -281,7 +298,7 @@ class CallView:
 
 def on_the_wire(attempt: dict[str, Any]) -> bool:
     """Whether it is to be seen on the wire here, where there is only UDP."""
-    return attempt["left"] != "dns" and not attempt["address"].startswith("tcp:")
+    return attempt["left"] not in ("dns", *PASSED_OVER) and not attempt["address"].startswith("tcp:")
 
 
 def ours(msg: Msg) -> bool:
