@@ -127,9 +127,10 @@ def for_call(session: Session, customer: str, number: Callable[[d.Customer], str
     than for one of ten. Without that customer there is none in it.
     """
     builder = d.Builder()
-    builder.put("platform", platform(session))
+    builder.place(d.Platform())
     row = session.get(m.Customer, customer)
     if row is not None:
+        builder.put("platform", platform(session))
         digits = number(d.customer_of(_customer(row)))
         prefixes = [digits[:length] for length in range(1, len(digits) + 1)]
         gateways = session.scalars(select(m.Gateway.id).where(m.Gateway.partner == row.partner)).all()
