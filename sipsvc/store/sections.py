@@ -17,7 +17,6 @@ from pydantic import (
     Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
-    PlainSerializer,
     ValidationInfo,
     WithJsonSchema,
     field_validator,
@@ -28,11 +27,11 @@ from pydantic_core.core_schema import no_info_after_validator_function
 
 from sipsvc.directory.rules import check_replacement, compile_rule
 from sipsvc.settings import HOST_NAME
+from sipsvc.store.exchange import Rate
 from sipsvc.store.schedule import window
 
 # Below this no charge, however long the call, leaves the 64 bits that money is stored in.
 MONEY = re.compile(r"[0-9]{1,8}(\.[0-9]+)?")
-RATE = re.compile(r"[0-9]{1,8}(\.[0-9]{1,12})?")
 # What is true of a type in the words of JSON Schema, for the API's description.
 NO_CONTROLS = r"[^\u0000-\u001f\u007f-\u009f\u2028\u2029]"
 NO_BLANKS = r"[^\s\u0000-\u001f\u007f-\u009f\u2028\u2029]"
@@ -55,13 +54,6 @@ def money(value: Any) -> Decimal:
         raise ValueError("is not an amount such as 0.0125 (digits and a decimal point, below 100000000)")
     if len(value.partition(".")[2]) > 6:
         raise ValueError("has more than 6 decimal places")
-    return Decimal(value)
-
-
-def rate(value: Any) -> Decimal:
-    """An exchange rate such as `1.0835` as an exact Decimal. Raises ValueError with why."""
-    if not isinstance(value, str) or not RATE.fullmatch(value) or not Decimal(value):
-        raise ValueError('must be text such as "1.0835": digits, above 0, at most 12 behind the point')
     return Decimal(value)
 
 
@@ -164,8 +156,7 @@ class Platform(Section):
     durable_wait_ms: Annotated[int, Field(ge=1, le=1000)] = 20
     min_se_s: Annotated[int, Field(ge=90, le=86_400)] = 90
     session_expires_s: Annotated[int, Field(ge=0, le=86_400)] = 1800
-    # Kept as text.
-    rates: dict[Currency, Annotated[Decimal, BeforeValidator(rate), PlainSerializer(lambda one: f"{one:f}")]] = {}
+    rates: dict[Currency, Rate] = {}
 
     @field_validator("session_expires_s")
     @classmethod
