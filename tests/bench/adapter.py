@@ -86,7 +86,7 @@ def make(data: Path, run: Path) -> Path:
         f'[platform]\nrealm = {text(realm)}\n[partner]\nname = "Bench"\n'
         + "".join(customer(row) for row in people)
         + "".join(gateway(row, next(iter(prefixes))) for row in gateways)
-        + '[[pricelist]]\nid = "bench"\nname = "Bench"\nstrategy = "cheapest"\nrows = "prices.csv"\n'
+        + '[[pricelist]]\nid = "bench"\nname = "Bench"\nstrategy = "cheapest"\nallow_loss = true\nrows = "prices.csv"\n'
         + blocks
     )
     config = run / "sipsvc.toml"
