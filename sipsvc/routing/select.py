@@ -73,17 +73,25 @@ def select(
         if clothes is None:
             trace.append(("gateway", gateway.id, "rewritten_to_nothing"))
             continue
-        price = unknown, cost = _price(gateway, buy, pricelist, rates, trace)
-        if sold is not None and not unknown and cost > sold:
+        cost, known = expected(buy, pricelist.expected_s), True
+        if gateway.currency != pricelist.currency:
+            cost, known = _exchanged(gateway, cost, pricelist, rates, trace)
+        if sold is not None and known and cost > sold:
             trace.append(("gateway", gateway.id, "loss", text(cost), text(sold), pricelist.currency))
             continue
-        why = _shut(gateway, live, now)
-        if why:
-            trace.append(("gateway", gateway.id, *why))
-            passed_over.add(str(why[0]))
-            continue
+        if live.down or gateway.max_channels or gateway.max_cps or gateway.schedule:
+            why = _shut(gateway, live, now)
+            if why:
+                trace.append(("gateway", gateway.id, *why))
+                passed_over.add(str(why[0]))
+                continue
         trace.append(("gateway", gateway.id, "serves", buy.prefix, str(buy.rate), gateway.currency))
-        found.append((_place(gateway, price, wanted, trace), Attempt(gateway, clothes, buy)))
+        place: tuple[Any, ...] = (not known, cost, gateway.priority, gateway.id)
+        if pricelist.strategy == "priority":
+            place = (gateway.priority, *place)
+        elif pricelist.strategy == "weight":
+            place = _ticket(gateway, wanted.call_id, trace)
+        found.append((place, Attempt(gateway, clothes, buy)))
     if not found:
         return (), next((code for why, code in NONE_LEFT.items() if why in passed_over), "no_route")
     found.sort(key=lambda one: one[0])
@@ -115,34 +123,23 @@ def _shut(gateway: Gateway, live: Live, now: Now) -> tuple[Any, ...]:
     return ()
 
 
-def _price(
-    gateway: Gateway, buy: PriceRow, pricelist: PriceList, rates: Mapping[str, Decimal], trace: list[tuple[Any, ...]]
-) -> tuple[bool, Decimal]:
-    """What the expected call costs at a gateway: False and it in the price list's currency, or, where no rate leads
-    there, True and it in the gateway's own."""
-    cost = expected(buy, pricelist.expected_s)
-    if gateway.currency == pricelist.currency:
-        return False, cost
+def _exchanged(
+    gateway: Gateway, cost: Decimal, pricelist: PriceList, rates: Mapping[str, Decimal], trace: list[tuple[Any, ...]]
+) -> tuple[Decimal, bool]:
+    """A gateway's cost in the price list's currency; where no rate leads there, as it is, and False."""
     here, there = rates.get(pricelist.currency), rates.get(gateway.currency)
     if here is None or there is None:
         trace.append(("no_rate", gateway.id, gateway.currency, pricelist.currency))
-        return True, cost
+        return cost, False
     ours = exchanged(cost, there, here)
     trace.append(("exchanged", gateway.id, text(cost), gateway.currency, text(ours), pricelist.currency))
-    return False, ours
+    return ours, True
 
 
-def _place(
-    gateway: Gateway, price: tuple[bool, Decimal], wanted: Wanted, trace: list[tuple[Any, ...]]
-) -> tuple[Any, ...]:
-    """What gateways are sorted by."""
-    strategy = wanted.pricelist.strategy
-    if strategy == "weight":
-        if not gateway.weight:
-            return (True, gateway.priority, gateway.id)
-        ticket = draw(wanted.call_id, gateway.id, gateway.weight)
-        trace.append(("drawn", gateway.id, gateway.weight, f"{ticket:.6f}"))
-        return (False, ticket, gateway.id)
-    if strategy == "priority":
-        return (gateway.priority, price, gateway.id)
-    return (price, gateway.priority, gateway.id)
+def _ticket(gateway: Gateway, call_id: str, trace: list[tuple[Any, ...]]) -> tuple[Any, ...]:
+    """A gateway's place where they are drawn."""
+    if not gateway.weight:
+        return (True, gateway.priority, gateway.id)
+    ticket = draw(call_id, gateway.id, gateway.weight)
+    trace.append(("drawn", gateway.id, gateway.weight, f"{ticket:.6f}"))
+    return (False, ticket, gateway.id)
