@@ -129,8 +129,9 @@ def for_call(session: Session, customer: str, number: Callable[[d.Customer], str
     builder = d.Builder()
     builder.place(d.Platform())
     row = session.get(m.Customer, customer)
-    if row is not None:
+    if session.get(m.PlatformSettings, 1) is not None:
         builder.put("platform", platform(session))
+    if row is not None:
         digits = number(d.customer_of(_customer(row)))
         prefixes = [digits[:length] for length in range(1, len(digits) + 1)]
         gateways = session.scalars(select(m.Gateway.id).where(m.Gateway.partner == row.partner)).all()

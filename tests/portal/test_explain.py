@@ -110,9 +110,9 @@ def test_a_draft_is_decided_on_and_leaves_nothing_behind(portal: Portal) -> None
         ({"changes": [{"kind": "gateways", "id": "carrier-a", "set": {"enabled": False}}]}, ("no_route", "0.012500")),
         ({"changes": [{"kind": "gateways", "id": "carrier-a", "set": {"schedule": [NEVER]}}]},
          ("gateways_closed", "0.012500")),
-        ({"prices": [{"pricelist": "retail", "prefix": "33", "rate": "0.001"}]}, ("no_route", "0.001000")),
-        ({"prices": [{"pricelist": "retail", "prefix": "33", "rate": "0.001"}],
-          "changes": [{"kind": "term-pricelists", "id": "retail", "set": {"allow_loss": True}}]}, ("", "0.001000")),
+        ({"prices": [{"gateway": "carrier-a", "prefix": "33", "rate": "0.5"}]}, ("no_route", "0.012500")),
+        ({"prices": [{"gateway": "carrier-a", "prefix": "33", "rate": "0.5"}],
+          "changes": [{"kind": "term-pricelists", "id": "retail", "set": {"allow_loss": True}}]}, ("", "0.012500")),
         ({"changes": [{"kind": "customers", "id": "acme", "set": {"status": "closed"}}]}, ("customer_closed", None)),
         ({"changes": [{"kind": "blocks", "id": "block-979", "set": {"prefix": "33"}}]}, ("dest_blocked", None)),
     ]  # fmt: skip
