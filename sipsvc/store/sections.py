@@ -315,6 +315,23 @@ class GatewayFields(Section):
     hunt_codes: list[int] = [500, 502, 503, 504]
     provisional_timeout_ms: Milliseconds = 4000
     ring_timeout_s: Annotated[int, Field(ge=1, le=3600)] = 185
+    auth_username: SipUsername = ""
+    auth_password: Annotated[Text, Field(max_length=128, repr=False)] = ""
+    auth_realm: Annotated[Text, Matches(r'[^"\\]*', "must not hold a quote or backslash")] = ""
+
+    @field_validator("auth_password")
+    @classmethod
+    def _whole_login(cls, value: str, info: ValidationInfo) -> str:
+        if not value and info.data.get("auth_username"):
+            raise ValueError("is needed with auth_username")
+        return value
+
+    @field_validator("auth_password", "auth_realm")
+    @classmethod
+    def _of_a_login(cls, value: str, info: ValidationInfo) -> str:
+        if value and info.data.get("auth_username") == "":
+            raise ValueError("goes with auth_username")
+        return value
 
     @field_validator("host")
     @classmethod
