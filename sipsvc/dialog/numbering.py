@@ -70,6 +70,9 @@ class Numbering:
         for cseq, (sent, _) in self.invites.items():
             if sent == number:
                 return cseq
+        for behind, offset in reversed(self.steps):
+            if number - offset > behind:
+                return number - offset
         return number
 
     def _moved(self, cseq: int) -> int:

@@ -33,6 +33,8 @@ PROMISED = (
     "crooked responses",
     "491 on both sides",
     "calls cut by several crashes",
+    "challenges",
+    "stale nonces",
 )
 # From here on nothing that is promised may be missing.
 LONG_RUN = 1_000

@@ -6,7 +6,9 @@ import re
 from dataclasses import replace
 from typing import Any
 
+from sipsvc.auth.carrier import Answers
 from sipsvc.dialog import Half
+from sipsvc.directory import Gateway
 from sipsvc.effects import Now
 from sipsvc.engine import Engine
 from sipsvc.engine import admission as admission_room
@@ -17,6 +19,7 @@ from sipsvc.proxy import Call, Core, InviteSession
 from sipsvc.proxy import indialog as indialog_room
 from sipsvc.proxy import invite as invite_room
 from sipsvc.proxy.branch import Branch
+from sipsvc.proxy.credentials import BARE, Leg, Worn
 from sipsvc.proxy.way import Way
 from sipsvc.transaction import layer as layer_room
 from tests.sim.bugs import plant
@@ -186,6 +189,47 @@ def hasty() -> None:
         return right(replace(timing, t2_ms=1_000), **more)
 
     plant(layer_room, times=times)
+
+
+def ack_by_the_caller() -> None:
+    """The ACK to a 2xx goes with the caller's number and without credentials."""
+    plant(Leg, wear_ack=lambda self, request: BARE)
+
+
+def offset_lost_at_prack() -> None:
+    """Behind a PRACK the gateway is sent the caller's numbers again."""
+    right = Leg.wear
+
+    def wear(self: Leg, request: Message, *facts: Any) -> Worn:
+        worn = right(self, request, *facts)
+        if request.method == "PRACK":
+            self.steps.clear()
+        return worn
+
+    plant(Leg, wear=wear)
+
+
+def rack_by_the_caller() -> None:
+    """RAck names the INVITE as the caller numbers it."""
+    plant(Leg, _rack=lambda self, value: value)
+
+
+def credentials_elsewhere() -> None:
+    """What one gateway's challenge taught is said to the next one too."""
+    right, kept = invite_room.leg_to, dict[str, Answers]()
+
+    def leg_to(core: Core, gateway: Gateway, cseq: int) -> Leg | None:
+        leg = right(core, gateway, cseq)
+        if leg is not None and leg.answers is not None:
+            leg.answers = kept.setdefault("all", leg.answers)
+        return leg
+
+    plant(invite_room, leg_to=leg_to)
+
+
+def offset_forgotten_by_a_restart() -> None:
+    """A call that a restart brings back is numbered as by the caller."""
+    plant(Leg, restore=lambda self, record: None)
 
 
 def glare_hidden() -> None:

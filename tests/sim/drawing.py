@@ -6,6 +6,7 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
+from tests.sim.login import draw_login
 from tests.sim.names import spares
 from tests.sim.network import Faults
 from tests.sim.plan import CallPlan, CustomerSpec, GatewayPlan, GatewaySpec, Row, Setting
@@ -103,6 +104,7 @@ def draw_reboots(seed: int, gateways: list[str]) -> list[tuple[float, str, float
 def draw_setting(seed: int) -> Setting:
     rng = Random(f"setting {seed}")
     gateways = tuple(_gateway(rng, number) for number in range(1, rng.randint(2, 4) + 1))
+    gateways = tuple(replace(gateway, login=draw_login(seed, gateway.id)) for gateway in gateways)
     channels = rng.choice((0, 3, 6))
     acme = CustomerSpec(**{**ACME.__dict__, "max_channels": channels})
     longest = rng.choice((60_000,) * 9 + (400,))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
-from tests.sim import expiries, inside, noise, ways, wirechecks
+from tests.sim import challenges, expiries, inside, noise, ways, wirechecks
 from tests.sim.explained import explained
 from tests.sim.late import late_answers
 from tests.sim.network import MS, utc_of
@@ -57,7 +57,7 @@ def check(run: Run) -> list[CallView]:
             strangers(view)
             continue
         cdr_once(view)
-        for look in (*wirechecks.CHECKS, *inside.CHECKS, *expiries.CHECKS, *ways.CHECKS):
+        for look in (*wirechecks.CHECKS, *inside.CHECKS, *expiries.CHECKS, *ways.CHECKS, *challenges.CHECKS):
             look(view)
         hung_up(view)
         if view.final is not None and len(view.records) >= 2:
@@ -77,7 +77,9 @@ def stands(finding: Finding, view: CallView | None) -> bool:
         return True
     if finding.rule == "ack-arrives" and finding.at - int(GIVE_UP * MS) >= view.forgotten_at:
         return False  # answered when all there was had long been over
-    if finding.rule == "ack-of-failure-arrives" and any(view.expired(branch) for branch in view.branches):
+    if finding.rule == "ack-of-failure-arrives" and any(
+        view.expired(branch) or view.given_up(branch) for branch in view.branches
+    ):
         return False  # refused when that was waited for no longer
     code = view.records[-1].record.get("code") if view.records else ""
     if finding.rule == "final-reaches-caller" and "up" in view.fates and code == "session_expired":

@@ -61,6 +61,11 @@ MUTANTS: dict[str, Callable[[], None]] = {
         bugs_inside.bodies_lost,
         bugs_inside.hasty,
         bugs_inside.glare_hidden,
+        bugs_inside.ack_by_the_caller,
+        bugs_inside.offset_lost_at_prack,
+        bugs_inside.rack_by_the_caller,
+        bugs_inside.credentials_elsewhere,
+        bugs_inside.offset_forgotten_by_a_restart,
     )
 }
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from urllib.parse import quote
 
+from tests.sim.login import Login
 from tests.sim.network import Address
 
 
@@ -104,6 +105,8 @@ class GatewaySpec:
     spares: tuple[str, ...] = ()
     # Requests too large for UDP are to be tried by TCP, which no gateway here takes: it refuses, or says nothing.
     tcp_if_large: bool = False
+    # It challenges, and we have credentials for it.
+    login: Login | None = None
 
     @property
     def host(self) -> str:

@@ -41,6 +41,7 @@ from tests.sim.drawing import (
 )
 from tests.sim.gateways import GatewayAgent
 from tests.sim.live import draw_changes
+from tests.sim.login import PASSWORD, USER
 from tests.sim.names import Names
 from tests.sim.network import MS, Address, Network
 from tests.sim.noise import SOURCE, Noise
@@ -118,6 +119,8 @@ def _gateway(spec: GatewaySpec) -> Gateway:
         caller_prefix=spec.caller_prefix, caller_prefix_in=spec.caller_prefix_in, uri_prefix=spec.uri_prefix,
         uri_prefix_escaped=spec.escaped, rewrites=rewrites, hunt_codes=spec.hunt_codes,
         ring_timeout_ms=spec.ring_timeout_ms, tcp_if_large=spec.tcp_if_large,
+        auth_username=USER if spec.login is not None else "",
+        auth_password=PASSWORD if spec.login is not None else "",
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from tests.sim.customers import CallerCall
 from tests.sim.gateways import GatewayCall
 from tests.sim.network import MS
+from tests.sim.plain import Plain, guarded
 from tests.sim.plan import CallPlan, CustomerSpec, GatewaySpec, Row, Setting
 from tests.sim.rim import Logged, Wire
 from tests.sim.scenario import PROXIES, Run, is_known
@@ -25,12 +26,14 @@ LEAST_SHARE_MS = 400
 
 @dataclass
 class Branch:
-    """One INVITE the engine sent to a gateway, and what came back on it."""
+    """One INVITE the engine sent to a gateway, and what came back on it. `tried` is how that began: the same, or what
+    was challenged before."""
 
     gateway: GatewaySpec
     buy: Row
     first: Wire
     id: str
+    tried: Wire
     replies: list[Wire] = field(default_factory=list)
 
     @property
@@ -51,10 +54,12 @@ class Branch:
 
 
 class CallView:
-    """`wires` and `records` are this call's alone, in the engine's order."""
+    """`wires` and `records` are this call's alone, in the engine's order; `wires` as if no gateway challenged."""
 
     def __init__(self, run: Run, plan: CallPlan, wires: list[Wire], records: list[Logged]) -> None:
-        self.run, self.plan, self.wires, self.records = run, plan, wires, records
+        self.run, self.plan, self.records = run, plan, records
+        self.plain = Plain(wires, guarded(run.setting))
+        self.wires = self.plain.wires
         self.caller: CallerCall = run.callers[plan.call_id]
         self.caller_address = self.caller.agent.seen_at
         self.known = is_known(plan)
@@ -162,7 +167,8 @@ class CallView:
             if gateway is None or gateway.id not in rows:
                 self.report("hunting-order", f"INVITE to {wire.peer}, which must not get this call")
                 continue
-            found[wire.msg.branch] = Branch(gateway, rows[gateway.id], wire, wire.msg.branch)
+            tried = self.plain.began.get(wire.msg.branch, wire)
+            found[wire.msg.branch] = Branch(gateway, rows[gateway.id], wire, wire.msg.branch, tried)
         for wire in self.where(out=False, caller=False, method="INVITE", request=False):
             branch = found.get(wire.msg.branch)
             if branch is not None and branch.is_heard(wire.msg):
@@ -223,6 +229,13 @@ class CallView:
     def expired(self, branch: Branch) -> bool:
         """Whether its gateway's first word came when the transaction had timed out (timer B)."""
         return bool(branch.replies) and branch.replies[0].at >= branch.at + int(GIVE_UP * MS) - INSTANT
+
+    def given_up(self, branch: Branch) -> bool:
+        """Whether its failure came when that was waited for no longer: 64·T1 after its CANCEL (§9.1)."""
+        cancels = [wire.at for wire in self.where(out=True, caller=False, method="CANCEL", request=True)
+                   if wire.msg.branch == branch.id]  # fmt: skip
+        final = branch.final(1 << 62)
+        return bool(cancels) and final is not None and final.at >= cancels[0] + int(GIVE_UP * MS) - INSTANT
 
     def failed(self, branch: Branch) -> bool:
         """Whether the send to this gateway was refused by the network."""

@@ -32,7 +32,8 @@ def reason_to_hunt(view: CallView, branch: Branch, at: int, order: int) -> bool:
     """Whether by then this branch gave cause to try the next gateway (SIP-13)."""
     final = branch.final(order)
     if final is not None:
-        return final.msg.status in branch.gateway.hunt_codes
+        refused = branch.gateway.login is not None and final.msg.status in (401, 407)
+        return refused or final.msg.status in branch.gateway.hunt_codes
     return view.failed(branch) or view.left_for_silence(branch, at, order)
 
 
@@ -45,7 +46,7 @@ def _another_address(before: Branch, branch: Branch, order: int) -> bool:
 def causes_of_hunting(view: CallView) -> None:
     """Each attempt after the first has a cause, and none comes after an answer, a 6xx, a CANCEL, or the end."""
     for before, branch in zip(view.branches, view.branches[1:], strict=False):
-        at, order = branch.at, branch.first.order
+        at, order = branch.tried.at, branch.tried.order
         if view.blurred(before) or _another_address(before, branch, order):
             continue
         if not reason_to_hunt(view, before, at, order):
@@ -127,7 +128,7 @@ def cancels(view: CallView) -> None:
 def _unwanted_at(view: CallView, index: int) -> int | None:
     """When this branch stopped being wanted: the next was tried, another answered, the caller gave up or was told."""
     branch = view.branches[index]
-    moments = [later.at for later in view.branches[index + 1 : index + 2]]
+    moments = [later.tried.at for later in view.branches[index + 1 : index + 2]]
     if view.cancel is not None and view.cancel.order < view.final_order:
         moments.append(view.cancel.at)
     if view.answer is not None and view.answer[0] is not branch:
@@ -177,7 +178,11 @@ def answers(view: CallView) -> None:
 def acks_of_failures(view: CallView) -> None:
     """The ACK to a non-2xx: on its INVITE's branch, with its Request-URI (§17.1.1.3)."""
     for branch in view.branches:
-        if any(200 <= reply.msg.status < 300 for reply in branch.replies) or view.expired(branch):
+        if (
+            any(200 <= reply.msg.status < 300 for reply in branch.replies)
+            or view.expired(branch)
+            or view.given_up(branch)
+        ):
             continue
         failures = [reply for reply in branch.replies if reply.msg.status >= 300]
         for reply in failures:

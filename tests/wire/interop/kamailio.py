@@ -11,6 +11,7 @@ from pathlib import Path
 from sipsvc.demo.sipp import is_bound
 from tests.processes import end
 
+US = "127.0.0.1"
 CONFIG = """\
 debug=1
 log_stderror=yes
@@ -31,6 +32,7 @@ loadmodule "siputils.so"
 loadmodule "dialog.so"
 loadmodule "uac.so"
 loadmodule "corex.so"
+loadmodule "auth.so"
 {modules}
 modparam("tm", "fr_timer", 2000)
 modparam("tm", "fr_inv_timer", 30000)
@@ -40,12 +42,17 @@ modparam("uac", "restore_mode", "none")
 modparam("uac", "auth_realm_avp", "$avp(realm)")
 modparam("uac", "auth_username_avp", "$avp(user)")
 modparam("uac", "auth_password_avp", "$avp(password)")
+modparam("auth", "algorithm", "SHA-256")
+modparam("auth", "nonce_expire", 2)
+modparam("auth", "nonce_count", 1)
+modparam("auth", "qop", "auth")
 
 request_route {{
     if (!mf_process_maxfwd_header("70")) {{ sl_send_reply("483", "Too Many Hops"); exit; }}
     if (is_method("CANCEL")) {{ if (t_check_trans()) t_relay(); exit; }}
     if (!is_method("ACK")) t_check_trans();
     if (has_totag()) {{
+{inside}
         if (loose_route()) {{ t_relay(); exit; }}
         if (is_method("ACK")) {{ if (t_check_trans()) t_relay(); exit; }}
         sl_send_reply("404", "No Route");
@@ -66,7 +73,8 @@ failure_route[AUTHENTICATE] {{
 class Leg:
     """What comes in at `host`:`port` goes to `to`, a URI. `before` is more configuration for it, done first.
 
-    `strict` writes a Record-Route as RFC 2543 had it, without lr.
+    `inside` is done first with requests inside a call that come from us, but for an ACK. `strict` writes a Record-Route as
+    RFC 2543 had it, without lr.
     """
 
     host: str
@@ -76,6 +84,7 @@ class Leg:
     transport: str = "udp"
     before: str = ""
     relay: str = "t_relay()"
+    inside: str = ""
 
     @property
     def socket(self) -> str:
@@ -107,7 +116,13 @@ class Kamailio:
             modules = f'loadmodule "tls.so"\nmodparam("tls", "config", "{folder}/tls.cfg")'
         listen = "\n".join(f"listen={one}" for one in [*(leg.socket for leg in legs), *sockets])
         routes = "\n".join(leg.route for leg in legs)
-        config.write_text(CONFIG.format(head=head, listen=listen, modules=modules, legs=routes))
+        inside = "\n".join(
+            f'        if ($Rp == {leg.port} && $si == "{US}") {{ if (is_method("ACK")) t_check_trans(); '
+            f"else {{ {leg.inside} }} }}"
+            for leg in legs
+            if leg.inside
+        )
+        config.write_text(CONFIG.format(head=head, listen=listen, modules=modules, legs=routes, inside=inside))
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 # In the foreground, with little memory; what it writes besides its log stays in the folder.
