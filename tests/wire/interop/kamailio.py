@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import subprocess
 import time
 from dataclasses import dataclass
@@ -73,8 +74,8 @@ failure_route[AUTHENTICATE] {{
 class Leg:
     """What comes in at `host`:`port` goes to `to`, a URI. `before` is more configuration for it, done first.
 
-    `inside` is done first with requests inside a call that come from us, but for an ACK. `strict` writes a Record-Route as
-    RFC 2543 had it, without lr.
+    `inside` is done first with requests inside a call that come from us, but for an ACK. `strict` writes a
+    Record-Route as RFC 2543 had it, without lr.
     """
 
     host: str
@@ -131,8 +132,9 @@ class Kamailio:
                 stdout=log,
                 stderr=log,
             )
-        end = time.monotonic() + 10
-        while not all(is_bound(leg.port) for leg in legs):
+        end = time.monotonic() + 30
+        # It holds its ports long before it listens to them where the machine is busy.
+        while not all(is_bound(leg.port) and (leg.transport != "udp" or _answers(leg)) for leg in legs):
             if self.process.poll() is not None or time.monotonic() > end:
                 self.stop()
                 raise AssertionError(f"kamailio did not start:\n{self.tail()}")
@@ -143,3 +145,25 @@ class Kamailio:
 
     def stop(self) -> None:
         end(self.process, 5)
+
+
+def _answers(leg: Leg) -> bool:
+    """Whether it says something to a request that may go no further."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as here:
+        here.bind((US, 0))
+        here.settimeout(0.2)
+        lines = (
+            f"OPTIONS sip:{leg.host}:{leg.port} SIP/2.0",
+            f"Via: SIP/2.0/UDP {US}:{here.getsockname()[1]};branch=z9hG4bKup",
+            "From: <sip:up@up.test>;tag=up",
+            f"To: <sip:{leg.host}>",
+            "Call-ID: up",
+            "CSeq: 1 OPTIONS",
+            "Max-Forwards: 0",
+            "Content-Length: 0\r\n\r\n",
+        )
+        here.sendto("\r\n".join(lines).encode(), (leg.host, leg.port))
+        try:
+            return here.recv(65_535).startswith(b"SIP/2.0 483")
+        except TimeoutError:
+            return False
