@@ -68,6 +68,7 @@ class Worker:
         self._armed = 0
         self._retry: asyncio.TimerHandle | None = None
         self._reported: dict[str, int] = {}
+        self._refused: dict[str, int] = {}
         # How much later than it was due a timer fired at worst, nanoseconds: in all, and since the last report.
         self._late = self._late_lately = 0
 
@@ -262,18 +263,20 @@ class Worker:
         self._carry_out()
 
     def _report(self) -> None:
-        """What was dropped, refused or challenged without a CDR, and how late timers fired at worst: once a minute.
+        """What was dropped, refused or challenged without a CDR, which gateways had no use for our credentials, and how
+        late timers fired at worst: once a minute.
 
         A new certificate is looked for at the same time.
         """
         if self._tls is not None:
             self._tls.renew()
-        counters = self._engine.counters
-        fresh = {code: count - self._reported.get(code, 0) for code, count in counters.items()}
-        fresh = {code: count for code, count in fresh.items() if count}
-        if fresh:
+        counters, refused = self._engine.counters, self._engine.core.refused_credentials
+        if fresh := _since(self._reported, counters):
             self._log.info("turned_away", **fresh)
             self._reported = dict(counters)
+        for gateway, times in _since(self._refused, refused).items():
+            self._log.warning("credentials_refused", gateway=gateway, times=times)
+        self._refused = dict(refused)
         if self._late_lately:
             self._log.info("loop_late", most_ms=_ms(self._late_lately), live_calls=self._engine.live_calls)
         self._late, self._late_lately = max(self._late, self._late_lately), 0
@@ -293,6 +296,11 @@ class Worker:
             self._secrets = looked.result()
             self._engine.rekey(self._secrets[0], self._secrets[1:])
             self._log.info("keys_changed", kept=len(self._secrets))
+
+
+def _since(before: dict[str, int], counts: dict[str, int]) -> dict[str, int]:
+    """What was counted since."""
+    return {name: count - before.get(name, 0) for name, count in counts.items() if count > before.get(name, 0)}
 
 
 def _ms(nanoseconds: int) -> float:
