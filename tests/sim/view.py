@@ -200,7 +200,8 @@ class CallView:
         tag = self.answer[1].msg.to_tag
         host, ended = self.run.host, self.records[-1] if self.records else None
         since = host.deaths[ended.life - 1] if ended is not None and ended.life else 0
-        for wire in self.wires:
+        # A BYE that was challenged is one all the same.
+        for wire in self.plain.raw:
             msg = wire.msg
             if msg.method == "BYE" and not msg.status and tag in (msg.to_tag, msg.from_tag) and wire.at > since:
                 return wire
