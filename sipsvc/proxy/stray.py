@@ -9,6 +9,7 @@ from sipsvc.message import Message, Via, params_get, parse_via, split_values
 from sipsvc.message.build import join, without_top_via
 from sipsvc.proxy.call import MOST_DIALOGS, Call, Phase
 from sipsvc.proxy.core import Core
+from sipsvc.proxy.credentials import leg_of
 from sipsvc.proxy.session_timer import Asked, settle, tell
 
 
@@ -31,6 +32,9 @@ def stray_answer(core: Core, call: Call, response: Message, flow: Flow, now: Now
             contact = f"sip:{host}:{flow.port}"
             half = Half(flow, response.get("to") or "", response.get("from") or "", contact, pinned=False)
             half.meet(response, call.token)
+            known = call.gateway
+            if known is not None and known.flow.host == flow.host and (leg := leg_of(known.leg)) is not None:
+                half.leg = leg.fork()  # another fork of the same INVITE, which had number and credentials
         passed = tag in call.dialogs or tag in call.strays  # its BYE has
         if not passed and len(call.strays) >= MOST_DIALOGS:
             raise MessageDropped("stray_response")
