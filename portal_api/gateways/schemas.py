@@ -30,6 +30,11 @@ SET: dict[str, Any] = {
     "hunt_codes": [500, 502, 503, 504],
     "provisional_timeout_ms": 4000,
     "ring_timeout_s": 185,
+    "ping_interval_s": 30,
+    "down_after": 3,
+    "up_after": 2,
+    "registration": False,
+    "registration_expires_s": 3600,
     "rewrites": [{"pattern": "^44", "replacement": "0"}],
 }
 
@@ -45,7 +50,8 @@ class GatewayView(ResourceView):
     """Units are in the names; rewrite rules in their order.
 
     `host` is an IP address or a name that is looked up when a call needs it; port 0, with a name only, is the one DNS
-    says. With `tcp_if_large` a request too large for UDP goes by TCP.
+    says. With `tcp_if_large` a request too large for UDP goes by TCP. It is pinged every `ping_interval_s`, 0 never;
+    `down_after` failures in a row take it out, `up_after` successes bring it back. With `registration` we register there.
     """
 
     model_config = ResourceView.model_config | examples(
@@ -78,6 +84,11 @@ class GatewayView(ResourceView):
     hunt_codes: list[int]
     provisional_timeout_ms: int
     ring_timeout_s: int
+    ping_interval_s: int
+    down_after: int
+    up_after: int
+    registration: bool
+    registration_expires_s: int
     rewrites: list[RewriteView]
 
 

@@ -315,6 +315,11 @@ class GatewayFields(Section):
     hunt_codes: list[int] = [500, 502, 503, 504]
     provisional_timeout_ms: Milliseconds = 4000
     ring_timeout_s: Annotated[int, Field(ge=1, le=3600)] = 185
+    ping_interval_s: Annotated[int, Field(ge=0, le=3600)] = 0
+    down_after: Annotated[int, Field(ge=1, le=100)] = 3
+    up_after: Annotated[int, Field(ge=1, le=100)] = 2
+    registration: bool = False
+    registration_expires_s: Annotated[int, Field(ge=60, le=86_400)] = 3600
 
     @field_validator("host")
     @classmethod

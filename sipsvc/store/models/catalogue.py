@@ -135,6 +135,11 @@ class Gateway(OfPartner):
     hunt_codes: Mapped[list[int]] = mapped_column(JsonText())
     provisional_timeout_ms: Mapped[int]
     ring_timeout_s: Mapped[int]
+    ping_interval_s: Mapped[int]
+    down_after: Mapped[int]
+    up_after: Mapped[int]
+    registration: Mapped[bool]
+    registration_expires_s: Mapped[int]
     rows_version: Mapped[int]
 
 
