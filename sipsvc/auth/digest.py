@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from hashlib import blake2b, md5
+from hashlib import blake2b
 from typing import ClassVar, NamedTuple
 
+from sipsvc.auth.hashes import response
 from sipsvc.effects import Now
 from sipsvc.keys import ID_LENGTH, derive
 from sipsvc.message.grammar import QUOTED
@@ -46,12 +47,8 @@ def parse_credentials(value: str) -> Credentials | None:
 
 def expected(ha1: str, credentials: Credentials, method: str) -> str:
     """The response that knows the password (RFC 7616 §3.4.1, qop=auth)."""
-    ha2 = _md5(f"{method}:{credentials.uri}")
-    return _md5(f"{ha1}:{credentials.nonce}:{credentials.nc}:{credentials.cnonce}:{credentials.qop}:{ha2}")
-
-
-def _md5(text: str) -> str:
-    return md5(text.encode("latin-1", "replace"), usedforsecurity=False).hexdigest()
+    _, _, nonce, uri, _, qop, nc, cnonce, _ = credentials
+    return response("MD5", ha1, nonce, method, uri, qop=qop, nc=nc, cnonce=cnonce)
 
 
 class Nonces:

@@ -249,7 +249,7 @@ def test_whoever_is_wrong_gets_the_same_answer_for_the_same_work(monkeypatch: py
         phone = Phone(Wire(book()), user, password)
         line = phone.line(phone.nonce())
         with monkeypatch.context() as patch:
-            patch.setattr(digest, "md5", counted)
+            patch.setattr("sipsvc.auth.hashes.md5", counted)
             work.clear()
             sent = phone.say([line])
         hashes.add(len(work))
