@@ -13,7 +13,7 @@ from typing import Any
 from sipsvc import keyring
 from sipsvc.cdr.log import LogFull, LogWriter, open_calls
 from sipsvc.directory import Directory
-from sipsvc.effects import Close, Flow, Listener, Now, Resolve, Send, Target, WriteCdr
+from sipsvc.effects import Close, Flow, Listener, Notice, Now, Resolve, Send, Target, WriteCdr
 from sipsvc.engine import Engine
 from sipsvc.errors import ConfigError, SipError
 from sipsvc.observe import get_logger
@@ -93,6 +93,7 @@ class Worker:
     def swap(self, directory: Directory) -> None:
         """Calls from now on are decided on `directory`."""
         self._engine.swap(directory, now())
+        self._carry_out()
 
     def hang_up(self, calls: list[str]) -> None:
         """End those of these calls (`cdr_id`) that are live: an administrator wants it."""
@@ -104,6 +105,7 @@ class Worker:
     async def drain(self, patience_s: float) -> bool:
         """Take no new calls and wait until those in set-up are through; False when `patience_s` ran out."""
         self._engine.drain(now())
+        self._carry_out()
         deadline = time.monotonic() + patience_s
         while not (self._engine.idle and not self._unwritten):
             if time.monotonic() > deadline:
@@ -187,6 +189,8 @@ class Worker:
                 elif isinstance(effect, Resolve):
                     ref, host, port, transport = effect
                     self._resolver.resolve(host, port, transport, partial(self._resolved, ref))
+                elif isinstance(effect, Notice):
+                    self._log.info(effect.event, **effect.fields)
             if records:
                 self._write()
             for one in sends:

@@ -96,4 +96,11 @@ class Resolve(NamedTuple):
     transport: str
 
 
-Effect = Send | WriteCdr | Close | Resolve
+class Notice(NamedTuple):
+    """Something for the operator's log: its name and its fields. Nothing is owed for it."""
+
+    event: str
+    fields: dict[str, Any]
+
+
+Effect = Send | WriteCdr | Close | Resolve | Notice

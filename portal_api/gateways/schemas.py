@@ -51,7 +51,8 @@ class GatewayView(ResourceView):
 
     `host` is an IP address or a name that is looked up when a call needs it; port 0, with a name only, is the one DNS
     says. With `tcp_if_large` a request too large for UDP goes by TCP. It is pinged every `ping_interval_s`, 0 never;
-    `down_after` failures in a row take it out, `up_after` successes bring it back. With `registration` we register there.
+    `down_after` failures in a row take it out, `up_after` successes bring it back. With `registration` we register
+    there, for `registration_expires_s` at a time.
     """
 
     model_config = ResourceView.model_config | examples(

@@ -102,7 +102,7 @@ class Start(TypedDict):
     invite_at: int
     directory: int
     trace: Sequence[Sequence[Any]]
-    live: dict[str, int]
+    live: dict[str, Any]
     from_tag: str
     cseq: int
 

@@ -11,6 +11,7 @@ from sipsvc.dialog import Half, route_set
 from sipsvc.directory import Directory
 from sipsvc.effects import Flow, Now
 from sipsvc.engine import journal
+from sipsvc.engine.health import Health
 from sipsvc.engine.strangers import Strangers
 from sipsvc.errors import SipError
 from sipsvc.headers import Pristine
@@ -36,8 +37,10 @@ class Admission:
         directory: Directory,
         tag_key: bytes,
         write: Callable[[Any, bool], int],
+        health: Health,
     ) -> None:
         self.core = core
+        self.health = health
         self.directory = directory
         self.authenticator = authenticator
         self.write = write
@@ -143,7 +146,14 @@ class Admission:
             request.get("privacy") or "",
             self.core.host(flow),
         )
-        return decide(self.directory, facts, Live(channels, self.closed), now)
+        down = self.health.down
+        decision = decide(self.directory, facts, Live(channels, self.closed, down=down), now)
+        if down:
+            # Those of them that the decision had to do with.
+            skipped = [entry[1] for entry in decision.trace if entry[0] == "gateway" and entry[2] == "down"]
+            if skipped:
+                call.live["down"] = skipped
+        return decision
 
 
 class Challenged(SipError):

@@ -10,9 +10,10 @@ from sipsvc.auth import Authenticator
 from sipsvc.auth.digest import Nonces
 from sipsvc.dialog import Tokens
 from sipsvc.directory import Directory
-from sipsvc.effects import Close, Effect, Flow, Listener, Now, Resolve, Send, Target, WriteCdr
+from sipsvc.effects import Close, Effect, Flow, Listener, Notice, Now, Resolve, Send, Target, WriteCdr
 from sipsvc.engine import journal
 from sipsvc.engine.admission import Admission, Orphan
+from sipsvc.engine.carriers import Carriers
 from sipsvc.engine.requests import Requests
 from sipsvc.errors import MessageDropped, SipError
 from sipsvc.message import Message, parse
@@ -48,12 +49,15 @@ class Engine(Observer):
         self.core = Core(
             directory.platform, listeners, Tokens(secrets), self._send, random_bytes, self, self._resolve, self.count
         )
+        self._carriers = Carriers(self.core, directory, self._say)
+        self.core.watch = self._carriers.health
         self.admission = Admission(
             self.core,
             Authenticator(directory, self._nonces, frozenset(one.host for one in listeners), random_bytes),
             directory,
             blake2b(b"to-tag", key=secret, digest_size=16).digest(),
             self._write,
+            self._carriers.health,
         )
         self._requests = Requests(self.core, self.admission, self.count)
 
@@ -123,11 +127,13 @@ class Engine(Observer):
     def drain(self, now: Now) -> None:
         """No new calls; those in set-up and conversation go on."""
         self.admission.closed = "draining"
+        self._carriers.drain(now)
 
     def swap(self, directory: Directory, now: Now) -> None:
         """Calls that come from now on are decided on `directory`; those there are keep what they were decided on."""
         self.core.use(directory.platform)
         self.admission.use(directory)
+        self._carriers.use(directory, now)
 
     def hang_up(self, cdr_id: str, code: str, now: Now) -> bool:
         """End a call ourselves (SIP-19): `no_credit`, or `admin` for an administrator. False where none is live.
@@ -164,8 +170,10 @@ class Engine(Observer):
     def restore(self, records: Iterable[dict[str, Any]], now: Now) -> None:
         """The unfinished calls of the log, before the first datagram: `start` and `answer` records in order.
 
-        A call that was up is up again. One in set-up is kept for its caller's retransmissions, 64·T1 long.
+        A call that was up is up again. One in set-up is kept for its caller's retransmissions, 64·T1 long. From now on
+        gateways are pinged and registered at.
         """
+        self._carriers.start(now)
         starts: dict[str, dict[str, Any]] = {}
         answers: dict[str, dict[str, Any]] = {}
         for record in records:
@@ -186,12 +194,16 @@ class Engine(Observer):
 
     @property
     def idle(self) -> bool:
-        """No call is being set up and no answer is held back."""
-        return self.core.in_setup == 0 and not self.core.held
+        """No call is being set up, no answer is held back, and no registrar is still to hear that we leave."""
+        return self.core.in_setup == 0 and not self.core.held and self._carriers.idle
 
     @property
     def live_calls(self) -> int:
         return sum(len(calls) for calls in self.core.by_customer.values())
+
+    def gateway_health(self) -> dict[str, dict[str, Any]]:
+        """How each gateway of the directory does, by its id (SIP-34); `Carriers.states` says what of it."""
+        return self._carriers.states()
 
     def leftovers(self) -> dict[str, int]:
         """What is still remembered; all zero once nothing is going on and the lingering is over."""
@@ -224,6 +236,9 @@ class Engine(Observer):
 
     def _send(self, data: bytes, flow: Flow, ref: str) -> None:
         self._effects.append(Send(data, flow, ref))
+
+    def _say(self, event: str, fields: dict[str, Any]) -> None:
+        self._effects.append(Notice(event, fields))
 
     def _resolve(self, ref: str, host: str, port: int, transport: str) -> None:
         self._effects.append(Resolve(ref, host, port, transport))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from sipsvc.dialog import Half
 from sipsvc.effects import Flow, Now
@@ -100,7 +100,7 @@ class Call(TimerTarget):
         self.who = Who("", "", "", "", caller.flow)
         self.decision: Decision | None = None
         self.directory = 0
-        self.live: dict[str, int] = {}
+        self.live: dict[str, Any] = {}
         self.dialled = ""
         self.invite_at = 0
         self.invite_cseq = caller.cseq

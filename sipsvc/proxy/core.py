@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from mypy_extensions import trait
 
 from sipsvc.dialog import Half, Reach, Tokens
-from sipsvc.directory import Platform
+from sipsvc.directory import Gateway, Platform
 from sipsvc.effects import Flow, Listener, Now, Target
 from sipsvc.message import Message
 from sipsvc.proxy.call import Call, Phase
@@ -38,6 +38,26 @@ class Observer:
     def answered_late(self, call: Call, attempt: int, late: LateAnswer) -> int:
         """What attempt number `attempt` of this call cost on the side, whether the call goes on or is over."""
         raise AssertionError("an observer must take late answers")
+
+
+class Watch:
+    """Who keeps account of how gateways do (SIP-34), told by the calls. `doubted` are the ids of those not known to be
+    well: of the others nothing need be said but a failure."""
+
+    def __init__(self) -> None:
+        self.doubted: set[str] = set()
+
+    def trying(self, gateway: Gateway, now: Now) -> None:
+        """A call goes to this gateway, which is doubted."""
+
+    def worked(self, gateway: Gateway, now: Now) -> None:
+        """It answered a call with anything but 100, 408 and 503, and is doubted."""
+
+    def failed(self, gateway: Gateway, why: str, retry_after_s: int, now: Now) -> None:
+        """A call left it, all its addresses tried: `no_response`, `transport`, or `503` with its Retry-After or 0."""
+
+    def refused(self, gateway: Gateway, now: Now) -> None:
+        """It does not take our credentials."""
 
 
 @trait
@@ -86,6 +106,7 @@ class Core(Reach):
         self.send = send
         self.observer = observer
         self.count = count
+        self.watch = Watch()
         # Who waits for which answer. A look-up that is given up is no longer here.
         self.lookups: dict[str, Lookup] = {}
         self._resolve = resolve

@@ -15,7 +15,7 @@ from sipsvc.proxy.call import MOST_DIALOGS, Call, Tried
 from sipsvc.proxy.core import Core
 from sipsvc.proxy.late import HangUp
 from sipsvc.proxy.reason import q850, reasons
-from sipsvc.proxy.response import Outcome, best
+from sipsvc.proxy.response import Outcome, best, retry_after
 from sipsvc.proxy.session_timer import Asked, settle, tell
 from sipsvc.proxy.way import Way, WayUser
 from sipsvc.rating import ZERO, Price
@@ -76,16 +76,14 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
 
     def start(self, now: Now) -> None:
         """Try the first gateway that can be tried."""
-        if not self._onward(False, True, now):
+        if not self._onward(now):
             self._finish(now)
 
     # From one to the next
 
-    def _onward(self, address: bool, gateway: bool, now: Now) -> bool:
-        """Try another address of the gateway tried last, else the next gateway, where each may be. False: none left."""
-        if address and self._address(now):
-            return True
-        while gateway and self.next < len(self.attempts):
+    def _onward(self, now: Now) -> bool:
+        """Try the next gateway that can be tried. False: none is left."""
+        while self.next < len(self.attempts):
             if self._gateway(now):
                 return True
         return False
@@ -95,6 +93,8 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
         gateway = self.attempts[self.next].gateway
         self.next += 1
         self.current = self.way = None
+        if gateway.id in self.core.watch.doubted:
+            self.core.watch.trying(gateway, now)
         if gateway.named:
             self.way = Way(self.core, self, gateway, now)
             self.way.look_up(now)
@@ -119,7 +119,7 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
             # No address, or one that came when the gateway's time was up.
             self._tried("", now).left = "dns"
             self.outcomes.append(Outcome(503, None, None))
-        if not self._onward(False, True, now):
+        if not self._onward(now):
             self._finish(now)
 
     def _try(self, transport: str, host: str, port: int, silence_ms: int, sized: bool, now: Now) -> bool:
@@ -179,6 +179,7 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
             return
         if response.to.tag:
             self._meet(branch, response)
+        self._well(branch, now)
         if self.call.progress_at is None:
             self.call.progress_at = now.utc
         self.server.respond(response.status, self._upward(branch, response), now)
@@ -213,6 +214,8 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
             response = None
         status = tried.status if response is not None or why == "transport" else 408
         self.outcomes.append(Outcome(status, response, branch))
+        if branch is self.current and not why and tried.status not in (408, 503):
+            self._well(branch, now)
         if tried.status >= 600:
             self._finish(now)
         elif branch is self.current:
@@ -221,9 +224,14 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
                 self.way.plain = None  # it answered by TCP, so UDP would bring the same
             unreached = why in ("transport", "no_response")
             hunt = unreached or tried.status in self._attempt(branch).gateway.hunt_codes
-            # Another address may be of use after a 503 whatever the list of codes says (RFC 3263 §4.3).
             given_up = self.cancelled or self.expired
-            if given_up or not self._onward(unreached or tried.status == 503, hunt, now):
+            if unreached or tried.status == 503:
+                # Another address may be of use after a 503 whatever the list of codes says (RFC 3263 §4.3).
+                if not given_up and self._address(now):
+                    return
+                after = retry_after(response) if response is not None else 0
+                self.core.watch.failed(self._attempt(branch).gateway, why or "503", after, now)
+            if given_up or not hunt or not self._onward(now):
                 if tried is self.call.tried[-1]:
                     tried.left = ""
                 self._finish(now)
@@ -233,7 +241,10 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
             return
         self.call.tried[branch.index].left = "no_provisional"
         branch.leave(now)
-        if not self._onward(True, True, now):
+        if self._address(now):
+            return
+        self.core.watch.failed(self._attempt(branch).gateway, "no_response", 0, now)
+        if not self._onward(now):
             self.outcomes.append(Outcome(408, None, branch))
             self._finish(now)
 
@@ -267,6 +278,8 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
 
     def _answer(self, branch: Branch, response: Message, tag: str, now: Now) -> None:
         call, core = self.call, self.core
+        if branch is self.current:
+            self._well(branch, now)
         self.winner, self.winner_tag = branch, tag
         half = self._meet(branch, response)
         call.dialogs = {tag: half}
@@ -344,6 +357,12 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
         extra = [warning(core.host(self.server.flow), ending.text)]
         data = response(request, ending.status, ending.reason, to_tag=core.random_hex(16), extra=extra)
         self.server.respond(ending.status, data, now)
+
+    def _well(self, branch: Branch, now: Now) -> None:
+        """The gateway that is waited for has something to say. One that says it too late is of no use to calls."""
+        gateway = self._attempt(branch).gateway
+        if gateway.id in self.core.watch.doubted:
+            self.core.watch.worked(gateway, now)
 
     def _attempt(self, branch: Branch) -> Attempt:
         """The gateway the branch leads to, as the decision has it."""

@@ -29,11 +29,13 @@ class CallFacts(NamedTuple):
 class Live(NamedTuple):
     """What is true only now: the customer's calls in progress, this one not counted (law 6).
 
-    `closed` is "" or why the server takes no calls at all: `draining`, `log_full`.
+    `closed` is "" or why the server takes no calls at all: `draining`, `log_full`. `down` are the ids of gateways that
+    get no calls now (SIP-34).
     """
 
     channels: int = 0
     closed: str = ""
+    down: frozenset[str] = frozenset()
 
 
 class Attempt(NamedTuple):
@@ -110,9 +112,9 @@ def decide(directory: Directory, call: CallFacts, live: Live, now: Now) -> Decis
     anonymous = from_uri.user.lower() in ANONYMOUS
     caller = Caller(call.from_, from_uri, shown, replaced, anonymous, "id" in call.privacy.lower(), call.host)
     gateways = directory.gateways_of.get(customer.partner, ())
-    attempts = _candidates(gateways, pricelist, number, caller, now, trace)
+    attempts = _candidates(gateways, pricelist, number, caller, live, now, trace)
     if not attempts:
-        return refuse("no_route")
+        return refuse("gateways_down" if any(entry[2] == "down" for entry in trace) else "no_route")
     trace.append(("order", pricelist.strategy, *(attempt.gateway.id for attempt in attempts)))
     return Decision("", number, shown, customer, pricelist, sell, attempts, tuple(trace))
 
@@ -122,6 +124,7 @@ def _candidates(
     pricelist: PriceList,
     number: str,
     caller: Caller,
+    live: Live,
     now: Now,
     trace: list[tuple[Any, ...]],
 ) -> tuple[Attempt, ...]:
@@ -141,6 +144,9 @@ def _candidates(
         clothes = dress(gateway, number, caller)
         if clothes is None:
             trace.append(("gateway", gateway.id, "rewritten_to_nothing"))
+            continue
+        if gateway.id in live.down:
+            trace.append(("gateway", gateway.id, "down"))
             continue
         trace.append(("gateway", gateway.id, "serves", buy.prefix, str(buy.rate), gateway.currency))
         price = (gateway.currency != pricelist.currency, first_minute(buy))

@@ -51,6 +51,9 @@ CASES: list[tuple[str, Callable[[], Decision], tuple[Any, ...]]] = [
     ("no_route", lambda: of(directory(gateway(enabled=False))), ("gateway", "gw1", "disabled")),
     ("no_route", lambda: of(directory(gateway(coverage=PrefixTable([])))), ("gateway", "gw1", "no_coverage")),
     ("no_route", lambda: of(directory(gateway(rewrites=(NEVER,)))), ("gateway", "gw1", "rewritten_to_nothing")),
+    ("gateways_down", lambda: of(directory(gateway()), live=Live(down=frozenset({"gw1"}))), ("gateway", "gw1", "down")),
+    ("no_route", lambda: of(directory(gateway(coverage=PrefixTable([]))), live=Live(down=frozenset({"gw1"}))),
+     ("gateway", "gw1", "no_coverage")),
     ("channels_full", lambda: of(acme(max_channels=2), live=Live(2)), ("channels", 2, 2)),
     ("draining", lambda: of(BOOK, live=Live(0, "draining")), ("refused", "draining")),
     ("log_full", lambda: of(BOOK, live=Live(0, "log_full")), ("refused", "log_full")),
@@ -82,6 +85,7 @@ ALLOWED: list[tuple[str, Callable[[], Decision], str, list[str]]] = [
     ("a trial customer", lambda: of(acme(status="trial")), "33", ["gw1", "gw2", "gw3"]),
     ("one channel left", lambda: of(acme(max_channels=2), live=Live(1)), "33", ["gw1", "gw2", "gw3"]),
     ("expensive, but lifted", lambda: of(acme(allow_expensive=True), "882123"), "882", ["gw1", "gw2", "gw3"]),
+    ("one is down", lambda: of(BOOK, live=Live(down=frozenset({"gw1"}))), "33", ["gw2", "gw3"]),
     ("no block", lambda: of(directory(blocks={}), "979123"), "979", ["gw1", "gw2", "gw3"]),
     (
         "cheapest counts the fee",
