@@ -71,7 +71,10 @@ class Priced(TypedDict):
 
 
 class Half(TypedDict):
-    """One side's dialog state (law 7): what a restart needs to route the call's requests."""
+    """One side's dialog state (law 7): what a restart needs to route the call's requests.
+
+    `leg` is there for a gateway that has credentials: how the caller's CSeq is moved towards it (SIP-33).
+    """
 
     flow: list[Any]
     contact: str
@@ -81,6 +84,7 @@ class Half(TypedDict):
     cseq: int
     pinned: bool
     tcp_if_large: NotRequired[bool]
+    leg: NotRequired[dict[str, Any]]
 
 
 class Start(TypedDict):

@@ -84,6 +84,7 @@ class Gateway:
 
     `host` is an IP literal without brackets or a name; port 0 is what DNS says, or the transport's own (SIP-8).
     `transport` is `udp`, `tcp` or `tls`; with `tcp_if_large` a request too large for UDP goes by TCP (SIP-6).
+    `auth_username` and `auth_password` answer its challenges, with `auth_realm` those of that realm only (SIP-33).
     It is pinged every `ping_interval_s` (0 never), down after `down_after` failures in a row and up again after
     `up_after` successes (SIP-34); with `registration` we register there, for `registration_expires_s`.
     """
@@ -110,6 +111,9 @@ class Gateway:
     ring_timeout_ms: int = 185_000
     transport: str = "udp"
     tcp_if_large: bool = False
+    auth_username: str = ""
+    auth_password: str = field(default="", repr=False)
+    auth_realm: str = ""
     ping_interval_s: int = 0
     down_after: int = 3
     up_after: int = 2

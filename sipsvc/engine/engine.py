@@ -19,7 +19,7 @@ from sipsvc.errors import MessageDropped, SipError
 from sipsvc.message import Message, parse
 from sipsvc.message.build import answered_at, has_other_via
 from sipsvc.proxy import Call, Core, LateAnswer, Observer, Phase, stray_answer
-from sipsvc.proxy.core import Nobody
+from sipsvc.proxy.own import Nobody
 from sipsvc.routing.refusals import ENDINGS
 
 _KEEPALIVE = (b"\r\n\r\n", b"\r\n", b"\x00\x00\x00\x00", b"")
@@ -180,7 +180,8 @@ class Engine(Observer):
             (answers if record["kind"] == "answer" else starts)[record["cdr_id"]] = record
         for cdr_id, first in starts.items():
             if cdr_id in answers:
-                call = journal.revive(self.core, first, answers[cdr_id], now)
+                gateway = self.admission.directory.gateways.get(answers[cdr_id]["gateway"])
+                call = journal.revive(self.core, first, answers[cdr_id], gateway, now)
                 self.admission.revived[call.call_id, call.caller_tag, first["cseq"]] = call
             else:
                 Orphan(self.admission, first, now)

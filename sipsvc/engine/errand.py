@@ -9,7 +9,7 @@ from sipsvc.effects import PORTS, Flow, Now, Target
 from sipsvc.message import Message
 from sipsvc.proxy import Core
 from sipsvc.proxy.branch import MS
-from sipsvc.proxy.core import Nobody
+from sipsvc.proxy.own import Nobody
 from sipsvc.proxy.way import Way, WayUser
 from sipsvc.timers import Timer, TimerTarget
 from sipsvc.transaction import ClientTransaction

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from sipsvc.message import Message
+from sipsvc.message.grammar import canonical
 
 # Rewritten or rebuilt for whoever comes next; from a side we do not trust they never pass (SIP-23, TG-4).
 _ALWAYS_OFF = frozenset({"max-forwards", "route"})
@@ -61,13 +62,24 @@ class Pristine:
         self.lines = lines
 
     def build(
-        self, uri: str, top: Iterable[str], *, from_value: str = "", to_value: str = "", drop_identity: bool = False
+        self,
+        uri: str,
+        top: Iterable[str],
+        *,
+        from_value: str = "",
+        to_value: str = "",
+        drop_identity: bool = False,
+        cseq: int = 0,
+        rack: str = "",
     ) -> bytes:
         """The request for `uri` with the lines of `top` (Via, Record-Route, Route, identity) before all others.
 
-        `drop_identity` leaves out an RFC 8224 Identity header, which a changed From has broken (SIP-32).
+        `drop_identity` leaves out an RFC 8224 Identity header, which a changed From has broken (SIP-32). `cseq` and
+        `rack` are the number and RAck's value where the next hop counts otherwise than the sender (SIP-33).
         """
         lines = self.lines
+        if cseq:
+            lines = [self._numbered(line, cseq, rack) for line in lines]
         if from_value or to_value or drop_identity:
             lines = lines.copy()
             if from_value:
@@ -78,3 +90,9 @@ class Pristine:
                 lines = [line for index, line in enumerate(lines) if index not in self.identity]
         parts = [f"{self.method} {uri} SIP/2.0", *top, f"Max-Forwards: {self.hops}", *lines, "\r\n"]
         return "\r\n".join(parts).encode("latin-1", "replace") + self.body
+
+    def _numbered(self, line: str, cseq: int, rack: str) -> str:
+        name = canonical(line.partition(":")[0])
+        if name == "cseq":
+            return f"CSeq: {cseq} {self.method}"
+        return f"RAck: {rack}" if rack and name == "rack" else line

@@ -11,10 +11,11 @@ from mypy_extensions import trait
 from sipsvc.dialog import Half, Reach, Tokens
 from sipsvc.directory import Gateway, Platform
 from sipsvc.effects import Flow, Listener, Now, Target
-from sipsvc.message import Message
 from sipsvc.proxy.call import Call, Phase
+from sipsvc.proxy.credentials import REFUSED, Leg, leg_of
+from sipsvc.proxy.own import NOBODY, Challenged
 from sipsvc.timers import TimerHeap
-from sipsvc.transaction import ClientTransaction, ClientUser, Layer
+from sipsvc.transaction import ClientUser, Layer
 
 if TYPE_CHECKING:
     from sipsvc.proxy.invite import InviteSession
@@ -51,7 +52,7 @@ class Watch:
         """A call goes to this gateway, which is doubted."""
 
     def worked(self, gateway: Gateway, now: Now) -> None:
-        """It answered a call with anything but 100, 408 and 503, and is doubted."""
+        """It answered a call with anything but 100, 401, 407, 408 and 503, and is doubted."""
 
     def failed(self, gateway: Gateway, why: str, retry_after_s: int, now: Now) -> None:
         """A call left it, all its addresses tried: `no_response`, `transport`, or `503` with its Retry-After or 0."""
@@ -69,17 +70,6 @@ class Lookup:
         raise AssertionError("whoever asks must take the answer")
 
 
-class Nobody(ClientUser):
-    """Sends requests of ours whose outcome changes nothing: CANCEL, and BYEs we make ourselves."""
-
-    def on_response(self, client: ClientTransaction, response: Message, now: Now) -> None:
-        return
-
-    def on_no_response(self, client: ClientTransaction, failed: bool, now: Now) -> None:
-        return
-
-
-NOBODY = Nobody()
 # More requests than a dialog sees between its last record and a restart.
 CSEQ_STEP = 10_000
 
@@ -115,6 +105,8 @@ class Core(Reach):
         # Law 6: a limit is the size of a set.
         self.by_customer: dict[str, set[str]] = {}
         self.in_setup = 0
+        # How often each gateway, by its id, had no use for the credentials we have for it (SIP-33).
+        self.refused_credentials: dict[str, int] = {}
         # Answers held back until their record is on disk, in the order of their records (law 8).
         self.held: deque[tuple[int, InviteSession]] = deque()
         self.conns: set[int] = set()
@@ -275,8 +267,21 @@ class Core(Reach):
         self.own_request(call, half, "BYE", _next_cseq(call, other), now)
 
     def own_request(self, call: Call, half: Half, method: str, cseq: int, now: Now, user: ClientUser = NOBODY) -> None:
-        """A request of ours inside a dialog, towards `half`."""
+        """A request of ours inside a dialog, towards `half`; `cseq` is as the other side numbers."""
         flow = half.target(self)
+        leg = leg_of(half.leg)
+        if leg is None:
+            self.send_own(call, half, method, cseq, flow, None, now, user)
+        elif method == "ACK":
+            self.send_own(call, half, method, leg.invite(cseq)[0], flow, leg, now, user)
+        else:
+            user = Challenged(call, half, leg, method, user)
+            self.send_own(call, half, method, leg.number(cseq), flow, leg, now, user)
+
+    def send_own(
+        self, call: Call, half: Half, method: str, number: int, flow: Flow, leg: Leg | None, now: Now, user: ClientUser
+    ) -> None:
+        """The same as `number` by `flow`, with credentials where `leg` has any."""
         branch = self.branch(call.ref)
         uri, routes = half.address()
         lines = [
@@ -287,14 +292,21 @@ class Core(Reach):
             f"From: {half.other}",
             f"To: {half.own}",
             f"Call-ID: {call.call_id}",
-            f"CSeq: {cseq} {method}",
-            "Content-Length: 0\r\n\r\n",
+            f"CSeq: {number} {method}",
         ]
+        if leg is not None:
+            lines += leg.acked(number) if method == "ACK" else leg.lines(method, uri)
+        lines.append("Content-Length: 0\r\n\r\n")
         data = "\r\n".join(lines).encode("latin-1", "replace")
         if method == "ACK":
             self.send(data, flow, "")
         else:
             self.layer.new_client(branch, method, data, flow, user, now)
+
+    def refuse_credentials(self, gateway: str) -> None:
+        """A gateway wants others than we have for it, or refused those."""
+        self.refused_credentials[gateway] = self.refused_credentials.get(gateway, 0) + 1
+        self.count(REFUSED)
 
     def durable(self, seq: int, now: Now) -> None:
         """Everything up to `seq` is on disk: the answers that waited for it go up."""

@@ -13,6 +13,7 @@ from sipsvc.message.build import join, response, upward, warning
 from sipsvc.proxy.branch import ELSEWHERE, MS, Branch, BranchUser
 from sipsvc.proxy.call import MOST_DIALOGS, Call, Tried
 from sipsvc.proxy.core import Core
+from sipsvc.proxy.credentials import BARE, REFUSED, Worn, leg_to
 from sipsvc.proxy.late import HangUp
 from sipsvc.proxy.reason import q850, reasons
 from sipsvc.proxy.response import Outcome, best, retry_after
@@ -147,19 +148,21 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
                 silence_ms = self.way.by_tcp(Target(transport, host, port), silence_ms)
                 flow, request = large, self._request(attempt, large, name)
         branch = Branch(core, self, len(self.call.tried), flow, dress.from_value, gateway.ring_timeout_ms)
+        branch.leg = leg_to(core, gateway, self.pristine.cseq)
         self.branches.append(branch)
         self.current = branch
         self._tried(_address_text(flow.transport, host, port), now)
         branch.start(name, request, silence_ms, now)
         return True
 
-    def _request(self, attempt: Attempt, flow: Flow, name: str) -> bytes:
+    def _request(self, attempt: Attempt, flow: Flow, name: str, worn: Worn = BARE) -> bytes:
         core, dress = self.core, attempt.dress
         return self.pristine.build(
             dress.request_uri,
-            (core.via(flow, name), core.record_route(self.call, flow), *dress.identity),
+            (core.via(flow, name), core.record_route(self.call, flow), *dress.identity, *worn.lines),
             from_value=dress.from_value,
             drop_identity=bool(dress.from_value),
+            cseq=worn.cseq,
         )
 
     def _tried(self, address: str, now: Now) -> Tried:
@@ -214,17 +217,20 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
             response = None
         status = tried.status if response is not None or why == "transport" else 408
         self.outcomes.append(Outcome(status, response, branch))
-        if branch is self.current and not why and tried.status not in (408, 503):
+        if branch is self.current and not why and tried.status not in (401, 407, 408, 503):
             self._well(branch, now)
         if tried.status >= 600:
             self._finish(now)
         elif branch is self.current:
-            tried.left = why or str(tried.status)
+            refused = branch.leg is not None and tried.status in (401, 407) and not branch.cancel_wanted
+            tried.left = REFUSED if refused else why or str(tried.status)
             if not why and self.way is not None:
                 self.way.plain = None  # it answered by TCP, so UDP would bring the same
             unreached = why in ("transport", "no_response")
-            hunt = unreached or tried.status in self._attempt(branch).gateway.hunt_codes
+            hunt = unreached or refused or tried.status in self._attempt(branch).gateway.hunt_codes
             given_up = self.cancelled or self.expired
+            if refused:
+                self.core.watch.refused(self._attempt(branch).gateway, now)
             if unreached or tried.status == 503:
                 # Another address may be of use after a 503 whatever the list of codes says (RFC 3263 §4.3).
                 if not given_up and self._address(now):
@@ -232,9 +238,21 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
                 after = retry_after(response) if response is not None else 0
                 self.core.watch.failed(self._attempt(branch).gateway, why or "503", after, now)
             if given_up or not hunt or not self._onward(now):
-                if tried is self.call.tried[-1]:
+                if tried is self.call.tried[-1] and not refused:
                     tried.left = ""
                 self._finish(now)
+
+    def on_challenge(self, branch: Branch, response: Message, now: Now) -> bool:
+        leg = branch.leg
+        if leg is None or self.winner is not None or self.server.answered or not leg.learn(response, branch.answered):
+            return False
+        for half in self.call.dialogs.values():
+            leg.overtake(half.leg)
+        name = self.core.branch(self.call.ref, self.loop)
+        attempt = self._attempt(branch)
+        worn = leg.wear(self.server.request, attempt.dress.request_uri, leg.again())
+        branch.again(name, self._request(attempt, branch.flow, name, worn), now)
+        return True
 
     def on_silence(self, branch: Branch, now: Now) -> None:
         if self.cancelled or self.server.answered or self.winner is not None:
@@ -377,6 +395,8 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
         half = Half(branch.flow, own, other, self._attempt(branch).dress.request_uri, pinned=False)
         half.rewritten = bool(branch.from_value)
         half.tcp_if_large = self._attempt(branch).gateway.tcp_if_large
+        if branch.leg is not None:
+            half.leg = branch.leg.fork()
         half.meet(response, self.call.token)
         return half
 
