@@ -239,4 +239,4 @@ def _answers(gateway: Gateway) -> Answers:
 def _number(text: str | None) -> int:
     """Seconds; 0 for what is no number, and never more than a week."""
     digits = (text or "").strip()
-    return min(int(digits), MOST_EXPIRES_S) if digits.isascii() and digits.isdigit() and len(digits) < 12 else 0
+    return min(int(digits[:9]), MOST_EXPIRES_S) if digits.isascii() and digits.isdigit() else 0
