@@ -1,4 +1,4 @@
-"""Bugs in what happens inside a call, on the way to a gateway, and in sessions. Each function plants one."""
+"""Bugs in what happens inside a call, on the way to a gateway, in its health, and in sessions. Each plants one."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 from sipsvc.dialog import Half
+from sipsvc.directory import Gateway
 from sipsvc.effects import Now
 from sipsvc.engine import Engine
 from sipsvc.engine import admission as admission_room
 from sipsvc.engine import requests as requests_room
+from sipsvc.engine.health import DOWN, Health
+from sipsvc.engine.pings import Ping
 from sipsvc.engine.requests import Requests
 from sipsvc.message import Message, parse, parse_name_addr, parse_uri
 from sipsvc.proxy import Call, Core, InviteSession
@@ -198,3 +201,32 @@ def glare_hidden() -> None:
         right(self, branch, failure, why, now)
 
     plant(indialog_room.Relay, on_failure=on_failure)
+
+
+def blind_to_health() -> None:
+    """Who is down is tried all the same."""
+    right = Health._shut
+    plant(Health, _shut=lambda self, name, out: right(self, name, False))
+
+
+def down_for_ever() -> None:
+    """Who went down stays there."""
+    plant(Health, _good=lambda self, gauge, why, now: None)
+
+
+def quick_to_judge() -> None:
+    """One failure takes a gateway out, however many it is allowed."""
+    right = Health.failed
+
+    def failed(self: Health, gateway: Gateway, why: str, after: int, now: Now) -> None:
+        right(self, gateway, why, after, now)
+        gauge = self._gauge(gateway)
+        if gauge is not None and gauge.state != DOWN:
+            self._strike(gauge, why, now)
+
+    plant(Health, failed=failed)
+
+
+def pinged_for_ever() -> None:
+    """Who is removed is pinged on."""
+    plant(Ping, stop=lambda self: None)

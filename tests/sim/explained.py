@@ -54,6 +54,6 @@ def _again(run: Run, start: Logged, invite: Wire, closed: str) -> object:
         request.get("privacy") or "",
         host,
     )
-    live = Live(record["live"]["channels"], closed)
+    live = Live(record["live"]["channels"], closed, down=frozenset(record["live"].get("down", ())))
     decision = decide(run.directories[record["directory"]], facts, live, Now(0, record["invite_at"]))
     return json.loads(json.dumps(decision.trace))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from tests.sim.network import Address
+from tests.sim.network import MS, Address
 from tests.sim.party import SDP, Party, TalkingAgent, answer_headers
 from tests.sim.plan import CallPlan, GatewayPlan, GatewaySpec
 from tests.sim.sessions import given, interval
@@ -181,19 +181,34 @@ class GatewayAgent(TalkingAgent):
         super().__init__(world, spec.id, address, seed)
         self.spec, self.plans, self.begin = spec, plans, begin
         self.calls: list[GatewayCall] = []
+        # From when to when it takes no new calls and answers no pings.
+        self.outages: list[tuple[int, int]] = []
         world.net.nodes[address[0], DIRECT_PORT] = self
 
     def on_new_call(self, tx: ServerTx) -> None:
         msg = tx.msg
         plan = self.plans.get(msg.call_id)
+        away = any(begin <= self.world.net.time < end for begin, end in self.outages)
+        if msg.method == "OPTIONS" and plan is None:
+            self.world.counts["pings"] += 1
+            if not away:
+                tx.respond(200, "OK")
+            return
         if msg.method != "INVITE" or plan is None:
             super().on_new_call(tx)
             return
         script = plan.gateways.get(self.spec.id) or GatewayPlan("404", status=404)
+        if away:
+            script = GatewayPlan("silent")
         call = GatewayCall(self, tx, script)
         self.calls.append(call)
         self.world.counts[f"gateway: {script.kind}"] += 1
         self.begin(call)
+
+    def go_away(self, away_ms: float) -> None:
+        """For a while it hears nothing but what belongs to calls that it has."""
+        self.outages.append((self.world.net.time, self.world.net.time + int(away_ms * MS)))
+        self.world.counts["gateway outages"] += 1
 
     def reboot(self, down_ms: float) -> None:
         super().reboot(down_ms)

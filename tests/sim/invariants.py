@@ -7,6 +7,7 @@ from typing import Any
 
 from tests.sim import expiries, inside, noise, ways, wirechecks
 from tests.sim.explained import explained
+from tests.sim.health import health
 from tests.sim.late import late_answers
 from tests.sim.network import MS, utc_of
 from tests.sim.plan import CustomerSpec, longest, price
@@ -30,7 +31,7 @@ SETTLED_BY_ANSWER = ("cdr_id", "answer_at", "progress_at", "status", "gateway", 
 # What a refused call is told (SIP-26, SIP-27).
 REFUSALS = {
     "no_price": 403, "dest_blocked": 403, "dest_expensive": 403, "no_route": 404, "caller_not_allowed": 403,
-    "customer_suspended": 403, "channels_full": 486, "draining": 503, "session_interval": 422,
+    "customer_suspended": 403, "channels_full": 486, "draining": 503, "gateways_down": 503, "session_interval": 422,
 }  # fmt: skip
 
 
@@ -48,6 +49,7 @@ def check(run: Run) -> list[CallView]:
     quiet(run)
     channels(run)
     explained(run, wires)
+    health(run)
     views = []
     for plan in run.plans.values():
         view = CallView(run, plan, wires[plan.call_id], records[plan.call_id])
@@ -243,6 +245,10 @@ def cdr_says(view: CallView) -> None:
         drained = view.run.host.drained_at
         if drained is None or view.records[0].at < drained or view.records[0].life:
             view.report("cdr-code", "refused as draining, and nobody drains")
+        return
+    if end["code"] == "gateways_down" and view.expect in ("", "session_interval"):
+        if view.candidates:
+            view.report("cdr-code", f"refused with {[one.id for one in view.candidates]} up")
         return
     if view.expect:
         must("code", end["code"], view.expect)

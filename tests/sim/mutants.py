@@ -61,6 +61,10 @@ MUTANTS: dict[str, Callable[[], None]] = {
         bugs_inside.bodies_lost,
         bugs_inside.hasty,
         bugs_inside.glare_hidden,
+        bugs_inside.blind_to_health,
+        bugs_inside.down_for_ever,
+        bugs_inside.quick_to_judge,
+        bugs_inside.pinged_for_ever,
     )
 }
 

@@ -104,6 +104,9 @@ class GatewaySpec:
     spares: tuple[str, ...] = ()
     # Requests too large for UDP are to be tried by TCP, which no gateway here takes: it refuses, or says nothing.
     tcp_if_large: bool = False
+    # Every so many seconds it is asked whether it is there, 0 never; so many failures take it out.
+    ping_s: int = 0
+    down_after: int = 3
 
     @property
     def host(self) -> str:

@@ -38,7 +38,7 @@ def test_a_seed_gives_the_same_run_twice() -> None:
     assert first.counts == second.counts
 
 
-@pytest.mark.parametrize("name", ["stacked-prefix", "doubled-cdr"])
+@pytest.mark.parametrize("name", ["stacked-prefix", "doubled-cdr", "blind-to-health", "down-for-ever"])
 def test_a_planted_bug_is_seen(name: str) -> None:
     with get_context("spawn").Pool(1) as pool:
         found, _, rules = pool.apply(mutants.hunt, (name,))

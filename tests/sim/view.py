@@ -81,6 +81,16 @@ class CallView:
         return self.setting.customer(self.plan)
 
     @cached_property
+    def down(self) -> frozenset[str]:
+        """The gateways it was decided to pass over because they are down (SIP-34)."""
+        return frozenset(self.start["live"].get("down", ())) if self.records else frozenset()
+
+    @cached_property
+    def candidates(self) -> list[GatewaySpec]:
+        """The gateways it must be tried at, in order."""
+        return [gateway for gateway, _ in self.setting.candidates(self.plan) if gateway.id not in self.down]
+
+    @cached_property
     def expect(self) -> str:
         """What it must be refused for, by the setting it was decided on."""
         return self.setting.expects(self.plan)
@@ -221,8 +231,14 @@ class CallView:
         return any(wire.msg.status == 100 and wire.at <= died for wire in self.upward)
 
     def expired(self, branch: Branch) -> bool:
-        """Whether its gateway's first word came when the transaction had timed out (timer B)."""
-        return bool(branch.replies) and branch.replies[0].at >= branch.at + int(GIVE_UP * MS) - INSTANT
+        """Whether its gateway's first word came when the transaction had timed out (timer B), or its last so long after
+        the CANCEL that nothing was expected any more (§9.1)."""
+        if branch.replies and branch.replies[0].at >= branch.at + int(GIVE_UP * MS) - INSTANT:
+            return True
+        final = branch.final(1 << 62)
+        cancels = self.where(out=True, caller=False, method="CANCEL", request=True)
+        cancel = next((wire for wire in cancels if wire.msg.branch == branch.id), None)
+        return bool(cancel and final and final.at >= cancel.at + int(GIVE_UP * MS) - INSTANT)
 
     def failed(self, branch: Branch) -> bool:
         """Whether the send to this gateway was refused by the network."""
@@ -250,7 +266,7 @@ class CallView:
         others = [one.gateway for one in self.branches[self.branches.index(branch) + 1 :]]
         if others and others[0].name and others[0] is not branch.gateway:
             return True
-        candidates = [gateway for gateway, _ in self.setting.candidates(self.plan)]
+        candidates = self.candidates
         if not others and branch.gateway in candidates:
             # The last that is seen: the next may have been looked up when all was over.
             following = candidates[candidates.index(branch.gateway) + 1 :]

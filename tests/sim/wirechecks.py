@@ -16,7 +16,7 @@ LATE = 3_500 * MS
 
 def order_of_hunting(view: CallView) -> None:
     """The gateways tried are the candidates, cheapest (or first) first, each once (SIP-28)."""
-    expected = [gateway.id for gateway, _ in view.setting.candidates(view.plan)]
+    expected = [gateway.id for gateway in view.candidates]
     seen = view.turns
     # A restart may decide a call once more, on another directory, when it had been tried already.
     since = max((one.order for one in view.records if one.record["kind"] == "start"), default=0)
@@ -85,7 +85,7 @@ def best_response(view: CallView) -> None:
         allowed |= ({408} if silent or view.by_tcp else set()) | ({500} if unreached else set())
     if status not in allowed:
         view.report("best-response", f"caller got {status}, branches {finals}, allowed {sorted(allowed)}")
-    candidates = view.setting.candidates(view.plan)
+    candidates = view.candidates
     if status >= 300 and not cancelled and not rang_out and len(view.turns) < len(candidates):
         last = view.branches[-1]
         if reason_to_hunt(view, last, view.final.at, order) and not any(final >= 600 for final in finals):
