@@ -48,7 +48,7 @@ class Server(uvicorn.Server):
 
 def run(settings: Settings) -> None:
     """Serve until told to end. Raises ConfigError where the address cannot be listened on."""
-    engine = open_database(settings.data.url)
+    engine = open_database(settings.data.url, settings.data.dir)
     config = uvicorn.Config(
         create_app(engine, settings.sip.uri_host()),
         http="httptools",

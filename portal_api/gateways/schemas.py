@@ -30,6 +30,8 @@ SET: dict[str, Any] = {
     "hunt_codes": [500, 502, 503, 504],
     "provisional_timeout_ms": 4000,
     "ring_timeout_s": 185,
+    "auth_username": "",
+    "auth_realm": "",
     "ping_interval_s": 30,
     "down_after": 3,
     "up_after": 2,
@@ -50,9 +52,10 @@ class GatewayView(ResourceView):
     """Units are in the names; rewrite rules in their order.
 
     `host` is an IP address or a name that is looked up when a call needs it; port 0, with a name only, is the one DNS
-    says. With `tcp_if_large` a request too large for UDP goes by TCP. It is pinged every `ping_interval_s`, 0 never;
-    `down_after` failures in a row take it out, `up_after` successes bring it back. With `registration` we register
-    there, for `registration_expires_s` at a time.
+    says. With `tcp_if_large` a request too large for UDP goes by TCP. Challenges are answered as `auth_username`, those
+    of `auth_realm` only where it is set; its password is never shown.
+    It is pinged every `ping_interval_s`, 0 never; `down_after` failures in a row take it out, `up_after` successes
+    bring it back. With `registration` we register there, for `registration_expires_s` at a time.
     """
 
     model_config = ResourceView.model_config | examples(
@@ -85,6 +88,8 @@ class GatewayView(ResourceView):
     hunt_codes: list[int]
     provisional_timeout_ms: int
     ring_timeout_s: int
+    auth_username: str
+    auth_realm: str
     ping_interval_s: int
     down_after: int
     up_after: int
@@ -94,7 +99,7 @@ class GatewayView(ResourceView):
 
 
 class GatewaySettable(GatewayFields):
-    """What may be set."""
+    """What may be set. `auth_password` goes with `auth_username` and is never shown; both are "" for none."""
 
     rewrites: Annotated[list[Rewrite], Field(max_length=MOST_REWRITES)] = []
 

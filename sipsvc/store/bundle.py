@@ -35,7 +35,7 @@ from sipsvc.store.sections import (
 RANDOM_PASSWORD = "@random"
 SINGLE = ("platform", "partner")
 MANY = ("customer", "gateway", "pricelist", "block")
-SECRET = ("password", "ha1_md5")
+SECRET = ("password", "ha1_md5", "auth_password")
 
 S = TypeVar("S", bound=Section)
 Item = tuple[str, dict[str, Any]]

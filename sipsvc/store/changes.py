@@ -47,7 +47,7 @@ KINDS: dict[type[Base], str] = {
     Job: "job",
 }
 """What history calls each resource. A price, which is no row of its own but a series of them, is a `price`."""
-SECRET = frozenset({"ha1_md5", "sha256"})
+SECRET = frozenset({"ha1_md5", "sha256", "auth_password"})
 # What every change changes, what another entry tells, and what an import keeps in its files.
 UNTOLD = frozenset({"id", "version", "created_at", "updated_at", "rows_version", "preview"})
 

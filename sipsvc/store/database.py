@@ -15,17 +15,28 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.orm import Session
 
 from sipsvc.errors import ConfigError
+from sipsvc.store.types import VAULTS
+from sipsvc.vault import Vault
 
 BUSY_TIMEOUT_MS = 10_000
 
 
-def open_database(url: str) -> Engine:
+def open_database(url: str, keys: Path | None = None) -> Engine:
     """An engine for `url`; an SQLite file's folder is made. Raises ConfigError for one that cannot be used.
+
+    `keys` is the folder of the key that seals secrets (`vault`); without it none can be read or written.
 
     On SQLite a transaction sees one state of the file from its first read to its end. So a transaction that
     writes must write first, or take the lock to write as `writing` does: one that read an older state is refused
     at once, whatever the busy timeout.
     """
+    engine = _open(url)
+    if keys is not None:
+        VAULTS[engine.dialect] = Vault(keys)
+    return engine
+
+
+def _open(url: str) -> Engine:
     try:
         parsed = make_url(url)
     except ArgumentError:

@@ -315,11 +315,28 @@ class GatewayFields(Section):
     hunt_codes: list[int] = [500, 502, 503, 504]
     provisional_timeout_ms: Milliseconds = 4000
     ring_timeout_s: Annotated[int, Field(ge=1, le=3600)] = 185
+    auth_username: SipUsername = ""
+    auth_password: Annotated[Text, Field(max_length=128, repr=False)] = ""
+    auth_realm: Annotated[Text, Matches(r'[^"\\]*', "must not hold a quote or backslash")] = ""
     ping_interval_s: Annotated[int, Field(ge=0, le=3600)] = 0
     down_after: Annotated[int, Field(ge=1, le=100)] = 3
     up_after: Annotated[int, Field(ge=1, le=100)] = 2
     registration: bool = False
     registration_expires_s: Annotated[int, Field(ge=60, le=86_400)] = 3600
+
+    @field_validator("auth_password")
+    @classmethod
+    def _whole_login(cls, value: str, info: ValidationInfo) -> str:
+        if not value and info.data.get("auth_username"):
+            raise ValueError("is needed with auth_username")
+        return value
+
+    @field_validator("auth_password", "auth_realm", "registration")
+    @classmethod
+    def _of_a_login(cls, value: Any, info: ValidationInfo) -> Any:
+        if value and info.data.get("auth_username") == "":
+            raise ValueError("goes with auth_username")
+        return value
 
     @field_validator("host")
     @classmethod

@@ -209,8 +209,9 @@ def _gateway(row: m.Gateway) -> Fields:
     same = (
         "id", "name", "partner", "host", "port", "currency", "priority", "enabled", "trusted", "remote_party_id",
         "p_asserted_identity", "caller_prefix", "caller_prefix_in", "uri_prefix", "uri_prefix_escaped", "hunt_codes",
-        "provisional_timeout_ms", "transport", "tcp_if_large", "ping_interval_s", "down_after", "up_after",
-        "registration", "registration_expires_s",
+        "provisional_timeout_ms", "transport", "tcp_if_large", "auth_username",
+        "auth_password", "auth_realm",
+        "ping_interval_s", "down_after", "up_after", "registration", "registration_expires_s",
     )  # fmt: skip
     return {name: getattr(row, name) for name in same} | {
         "rewrites": [[rule["pattern"], rule["replacement"]] for rule in row.rewrites],

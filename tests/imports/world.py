@@ -41,7 +41,8 @@ def add_gateway(changes: Changes, name: str, **values: Any) -> Gateway:
         "tcp_if_large": False, "currency": "USD", "priority": 100,
         "enabled": True, "trusted": False, "remote_party_id": False, "p_asserted_identity": False, "caller_prefix": "",
         "caller_prefix_in": [], "uri_prefix": "", "uri_prefix_escaped": True, "rewrites": [], "hunt_codes": [],
-        "provisional_timeout_ms": 4000, "ring_timeout_s": 185, "ping_interval_s": 0, "down_after": 3,
+        "provisional_timeout_ms": 4000, "ring_timeout_s": 185,
+        "auth_username": "", "auth_password": "", "auth_realm": "", "ping_interval_s": 0, "down_after": 3,
         "up_after": 2, "registration": False, "registration_expires_s": 3600, "rows_version": 0,
     }  # fmt: skip
     gateway = Gateway(id=name, **common | values)

@@ -91,6 +91,9 @@ GATEWAY = {
     "ring_timeout_ms": 2,
     "transport": "tcp",
     "tcp_if_large": True,
+    "auth_username": "acme",
+    "auth_password": "secret",
+    "auth_realm": "carrier",
 }
 BLOCK = {"id": "b", "partner": "", "prefix": "979", "reason": "premium"}
 ALL: list[tuple[str, dict[str, Any]]] = [

@@ -10,7 +10,7 @@ from sqlalchemy import ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from sipsvc.store.models.base import Base, OfAnyone, OfPartner, Resource, RowId
-from sipsvc.store.types import JsonText, UtcMs
+from sipsvc.store.types import JsonText, Sealed, UtcMs
 
 
 class Catalogue(Base):
@@ -111,6 +111,7 @@ class Gateway(OfPartner):
     """A carrier's gateway and what it asks for (TG-1..6). `rewrites` are its rules in order (SIP-30).
 
     `host` is an address or a name, `port` 0 only with a name (SIP-8); `transport` is `udp`, `tcp` or `tls`.
+    `auth_username`, `auth_password` and `auth_realm` answer its challenges, "" for none (SIP-33).
     `rows_version` is the catalogue's version at which its coverage last changed.
     """
 
@@ -135,6 +136,9 @@ class Gateway(OfPartner):
     hunt_codes: Mapped[list[int]] = mapped_column(JsonText())
     provisional_timeout_ms: Mapped[int]
     ring_timeout_s: Mapped[int]
+    auth_username: Mapped[str]
+    auth_password: Mapped[str] = mapped_column(Sealed("gateway.auth_password"))
+    auth_realm: Mapped[str]
     ping_interval_s: Mapped[int]
     down_after: Mapped[int]
     up_after: Mapped[int]
