@@ -92,19 +92,22 @@ class Leg:
 
 
 class Kamailio:
-    """One process with a folder of its own. `sockets` are those besides the legs', `tls` the text of a tls.cfg."""
+    """One process with a folder of its own. `sockets` are those besides the legs', `tls` the text of a tls.cfg,
+    `modules` more of them with their settings."""
 
-    def __init__(self, folder: Path, legs: list[Leg], sockets: tuple[str, ...] = (), tls: str = "") -> None:
+    def __init__(
+        self, folder: Path, legs: list[Leg], sockets: tuple[str, ...] = (), tls: str = "", modules: str = ""
+    ) -> None:
         program = shutil.which("kamailio") or shutil.which("kamailio", path="/usr/sbin")
         assert program, "kamailio is missing: run `make deps` (Debian package kamailio)"
         folder.mkdir(parents=True)
         self.log = folder / "log"
         config = folder / "kamailio.cfg"
-        head, modules = "", ""
+        head = ""
         if tls:
             (folder / "tls.cfg").write_text(tls)
             head = "enable_tls=yes"
-            modules = f'loadmodule "tls.so"\nmodparam("tls", "config", "{folder}/tls.cfg")'
+            modules += f'\nloadmodule "tls.so"\nmodparam("tls", "config", "{folder}/tls.cfg")'
         listen = "\n".join(f"listen={one}" for one in [*(leg.socket for leg in legs), *sockets])
         routes = "\n".join(leg.route for leg in legs)
         config.write_text(CONFIG.format(head=head, listen=listen, modules=modules, legs=routes))
