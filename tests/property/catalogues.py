@@ -166,7 +166,9 @@ def store(session: Session, made: Catalogue) -> None:
             id=id_, partner=f"partner-{values['partner']}", name=f"Gateway {number}",
             host=f"203.0.113.{1 + number}" if number % 3 else f"gw{number}.example",
             port=5080 + number if number % 3 else 0,
-            provisional_timeout_ms=4000, ring_timeout_s=185, rows_version=0, **shown,
+            provisional_timeout_ms=4000, ring_timeout_s=185, rows_version=0, ping_interval_s=0, down_after=3,
+            up_after=2, registration=False, registration_expires_s=3600, auth_username="", auth_password="",
+            auth_realm="", **shown,
         ))  # fmt: skip
         _rows(changes, CoverageRow, {"gateway": id_}, values)
     for number, (id_, values) in enumerate(made.customers.items()):
