@@ -29,12 +29,12 @@ class Sender:
 
 
 class Errand(Nobody, WayUser, TimerTarget):
-    """One request; `patience_ms` is for all addresses and the look-up together.
+    """One request; `patience_ms` is for all addresses and the look-up together, `target` the address tried last.
 
     Its sender is told once, unless it is dropped. A 503 is an outcome only where no other address is left.
     """
 
-    __slots__ = ("client", "core", "gateway", "method", "sender", "timer", "way", "why")
+    __slots__ = ("client", "core", "gateway", "method", "sender", "target", "timer", "way", "why")
 
     def __init__(self, core: Core, sender: Sender, gateway: Gateway, method: str) -> None:
         self.core = core
@@ -44,13 +44,18 @@ class Errand(Nobody, WayUser, TimerTarget):
         self.way: Way | None = None
         self.client: ClientTransaction | None = None
         self.timer: Timer | None = None
+        self.target: Target | None = None
         self.why = "dns"
 
-    def start(self, patience_ms: int, now: Now) -> None:
+    def start(self, patience_ms: int, now: Now, only: Target | None = None) -> None:
+        """With `only` it goes to that address and no other."""
         gateway = self.gateway
         way = self.way = Way(self.core, self, gateway, now)
         way.deadline = now.mono + patience_ms * MS
-        if gateway.named:
+        if only is not None:
+            way.targets = [only]
+            self._next(None, now)
+        elif gateway.named:
             way.look_up(now)
         else:
             transport = gateway.transport.upper()
@@ -96,6 +101,7 @@ class Errand(Nobody, WayUser, TimerTarget):
         core, way = self.core, self.way
         core.timers.cancel(self.timer)
         while way is not None and (step := way.step(now)) is not None:
+            self.target = step.target
             transport, host, port = step.target
             listener = core.listener_for(transport, host, 0)
             if listener < 0:

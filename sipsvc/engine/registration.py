@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from sipsvc.auth.carrier import Answers, Login
 from sipsvc.directory import Gateway
-from sipsvc.effects import Flow, Now
+from sipsvc.effects import Flow, Now, Target
 from sipsvc.engine.errand import Errand, Sender, contact, sip_uri
 from sipsvc.engine.health import CREDENTIALS, S, Say, place
 from sipsvc.engine.pings import SOON_S, spread
@@ -143,11 +143,12 @@ class Registration(Sender, TimerTarget):
         return "\r\n".join(lines).encode("latin-1", "replace")
 
     def on_outcome(self, method: str, response: Message | None, why: str, now: Now) -> None:
+        where = self.errand.target if self.errand is not None else None
         self.errand = None
         status = 0 if response is None else response.status
         if response is not None and status in (401, 407):
             if self.answers.learn(response, self.answered):
-                self._send(now, anew=False)
+                self._send(now, where)  # the very address that challenged (SIP-8)
                 return
             why = CREDENTIALS if self.answered else "challenge_not_understood"
         if self in self.ours.leaving:
@@ -157,17 +158,17 @@ class Registration(Sender, TimerTarget):
             self._granted(self._seconds(response), now)
         elif response is not None and status == 423 and self._raise(_number(response.get("min-expires"))):
             self.answered = set()
-            self._send(now, anew=False)
+            self._send(now, where)
         else:
             self._failed(why or str(status), now)
 
-    def _send(self, now: Now, anew: bool = True) -> None:
-        """`anew` is false for the same request with what its refusal asked for."""
-        if anew:
+    def _send(self, now: Now, again: Target | None = None) -> None:
+        """A new request, or with `again` the same with what its refusal asked for, to the address that refused it."""
+        if again is None:
             self.answered, self.raised = set(), False
         self.ours.core.timers.cancel(self.timer)
         self.errand = Errand(self.ours.core, self, self.gateway, "REGISTER")
-        self.errand.start(PATIENCE_MS if self.expires else FAREWELL_MS, now)
+        self.errand.start(PATIENCE_MS if self.expires else FAREWELL_MS, now, again)
 
     def _raise(self, least: int) -> bool:
         """Take the registrar's shortest time (§10.3); once a request."""

@@ -94,6 +94,11 @@ GATEWAY = {
     "auth_username": "acme",
     "auth_password": "secret",
     "auth_realm": "carrier",
+    "ping_interval_s": 30,
+    "down_after": 2,
+    "up_after": 1,
+    "registration": True,
+    "registration_expires_s": 600,
 }
 BLOCK = {"id": "b", "partner": "", "prefix": "979", "reason": "premium"}
 ALL: list[tuple[str, dict[str, Any]]] = [

@@ -11,7 +11,7 @@ import pytest
 
 from sipsvc.auth.hashes import ha1, response
 from sipsvc.directory import Gateway
-from sipsvc.effects import Flow, Listener, Notice
+from sipsvc.effects import Flow, Listener, Notice, Target
 from sipsvc.message import Message, params_get, parse_name_addr
 from tests.unit.wire import GATES, LISTENERS, Sent, Wire, answer, directory, gateway, request
 
@@ -274,6 +274,18 @@ def test_by_tls_our_contact_says_so() -> None:
     contact = parse_name_addr(first.message.get("contact") or "", "Contact")
     assert contact.uri == "sip:trunk%207@192.0.2.1:5071;transport=tls"
     assert params_get(contact.params, "expires") is None
+
+
+@pytest.mark.rule("TG-1", "SIP-8")
+def test_credentials_answer_the_very_address_that_challenged() -> None:
+    made = Registrar(replace(OURS, host="gw.carrier.example", port=0), password="secret")
+    while not made.asked:
+        made.wait(100)
+    made.says = [("503",)]
+    sent = made.find(*(Target("UDP", f"203.0.113.5{number}", 5060) for number in (1, 2)))
+    assert [one.flow.host for one in sent if one.what == "REGISTER"] == ["203.0.113.51", *["203.0.113.52"] * 2]
+    assert len(made.asked) == 1
+    assert made.of()["registration"] == "registered"
 
 
 @pytest.mark.rule("TG-1")
