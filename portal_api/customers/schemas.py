@@ -27,7 +27,7 @@ SET: dict[str, Any] = {
     "allow_expensive": False,
     "max_channels": 30,
     "dial_plan": {"international": ["00"], "national": "0", "country": "44", "bare": "international"},
-    "caller_ids": {"allowed": ["4420*"], "default": "442079460000", "otherwise": "default"},
+    "caller_ids": {"allowed": ["4420*"], "default": "442079460000", "otherwise": "default", "diversion": False},
     "time_zone": "Europe/London",
     **PERSON,
 }
@@ -57,6 +57,7 @@ class CallerIdsView(View):
     allowed: list[str]
     default: str
     otherwise: str
+    diversion: bool = False
 
 
 class CustomerView(ResourceView):

@@ -30,6 +30,8 @@ SET: dict[str, Any] = {
     "hunt_codes": [500, 502, 503, 504],
     "provisional_timeout_ms": 4000,
     "ring_timeout_s": 185,
+    "plus_in_caller": False,
+    "diversion": False,
     "rewrites": [{"pattern": "^44", "replacement": "0"}],
 }
 
@@ -78,6 +80,8 @@ class GatewayView(ResourceView):
     hunt_codes: list[int]
     provisional_timeout_ms: int
     ring_timeout_s: int
+    plus_in_caller: bool
+    diversion: bool
     rewrites: list[RewriteView]
 
 

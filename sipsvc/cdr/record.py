@@ -81,6 +81,7 @@ class Half(TypedDict):
     cseq: int
     pinned: bool
     tcp_if_large: NotRequired[bool]
+    off: NotRequired[list[str]]
 
 
 class Start(TypedDict):

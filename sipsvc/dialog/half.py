@@ -30,11 +30,12 @@ class Half:
 
     `routes` is the route set from us to this side, nearest first; `cseq` the highest CSeq it sent;
     `pinned` sends to `flow` whatever the Contact says, for a customer may sit behind a NAT (SIP-7);
-    `rewritten` tells that this side, a gateway, sees another From than the caller wrote (SIP-31);
+    `rewritten` tells that this side, a gateway, sees another From than the caller wrote (SIP-31), `off` which of the
+    caller's headers it does not get to see, for privacy (SIP-32);
     `tcp_if_large` that it takes by TCP what is too large for UDP (SIP-6).
     """
 
-    __slots__ = ("_way", "contact", "cseq", "flow", "other", "own", "pinned", "rewritten", "routes",
+    __slots__ = ("_way", "contact", "cseq", "flow", "off", "other", "own", "pinned", "rewritten", "routes",
                  "tcp_if_large", "told")  # fmt: skip
 
     def __init__(self, flow: Flow, own: str, other: str, contact: str, *, pinned: bool, cseq: int = 0) -> None:
@@ -49,6 +50,7 @@ class Half:
         self.told = cseq
         self.pinned = pinned
         self.rewritten = False
+        self.off: frozenset[str] = frozenset()
         self.tcp_if_large = False
         # Where its Contact or first route led when last looked at.
         self._way: Flow | None = None
@@ -119,7 +121,7 @@ class Half:
 
     def to_record(self) -> dict[str, Any]:
         """As it stands in the log."""
-        return {
+        record = {
             # A connection does not outlive the process; whom to expect at the end of the next one does.
             "flow": [*self.flow[:4], self.flow.name] if self.flow.name else list(self.flow[:4]),
             "contact": self.contact,
@@ -130,6 +132,9 @@ class Half:
             "pinned": self.pinned,
             "tcp_if_large": self.tcp_if_large,
         }
+        if self.off:
+            record["off"] = sorted(self.off)
+        return record
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> Half:
@@ -143,6 +148,7 @@ class Half:
             cseq=record["cseq"],
         )
         half.routes = list(record["routes"])
+        half.off = frozenset(record.get("off", ()))
         half.tcp_if_large = record.get("tcp_if_large", False)  # as long as there were no streams none was written
         return half
 

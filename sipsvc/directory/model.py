@@ -30,12 +30,14 @@ class CallerIds:
     """Which numbers an account may show (SIP-23). Digits; a trailing `*` allows a whole prefix.
 
     `default` is shown where the caller's is not allowed and `otherwise` is `default`;
-    with `refuse` the call is refused.
+    with `refuse` the call is refused. With `diversion` a Diversion of the account's own that names one of these
+    numbers goes on to gateways that want it.
     """
 
     allowed: tuple[str, ...] = ()
     default: str = ""
     otherwise: str = "refuse"
+    diversion: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,7 @@ class Gateway:
 
     `host` is an IP literal without brackets or a name; port 0 is what DNS says, or the transport's own (SIP-8).
     `transport` is `udp`, `tcp` or `tls`; with `tcp_if_large` a request too large for UDP goes by TCP (SIP-6).
+    `plus_in_caller` puts a `+` before the caller's number; `diversion` lets it see Diversion (RFC 5806).
     """
 
     id: str
@@ -108,6 +111,8 @@ class Gateway:
     ring_timeout_ms: int = 185_000
     transport: str = "udp"
     tcp_if_large: bool = False
+    plus_in_caller: bool = False
+    diversion: bool = False
 
     @property
     def named(self) -> bool:

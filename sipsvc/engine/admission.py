@@ -142,6 +142,8 @@ class Admission:
             request.get("p-preferred-identity") or "",
             request.get("privacy") or "",
             self.core.host(flow),
+            tuple(request.all("remote-party-id")),
+            tuple(request.all("diversion")),
         )
         return decide(self.directory, facts, Live(channels, self.closed), now)
 

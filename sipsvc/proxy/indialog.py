@@ -241,4 +241,5 @@ def _build(core: Core, call: Call, sender: Half, receiver: Half, request: Messag
     to_value = receiver.own if sender.rewritten else ""
     pristine = Pristine(request, _KEEP)
     uri, routes = receiver.address()
-    return pristine.build(uri, [core.via(flow, branch), *routes], from_value=from_value, to_value=to_value)
+    top = [core.via(flow, branch), *routes]
+    return pristine.build(uri, top, from_value=from_value, to_value=to_value, off=receiver.off)

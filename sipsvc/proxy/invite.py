@@ -159,7 +159,7 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
             dress.request_uri,
             (core.via(flow, name), core.record_route(self.call, flow), *dress.identity),
             from_value=dress.from_value,
-            drop_identity=bool(dress.from_value),
+            off=dress.off,
         )
 
     def _tried(self, address: str, now: Now) -> Tried:
@@ -357,6 +357,7 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
         other = branch.from_value or self.server.request.get("from") or ""
         half = Half(branch.flow, own, other, self._attempt(branch).dress.request_uri, pinned=False)
         half.rewritten = bool(branch.from_value)
+        half.off = self._attempt(branch).dress.off
         half.tcp_if_large = self._attempt(branch).gateway.tcp_if_large
         half.meet(response, self.call.token)
         return half

@@ -7,15 +7,19 @@ from typing import Any, NamedTuple
 from sipsvc.directory import Customer, Directory, Gateway, PriceList, PriceRow
 from sipsvc.effects import Now
 from sipsvc.errors import SipError
-from sipsvc.headers import Caller, Dress, dress
-from sipsvc.message import NameAddr, Uri, parse_uri
+from sipsvc.headers import Caller, Dress, dress, privacy_asked
+from sipsvc.message import NameAddr, Uri, escape_user, parse_uri
 from sipsvc.rating import first_minute
 from sipsvc.routing.number import e164
-from sipsvc.routing.policy import ANONYMOUS, blocked, caller_id
+from sipsvc.routing.policy import ANONYMOUS, RESTRICTED, blocked, caller_id, diversions
 
 
 class CallFacts(NamedTuple):
-    """What the call says of itself. `dialled` is the raw user part (or tel: number) of the Request-URI."""
+    """What the call says of itself. `dialled` is the raw user part (or tel: number) of the Request-URI.
+
+    `remote` are the values of Remote-Party-ID, of which only the privacy it asks for is believed, `diversion` those of
+    Diversion.
+    """
 
     customer: str
     trunk: str
@@ -24,6 +28,8 @@ class CallFacts(NamedTuple):
     preferred: str
     privacy: str
     host: str
+    remote: tuple[str, ...] = ()
+    diversion: tuple[str, ...] = ()
 
 
 class Live(NamedTuple):
@@ -107,12 +113,21 @@ def decide(directory: Directory, call: CallFacts, live: Live, now: Now) -> Decis
         trace.append(("channels", live.channels, customer.max_channels))
         if live.channels >= customer.max_channels:
             return refuse("channels_full")
-    anonymous = from_uri.user.lower() in ANONYMOUS
-    caller = Caller(call.from_, from_uri, shown, replaced, anonymous, "id" in call.privacy.lower(), call.host)
+    who = from_uri.user.lower()
+    privacy = privacy_asked(call.privacy, call.remote, who in RESTRICTED)
+    if privacy is not None:
+        trace.append(("privacy", call.privacy, privacy.remote_party))
+    diverted = diversions(customer, call.diversion) if call.diversion else ()
+    if diverted:
+        trace.append(("diversion", *(one.number for one in diverted)))
+    # What leaves is escaped even where the database holds what is no number (SIP-5).
+    digits = escape_user(shown)
+    caller = Caller(call.from_, from_uri, digits, replaced, who in ANONYMOUS, privacy, call.host, diverted)
     gateways = directory.gateways_of.get(customer.partner, ())
     attempts = _candidates(gateways, pricelist, number, caller, now, trace)
     if not attempts:
-        return refuse("no_route")
+        private = any(entry[-1] == "privacy_critical" for entry in trace)
+        return refuse("privacy_critical" if private else "no_route")
     trace.append(("order", pricelist.strategy, *(attempt.gateway.id for attempt in attempts)))
     return Decision("", number, shown, customer, pricelist, sell, attempts, tuple(trace))
 
@@ -137,6 +152,10 @@ def _candidates(
         buy = gateway.coverage.find(number, caller.shown, now.utc)
         if buy is None:
             trace.append(("gateway", gateway.id, "no_coverage"))
+            continue
+        if caller.privacy is not None and caller.privacy.unmet and not gateway.trusted:
+            # What we cannot hide may only go to who answers for it (RFC 3323 §4.2).
+            trace.append(("gateway", gateway.id, "privacy_critical"))
             continue
         clothes = dress(gateway, number, caller)
         if clothes is None:

@@ -47,6 +47,10 @@ def _sentence(code: str, values: list[Any]) -> str:
     if code == "caller":
         said = f"not allowed, replaced by {values[1]}" if values[2] == "replaced" else _VERDICTS[values[2]]
         return f"caller shows {values[0] or 'nothing'}: {said}"
+    if code == "privacy":
+        return f"privacy is asked for by {values[0] or 'From or Remote-Party-ID'}: {values[1]}"
+    if code == "diversion":
+        return f"diverted from {', '.join(values)}, which are its to show"
     if code == "order":
         return f"gateways in order ({values[0]}): {', '.join(values[1:])}"
     return _WORDS[code].format(*values)

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from sipsvc.directory import Block, CallerIds, Customer
-from sipsvc.message import Uri
+from sipsvc.errors import SipError
+from sipsvc.headers import Diverted
+from sipsvc.message import Uri, escape_user, params_get, parse_name_addr, parse_uri
+from sipsvc.message.grammar import TOKEN
 from sipsvc.routing.number import e164
 
-ANONYMOUS = frozenset({"anonymous", "restricted", "unavailable", ""})
+# Users of a From that is no number to be shown; the first two ask that none be.
+RESTRICTED = frozenset({"anonymous", "restricted"})
+ANONYMOUS = RESTRICTED | {"unavailable", ""}
+# Of how many diversions we tell; a call has hardly come by more.
+MOST_DIVERSIONS = 5
 
 
 class Shown(NamedTuple):
@@ -41,6 +48,30 @@ def allowed(ids: CallerIds, number: str) -> bool:
         if number.startswith(entry[:-1]) if entry.endswith("*") else number == entry:
             return True
     return number == ids.default
+
+
+def diversions(customer: Customer, values: Iterable[str]) -> tuple[Diverted, ...]:
+    """Those of a call's Diversion values that name a number of the customer's own, where its setting lets them pass.
+
+    They are written anew: nothing of the name, the host or a parameter we do not know goes on.
+    """
+    ids, found = customer.caller_ids, []
+    for value in values if ids.diversion else ():
+        try:
+            part = parse_name_addr(value, "Diversion")
+            number = e164(parse_uri(part.uri).user, customer.dial_plan)
+        except SipError:
+            continue  # what cannot be read is nobody's number
+        if not number or not allowed(ids, number):
+            continue
+        params, hidden = "", "off"
+        for name in ("reason", "counter", "privacy"):
+            said = (params_get(part.params, name) or "").strip('"')
+            if TOKEN.match(said) and (name != "counter" or said.isdigit()):
+                params += f";{name}={said}"
+                hidden = said.lower() if name == "privacy" else hidden
+        found.append(Diverted(escape_user(number), f"{params};screen=yes", hidden != "off"))
+    return tuple(found[:MOST_DIVERSIONS])
 
 
 def blocked(blocks: Mapping[str, Mapping[str, Block]], partner: str, number: str) -> Block | None:

@@ -30,6 +30,7 @@ REFUSALS: dict[str, Refusal] = {
     "no_price": Refusal(403, "Forbidden", "There is no price for this destination"),
     "dest_expensive": Refusal(403, "Forbidden", "This destination is expensive and not enabled for the account"),
     "no_route": Refusal(404, "Not Found", "No gateway serves this destination"),
+    "privacy_critical": Refusal(500, "Privacy Not Available", "The privacy asked for cannot be given"),
     "channels_full": Refusal(486, "Busy Here", "All channels of this account are in use"),
     "draining": Refusal(503, "Service Unavailable", "The server is being restarted"),
     "log_full": Refusal(503, "Service Unavailable", "The server cannot record calls"),

@@ -36,6 +36,8 @@ NO_BLANKS = r"[^\s\u0000-\u001f\u007f-\u009f\u2028\u2029]"
 AMOUNT = r"^[0-9]{1,8}(\.[0-9]{1,6})?$"
 LONGEST_PREFIX = 18
 LONGEST_INTERVAL_S = 86_400
+# Characters before a number; every one of them may be sent as three and more.
+LONGEST_BEFORE = 32
 # Answers that mean the callee or the request, not the gateway: never tried elsewhere (SIP-13).
 NEVER_HUNTED = frozenset({486, 501, 505, 513, 580})
 
@@ -203,6 +205,7 @@ class CallerIds(Section):
     allowed: list[Annotated[str, Matches(r"[0-9]+\*?|\*", "must be digits, or digits and *, or *")]] = []
     default: Digits = ""
     otherwise: Literal["refuse", "default"] = "refuse"
+    diversion: bool = False
 
     @field_validator("otherwise")
     @classmethod
@@ -307,14 +310,18 @@ class GatewayFields(Section):
     trusted: bool = False
     remote_party_id: bool = False
     p_asserted_identity: bool = False
-    caller_prefix: Annotated[str, Matches(r"[0-9A-Za-z+*#._-]*", "must be letters, digits and + * # . _ -")] = ""
+    caller_prefix: Annotated[
+        str, Field(max_length=LONGEST_BEFORE), Matches(r"[0-9A-Za-z+*#._-]*", "must be letters, digits and + * # . _ -")
+    ] = ""
     caller_prefix_in: list[Literal["from", "pai", "rpid"]] = ["from", "pai", "rpid"]
     # Before the prefix, which may hold more when it is escaped.
     uri_prefix_escaped: bool = True
-    uri_prefix: Text = ""
+    uri_prefix: Annotated[Text, Field(max_length=LONGEST_BEFORE)] = ""
     hunt_codes: list[int] = [500, 502, 503, 504]
     provisional_timeout_ms: Milliseconds = 4000
     ring_timeout_s: Annotated[int, Field(ge=1, le=3600)] = 185
+    plus_in_caller: bool = False
+    diversion: bool = False
 
     @field_validator("host")
     @classmethod

@@ -209,7 +209,7 @@ def _gateway(row: m.Gateway) -> Fields:
     same = (
         "id", "name", "partner", "host", "port", "currency", "priority", "enabled", "trusted", "remote_party_id",
         "p_asserted_identity", "caller_prefix", "caller_prefix_in", "uri_prefix", "uri_prefix_escaped", "hunt_codes",
-        "provisional_timeout_ms", "transport", "tcp_if_large",
+        "provisional_timeout_ms", "transport", "tcp_if_large", "plus_in_caller", "diversion",
     )  # fmt: skip
     return {name: getattr(row, name) for name in same} | {
         "rewrites": [[rule["pattern"], rule["replacement"]] for rule in row.rewrites],

@@ -53,6 +53,8 @@ def _again(run: Run, start: Logged, invite: Wire, closed: str) -> object:
         request.get("p-preferred-identity") or "",
         request.get("privacy") or "",
         host,
+        tuple(request.all("remote-party-id")),
+        tuple(request.all("diversion")),
     )
     live = Live(record["live"]["channels"], closed)
     decision = decide(run.directories[record["directory"]], facts, live, Now(0, record["invite_at"]))

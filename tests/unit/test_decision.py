@@ -51,6 +51,7 @@ CASES: list[tuple[str, Callable[[], Decision], tuple[Any, ...]]] = [
     ("no_route", lambda: of(directory(gateway(enabled=False))), ("gateway", "gw1", "disabled")),
     ("no_route", lambda: of(directory(gateway(coverage=PrefixTable([])))), ("gateway", "gw1", "no_coverage")),
     ("no_route", lambda: of(directory(gateway(rewrites=(NEVER,)))), ("gateway", "gw1", "rewritten_to_nothing")),
+    ("privacy_critical", lambda: of(BOOK, privacy="session;critical"), ("gateway", "gw1", "privacy_critical")),
     ("channels_full", lambda: of(acme(max_channels=2), live=Live(2)), ("channels", 2, 2)),
     ("draining", lambda: of(BOOK, live=Live(0, "draining")), ("refused", "draining")),
     ("log_full", lambda: of(BOOK, live=Live(0, "log_full")), ("refused", "log_full")),

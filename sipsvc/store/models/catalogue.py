@@ -135,6 +135,8 @@ class Gateway(OfPartner):
     hunt_codes: Mapped[list[int]] = mapped_column(JsonText())
     provisional_timeout_ms: Mapped[int]
     ring_timeout_s: Mapped[int]
+    plus_in_caller: Mapped[bool]
+    diversion: Mapped[bool]
     rows_version: Mapped[int]
 
 
