@@ -13,6 +13,7 @@ from sipsvc.directory import Directory, Trunk
 from sipsvc.effects import Flow, Now
 from sipsvc.errors import SipError
 from sipsvc.message import Message, parse_uri
+from sipsvc.message.build import clean, quoted
 
 # Hashed in place of an unknown user's HA1, so that the work and the answer are the same.
 NOBODY = "0" * 32
@@ -59,7 +60,8 @@ class Authenticator:
         if directory.networks is not self._directory.networks:
             self._acl = Acl(directory.networks)
         self._directory = directory
-        self.realm = directory.platform.realm
+        # As it comes back: a message is read as Latin-1, and no line end gets into ours (SIP-5).
+        self.realm = clean(directory.platform.realm).encode(errors="replace").decode("latin-1")
         self._lifetime = directory.platform.nonce_lifetime_ms
         self._hosts = self._names | {self.realm.lower()}
 
@@ -110,7 +112,9 @@ class Authenticator:
         """The header of a 407."""
         nonce = self._nonces.make(now, self._random(4))
         flag = ", stale=true" if stale else ""
-        return f'Proxy-Authenticate: Digest realm="{self.realm}", nonce="{nonce}", algorithm=MD5, qop="auth"{flag}'
+        return (
+            f'Proxy-Authenticate: Digest realm={quoted(self.realm)}, nonce="{nonce}", algorithm=MD5, qop="auth"{flag}'
+        )
 
     def ours(self, value: str) -> bool:
         """Whether a Proxy-Authorization value is for us, and so not for the gateway to see."""

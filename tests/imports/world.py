@@ -42,6 +42,7 @@ def add_gateway(changes: Changes, name: str, **values: Any) -> Gateway:
         "enabled": True, "trusted": False, "remote_party_id": False, "p_asserted_identity": False, "caller_prefix": "",
         "caller_prefix_in": [], "uri_prefix": "", "uri_prefix_escaped": True, "rewrites": [], "hunt_codes": [],
         "provisional_timeout_ms": 4000, "ring_timeout_s": 185, "rows_version": 0,
+        "plus_in_caller": False, "diversion": False,
     }  # fmt: skip
     gateway = Gateway(id=name, **common | values)
     changes.create(gateway)

@@ -94,6 +94,7 @@ def gateways(draw: st.DrawFn) -> dict[str, Any]:
         "p_asserted_identity": draw(flag), "caller_prefix": draw(st.sampled_from(["", "77", "9#"])),
         "caller_prefix_in": draw(st.lists(st.sampled_from(["from", "pai", "rpid"]), unique=True)),
         "uri_prefix": draw(st.sampled_from(["", "9#", "00"])), "uri_prefix_escaped": escaped,
+        "plus_in_caller": draw(flag), "diversion": draw(flag),
         "rewrites": draw(st.sampled_from(REWRITES)), "hunt_codes": draw(st.sampled_from([[503], [500, 503], [500]])),
     }  # fmt: skip
 

@@ -46,7 +46,8 @@ def calls(draw: st.DrawFn) -> tuple[str, str, list[str]]:
     if draw(st.integers(0, 2)) == 0:
         lines.append(f"P-Preferred-Identity: {draw(st.sampled_from(CALLERS[:4]))}".partition(";tag")[0])
     if draw(st.integers(0, 2)) == 0:
-        lines.append(f"Privacy: {draw(st.sampled_from(['id', 'none', 'user;id']))}")
+        asks = ["id", "none", "user;id", "session", "critical;session"]
+        lines.append(f"Privacy: {draw(st.sampled_from(asks))}")
     # What an untrusted side says of itself has no say, in either.
     lines.append("Remote-Party-ID: <sip:1@evil.example>")
     return draw(st.sampled_from(DIALLED)), draw(st.sampled_from(CALLERS)), lines

@@ -272,7 +272,9 @@ def dress(view: CallView) -> None:
         if msg.uri != uri:
             view.report("uri-prefix", f"{gateway.id} got {msg.uri}, wants {uri}")
         said = parse_uri(msg.name("from").uri).user
-        wanted = {gateway.caller(shown, "from")} | ({shown, "anonymous"} if plan.privacy else set())
+        wanted = {gateway.caller(shown, "from")}
+        if plan.privacy:  # whom we trust sees the caller's own; a number that is not its own nobody sees
+            wanted = wanted | {shown, "anonymous"} if gateway.trusted else {"anonymous"}
         if said not in wanted:
             view.report("caller-id", f"{gateway.id} got From {said}, wants {sorted(wanted)}")
         open_to_it = gateway.trusted or not plan.privacy

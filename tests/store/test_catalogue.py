@@ -67,7 +67,7 @@ def test_the_snapshot_is_the_bundle(engine: Engine) -> None:
         gateway = directory.gateways[sold.id]
         same = sold.model_dump(include={"name", "host", "port", "currency", "priority", "enabled", "trusted"})
         same |= sold.model_dump(include={"remote_party_id", "p_asserted_identity", "caller_prefix", "uri_prefix"})
-        same |= sold.model_dump(include={"transport", "tcp_if_large"})
+        same |= sold.model_dump(include={"transport", "tcp_if_large", "plus_in_caller", "diversion"})
         assert {key: getattr(gateway, key) for key in same} == same
         assert gateway.caller_prefix_in == frozenset(sold.caller_prefix_in)
         assert gateway.hunt_codes == frozenset(sold.hunt_codes)

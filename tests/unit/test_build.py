@@ -91,6 +91,8 @@ GATEWAY = {
     "ring_timeout_ms": 2,
     "transport": "tcp",
     "tcp_if_large": True,
+    "plus_in_caller": True,
+    "diversion": True,
 }
 BLOCK = {"id": "b", "partner": "", "prefix": "979", "reason": "premium"}
 ALL: list[tuple[str, dict[str, Any]]] = [
@@ -136,6 +138,7 @@ def test_items_come_as_plain_values_in_any_order(items: list[tuple[str, dict[str
     (gateway,) = book.gateways_of["p"]
     assert gateway is book.gateways["gw"]
     assert (gateway.transport, gateway.tcp_if_large, gateway.named) == ("tcp", True, False)
+    assert (gateway.plus_in_caller, gateway.diversion) == (True, True)
     assert (gateway.hunt_codes, gateway.caller_prefix_in) == (frozenset({503}), frozenset({"from"}))
     assert gateway.rewrites[0].regex.sub("0", "4412") == "012"
     assert book.addresses == {("203.0.113.1", 5060): ("gw",)}
