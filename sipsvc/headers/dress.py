@@ -138,7 +138,7 @@ def _rewritten(rules: tuple[Rewrite, ...], digits: str) -> str:
     for rule in rules:
         try:
             user = substitute(rule.regex, rule.replacement, user)
-        except (ValueError, IndexError):
+        except ValueError:
             return ""  # it is none that would be saved: a group that is not there, half a character
         if len(user) > MOST_USER:
             return ""
