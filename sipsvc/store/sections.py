@@ -108,6 +108,12 @@ def _empty_is_none(value: Any) -> Any:
 Text = Annotated[
     str, Field(max_length=1024), AfterValidator(clean), Field(json_schema_extra={"pattern": f"^{NO_CONTROLS}*$"})
 ]
+UriPrefix = Annotated[
+    str,
+    Field(max_length=LONGEST_BEFORE),
+    AfterValidator(clean),
+    Field(json_schema_extra={"pattern": f"^{NO_CONTROLS}*$"}),
+]
 Name = Annotated[
     str,
     Field(max_length=1024),
@@ -316,7 +322,7 @@ class GatewayFields(Section):
     caller_prefix_in: list[Literal["from", "pai", "rpid"]] = ["from", "pai", "rpid"]
     # Before the prefix, which may hold more when it is escaped.
     uri_prefix_escaped: bool = True
-    uri_prefix: Annotated[Text, Field(max_length=LONGEST_BEFORE)] = ""
+    uri_prefix: UriPrefix = ""
     hunt_codes: list[int] = [500, 502, 503, 504]
     provisional_timeout_ms: Milliseconds = 4000
     ring_timeout_s: Annotated[int, Field(ge=1, le=3600)] = 185

@@ -11,6 +11,7 @@ import pytest
 
 from sipsvc.errors import ConfigError
 from sipsvc.store.bundle import load_bundle
+from sipsvc.store.sections import Gateway
 
 from .conftest import BUNDLE, COVERAGE, PRICES
 
@@ -81,6 +82,7 @@ TOML_FAULTS = [
     (in_customer('dial_plan = {international = ["+"]}'), "customer[0].dial_plan.international[0]", "digits only"),
     (in_customer('caller_ids = {allowed = ["44*2"]}'), "customer[0].caller_ids.allowed[0]", "must be digits"),
     (in_customer('caller_ids = {otherwise = "default"}'), "customer[0].caller_ids.otherwise", "needs a default"),
+    (in_customer("caller_ids = {diversion = 1}"), "customer[0].caller_ids.diversion", "valid boolean"),
     (changed(ACME, ACME + SECOND + ACME), "customer[0].trunk[1].username", "already used by customer[0].trunk[0]"),
     (changed(ACME, ""), "customer[0].trunk[0]", "needs either source or username"),
     (changed(ACME, ACME + 'source = "10.0.0.1"\n'), "customer[0].trunk[0]", "has both source and username"),
@@ -119,6 +121,19 @@ TOML_FAULTS = [
     (in_gateway("port = 65536"), "gateway[0].port", "less than or equal to 65535"),
     (in_gateway('port = "5060"'), "gateway[0].port", "valid integer"),
     (in_gateway('currency = "usd"'), "gateway[0].currency", "ISO 4217"),
+    (changed('id = "beta"', 'id = "Beta"'), "gateway[1].id", "must be 1 to 64 of"),
+    (changed('name = "Alpha"', 'name = "Al\\u2028pha"'), "gateway[0].name", "control character U+2028"),
+    (in_gateway('priority = "1"'), "gateway[0].priority", "valid integer"),
+    (in_gateway("enabled = 1"), "gateway[0].enabled", "valid boolean"),
+    (in_gateway('trusted = "no"'), "gateway[0].trusted", "valid boolean"),
+    (in_gateway("remote_party_id = 0"), "gateway[0].remote_party_id", "valid boolean"),
+    (in_gateway('p_asserted_identity = "always"'), "gateway[0].p_asserted_identity", "valid boolean"),
+    (in_gateway("uri_prefix_escaped = 1"), "gateway[0].uri_prefix_escaped", "valid boolean"),
+    (in_gateway('plus_in_caller = "+"'), "gateway[0].plus_in_caller", "valid boolean"),
+    (in_gateway("diversion = 1"), "gateway[0].diversion", "valid boolean"),
+    (in_gateway(f'caller_prefix = "{"7" * 33}"'), "gateway[0].caller_prefix", "at most 32 characters"),
+    (in_gateway(f'uri_prefix = "{"9" * 33}"'), "gateway[0].uri_prefix", "at most 32 characters"),
+    (in_gateway('uri_prefix_escaped = false\nuri_prefix = "é"'), "gateway[0].uri_prefix", "visible ASCII"),
     (in_gateway("hunt_codes = [503, 486]"), "gateway[0].hunt_codes", "486 is never hunted on"),
     (in_gateway("hunt_codes = [603]"), "gateway[0].hunt_codes", "603 is never hunted on"),
     (in_gateway("provisional_timeout_ms = 0"), "gateway[0].provisional_timeout_ms", "greater than or equal to 1"),
@@ -155,6 +170,12 @@ def test_a_fault_in_the_toml(write_bundle: Write, toml: str, where: str, why: st
     faults = faults_of(write_bundle(toml))
     assert [fault[0] for fault in faults] == [where]
     assert why in faults[0][2]
+
+
+@pytest.mark.rule("SIP-29", "TG-2", "TG-3", "TG-4", "TG-5", "TG-6")
+def test_every_setting_of_a_gateway_has_a_fault_that_names_it() -> None:
+    named = {where.removeprefix("gateway[").partition("].")[2] for _, where, _ in TOML_FAULTS if "gateway[" in where}
+    assert {name.partition(".")[0].partition("[")[0] for name in named if name} == set(Gateway.model_fields)
 
 
 HEAD = "prefix,name,rate,fee,initial,increment,origin\n"
