@@ -56,8 +56,10 @@ class Privacy(NamedTuple):
         return ("full" if self.name else "uri") if self.number else "name" if self.name else "off"
 
 
-def privacy_asked(header: str, remote: Sequence[str], anonymous: bool) -> Privacy | None:
+def privacy_asked(header: str, remote: Sequence[str], anonymous: bool, party: str = "calling") -> Privacy | None:
     """What the Privacy header asks for, or `remote`, which are values of Remote-Party-ID, or an anonymous From.
+
+    `party` is whose: in a response it is the `called` one's.
 
     None where nothing is asked. `none` alone says that nothing is to be hidden, whatever else asks for it; beside
     others, where it must not stand (RFC 3323 §4.2), it does not undo them.
@@ -68,7 +70,7 @@ def privacy_asked(header: str, remote: Sequence[str], anonymous: bool) -> Privac
     wants = frozenset(values)
     if wants == {"none"}:
         return None
-    by_remote = _of_remote(remote)
+    by_remote = _of_remote(remote, party)
     if not wants and not by_remote and not anonymous:
         return None
     user = "user" in wants
@@ -92,12 +94,12 @@ def _onward(off: frozenset[str], values: list[str], told: list[str]) -> Onward:
     return Onward(off | _PRIVACY, (f"Privacy: {';'.join(told)}",) if told else ())
 
 
-def _of_remote(values: Iterable[str]) -> frozenset[str]:
-    """What the caller's own Remote-Party-ID asks for: `full`, `uri`, `name`. Of it nothing else is believed."""
+def _of_remote(values: Iterable[str], party: str) -> frozenset[str]:
+    """What a party's own Remote-Party-ID asks for: `full`, `uri`, `name`. Of it nothing else is believed."""
     found = set()
     for value in values:
         with suppress(SipError):
             params = parse_name_addr(value, "Remote-Party-ID").params
-            if (params_get(params, "party") or "calling").lower() == "calling":
+            if (params_get(params, "party") or party).lower() == party:
                 found.add((params_get(params, "privacy") or "").strip('"').lower().partition("-")[0])
     return frozenset(found & {"full", "uri", "name"})

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sipsvc.dialog import Half
 from sipsvc.effects import PORTS, Flow, Now, Target
-from sipsvc.headers import Pristine, without_identity
+from sipsvc.headers import Pristine, privacy_asked, without_identity
 from sipsvc.message import Message
 from sipsvc.message.build import join, response, upward, warning
 from sipsvc.proxy.branch import ELSEWHERE, MS, Branch, BranchUser
@@ -377,11 +377,18 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
     def _upward(self, branch: Branch, response: Message) -> bytes:
         """A gateway's response as the caller gets it: our Via off, its own From back (SIP-31)."""
         lines, names = upward(response, self.server.request)
-        if not self._attempt(branch).gateway.trusted:
+        if not self._attempt(branch).gateway.trusted or _hidden(response):
             lines, names = without_identity(lines, names)
         if self.asked is not None and 200 <= response.status < 300:
             tell(self.asked, lines, names)
         return join(f"SIP/2.0 {response.status} {response.reason}", lines, response.body)
+
+
+def _hidden(response: Message) -> bool:
+    """Whether who answers is not to be shown to a caller that is no part of the trust domain (RFC 3325 §5)."""
+    header, remote = response.get("privacy") or "", response.all("remote-party-id")
+    asked = privacy_asked(header, remote, False, "called")
+    return asked is not None and asked.number
 
 
 def _address_text(transport: str, host: str, port: int) -> str:

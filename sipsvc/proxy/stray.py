@@ -5,6 +5,7 @@ from __future__ import annotations
 from sipsvc.dialog import Half
 from sipsvc.effects import PORTS, Flow, Now
 from sipsvc.errors import MessageDropped
+from sipsvc.headers import without_identity
 from sipsvc.message import Message, Via, params_get, parse_via, split_values
 from sipsvc.message.build import join, without_top_via
 from sipsvc.proxy.call import MOST_DIALOGS, Call, Phase
@@ -51,7 +52,8 @@ def _from_party(core: Core, call: Call, host: str) -> bool:
 def _pass_on(core: Core, call: Call, gateway: Half, response: Message, now: Now) -> None:
     to_caller = response.to.tag != call.caller_tag
     receiver = call.caller if to_caller else gateway
-    lines, names = (list(part) for part in without_top_via(response))
+    # Whether the gateway is trusted a restart has forgotten (TG-4).
+    lines, names = (list(part) for part in without_identity(*without_top_via(response)))
     if gateway.rewritten:
         name, value = ("from", call.caller.own) if to_caller else ("to", gateway.other)
         lines[names.index(name)] = f"{name.title()}: {value}"

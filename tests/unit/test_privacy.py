@@ -239,6 +239,40 @@ def test_a_seal_inside_the_call_goes_on_only_where_what_it_seals_does(side: str,
     assert (SEAL in out.lines) == (not prefix)
 
 
+ANSWERED: list[tuple[tuple[str, ...], bool]] = [
+    ((), True),
+    (("Privacy: none",), True),
+    (("Privacy: session",), True),
+    (("Privacy: id",), False),
+    (("Privacy: user;critical",), False),
+    (("Remote-Party-ID: <sip:1@h>;privacy=off",), True),
+    (("Remote-Party-ID: <sip:1@h>;party=called;privacy=full",), False),
+    (("Remote-Party-ID: <sip:1@h>;party=calling;privacy=full",), True),
+]
+
+
+@pytest.mark.rule("SIP-32", "TG-4")
+@pytest.mark.parametrize(("lines", "shown"), ANSWERED)
+def test_who_answers_is_shown_unless_it_asks_not_to_be(lines: tuple[str, ...], shown: bool) -> None:
+    for status in (180, 200, 486):
+        wire = Wire(directory(gateway(trusted=True)))
+        invite = wire.give(request())[-1].message
+        up = wire.give(answer(invite, status, "P-Asserted-Identity: <sip:1@h>", *lines), GATES[0])[-1].message
+        assert up.all("p-asserted-identity") == (["<sip:1@h>"] if shown else [])
+        assert bool(up.all("remote-party-id")) == (shown and "Remote" in "".join(lines))
+
+
+@pytest.mark.rule("TG-4", "SIP-23", "law 8")
+def test_no_ones_word_of_itself_passes_when_a_restart_has_forgotten_whose_it_is() -> None:
+    book = directory(gateway(caller_prefix="77"))
+    talk = talking(Wire(book))
+    wire = reborn(talk.wire, 200, book=book)
+    said = ("P-Asserted-Identity: <sip:1@h>", "Remote-Party-ID: <sip:1@h>", "Diversion: <sip:1@h>")
+    (up,) = wire.give(answer(talk.forwarded, 200, *said), GATES[0])
+    assert (up.what, up.flow, up.message.get("from")) == ("200 INVITE", CUSTOMER, talk.ok.get("from"))
+    assert not {"p-asserted-identity", "remote-party-id", "diversion"} & set(up.message.names)
+
+
 WORDS = st.sampled_from(["id", "user", "header", "session", "critical", "history", "none", "x-y", "ID", "", "@", '"'])
 
 
