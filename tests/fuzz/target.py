@@ -133,6 +133,8 @@ def untouched(came: bytes, left: bytes) -> None:
     read, sent = headers(head), headers(sent_head)
     if read is None or sent is None or read[0].split(b" ")[0] != sent[0].split(b" ")[0]:
         return  # an answer of ours to it, or a request of ours because of it
+    if not sent[0].startswith(b"SIP/") and sum(name == "via" for name, _, _ in sent[1]) == 1:
+        return  # a BYE of ours because of theirs: what is passed on has their Via below ours
     if read[0][:4].upper() == b"SIP/" and read[0][8:] != sent[0][8:]:
         return
     call, sent_call = ([value for name, value, _ in lines if name == "call-id"] for lines in (read[1], sent[1]))
