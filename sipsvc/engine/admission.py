@@ -75,6 +75,8 @@ class Admission:
         self.core.layer.remember_merged(server)
         call = self._call(request, uri, flow, who, now)
         call.caller.routes = routes
+        server.ladder = call.ladder
+        call.ladder.came(request, flow, now)
         decision = self._decide(call, request, uri, flow, who, now)
         call.decision = decision
         self.write(journal.start(call), False)

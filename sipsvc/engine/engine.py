@@ -14,6 +14,7 @@ from sipsvc.effects import Close, Effect, Flow, Listener, Now, Resolve, Send, Ta
 from sipsvc.engine import journal
 from sipsvc.engine.admission import Admission, Orphan
 from sipsvc.engine.requests import Requests
+from sipsvc.engine.watched import Finished, Watched, find
 from sipsvc.errors import MessageDropped, SipError
 from sipsvc.message import Message, parse
 from sipsvc.message.build import answered_at, has_other_via
@@ -43,6 +44,7 @@ class Engine(Observer):
         self._effects: list[Effect] = []
         self._written = 0
         self.counters: dict[str, int] = {}
+        self.finished = Finished()
         secrets = (secret, *older_secrets)
         self._nonces = Nonces(secrets)
         self.core = Core(
@@ -124,6 +126,11 @@ class Engine(Observer):
         """No new calls; those in set-up and conversation go on."""
         self.admission.closed = "draining"
 
+    def reopen(self) -> None:
+        """Take new calls again after `drain`."""
+        if self.admission.closed == "draining":
+            self.admission.closed = ""
+
     def swap(self, directory: Directory, now: Now) -> None:
         """Calls that come from now on are decided on `directory`; those there are keep what they were decided on."""
         self.core.use(directory.platform)
@@ -190,6 +197,23 @@ class Engine(Observer):
         return self.core.in_setup == 0 and not self.core.held
 
     @property
+    def draining(self) -> bool:
+        return self.admission.closed == "draining"
+
+    @property
+    def retransmitted(self) -> int:
+        """Messages sent again since the start."""
+        return self.core.layer.retransmitted
+
+    def gateway_health(self) -> dict[str, dict[str, Any]]:
+        """By gateway: `state`, `since`, `reason`, `failures`, `registration`, `registered_until`; the watched ones."""
+        return {}
+
+    def watched(self, key: str) -> list[Watched]:
+        """The calls whose `cdr_id` or Call-ID is `key`, live or among the last that ended."""
+        return find(self.core, self.finished, key)
+
+    @property
     def live_calls(self) -> int:
         return sum(len(calls) for calls in self.core.by_customer.values())
 
@@ -207,6 +231,7 @@ class Engine(Observer):
         return self._write(journal.answer(call), True)
 
     def ended(self, call: Call, now: Now) -> int:
+        self.finished.add(call)
         return self._write(journal.end(call, now), False)
 
     def answered_late(self, call: Call, attempt: int, late: LateAnswer) -> int:
@@ -242,11 +267,14 @@ class Engine(Observer):
         if not has_other_via(response) and (client is None or not isinstance(client.user, Nobody)):
             raise MessageDropped("no_via_left")
         if client is not None:
+            if client.ladder is not None:
+                client.ladder.came(response, flow, now)
             client.receive(response, now)
             return
         call = self.core.calls.get(via.branch[7:23])
         if call is None or not answer:
             raise MessageDropped("stray_response")
+        call.ladder.came(response, flow, now)
         try:
             stray_answer(self.core, call, response, flow, now)
         except SipError as error:

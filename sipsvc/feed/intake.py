@@ -55,6 +55,11 @@ class Intake:
         self._listen()
 
     @property
+    def attached(self) -> bool:
+        """Whether a feed is there."""
+        return self._line is not None
+
+    @property
     def directory(self) -> Directory:
         """The last that was committed."""
         return self._builder.directory

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from sipsvc.dialog import Half
 from sipsvc.effects import Flow, Now
+from sipsvc.ladder import Ladder
 from sipsvc.rating import Price
 from sipsvc.timers import Timer, TimerTarget
 
@@ -70,9 +71,9 @@ class Call(TimerTarget):
 
     __slots__ = ("acknowledged", "answer_at", "answer_mono", "call_id", "caller", "caller_tag", "cdr_id",
                  "code", "core", "deadline", "decision", "dialled", "dialogs", "directory", "end_at", "expires",
-                 "expiry", "gateway", "hangup_by", "invite_at", "invite_cseq", "live", "longest_ms", "one_sided",
-                 "phase", "progress_at", "q850", "reason", "recovered", "ref", "revived", "sell", "session",
-                 "status", "strays", "token", "tried", "who", "winner")  # fmt: skip
+                 "expiry", "gateway", "hangup_by", "invite_at", "invite_cseq", "ladder", "live", "longest_ms",
+                 "one_sided", "phase", "progress_at", "q850", "reason", "recovered", "ref", "revived", "sell",
+                 "session", "status", "strays", "token", "tried", "who", "winner")  # fmt: skip
 
     def __init__(self, core: Core, ref: str, cdr_id: str, call_id: str, caller_tag: str, caller: Half) -> None:
         self.core = core
@@ -81,6 +82,7 @@ class Call(TimerTarget):
         self.call_id = call_id
         self.caller_tag = caller_tag
         self.token = core.tokens.make(ref, caller_tag)
+        self.ladder = Ladder()
         self.caller = caller
         # The gateway's half of each dialog by its To tag: in set-up one for each that rang, then the one that answered.
         self.dialogs: dict[str, Half] = {}

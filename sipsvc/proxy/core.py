@@ -190,6 +190,7 @@ class Core(Reach):
 
     def admit(self, call: Call) -> None:
         self.calls[call.ref] = call
+        self.layer.ladders[call.ref] = call.ladder
         self.by_customer.setdefault(call.who.customer, set()).add(call.ref)
         self.in_setup += 1
 
@@ -226,6 +227,7 @@ class Core(Reach):
     def forget(self, call: Call) -> None:
         call.session = None
         self.calls.pop(call.ref, None)
+        self.layer.ladders.pop(call.ref, None)
 
     def end_by_force(self, call: Call, by: str, code: str, now: Now) -> None:
         """BYE to both sides (SIP-19): each as if from the other, behind the highest CSeq it has seen."""
@@ -271,6 +273,7 @@ class Core(Reach):
         ]
         data = "\r\n".join(lines).encode("latin-1", "replace")
         if method == "ACK":
+            call.ladder.went(data, "", flow, now)
             self.send(data, flow, "")
         else:
             self.layer.new_client(branch, method, data, flow, user, now)

@@ -31,7 +31,9 @@ def inside(core: Core, call: Call, sender: Half, receiver: Half, request: Messag
     untold = call.hangup_by in ("caller", "callee") or (call.code == "session_expired" and not call.one_sided)
     if call.phase is Phase.OVER and not untold:
         # We ended the call and told both sides; behind our BYE, theirs would be out of order.
-        core.layer.new_server(request, flow).respond(200, response(request, 200), now)
+        server = core.layer.new_server(request, flow)
+        server.ladder = call.ladder
+        server.respond(200, response(request, 200), now)
         return
     if request.method == "REFER":
         raise SipError(403, "A transfer would be a call of its own", "refer_refused")
@@ -65,7 +67,9 @@ def acknowledge(core: Core, call: Call, sender: Half, receiver: Half, request: M
     if _follow(core, call, sender, receiver, flow):
         _remember(core, call, now)
     way = receiver.target(core)
-    core.send(_build(core, call, sender, receiver, request, way, _ack_branch(call, request)), way, "")
+    data = _build(core, call, sender, receiver, request, way, _ack_branch(call, request))
+    call.ladder.went(data, "", way, now)
+    core.send(data, way, "")
     if sender is call.caller and not call.acknowledged:
         call.acknowledged = True
         core.acknowledged(call, now)
@@ -127,6 +131,7 @@ class Relay(ServerUser, ClientUser, BranchUser):
         # The way by UDP, while the request goes by TCP for its size alone (SIP-6).
         self.plain: Flow | None = None
         server.user = self
+        server.ladder = call.ladder
 
     def start(self, now: Now) -> None:
         request = self.server.request

@@ -66,7 +66,9 @@ def _pass_on(core: Core, call: Call, gateway: Half, response: Message, now: Now)
             core.observer.answered(call, now)
     via = parse_via(split_values(lines[names.index("via")].partition(":")[2].strip())[0])
     data = join(f"SIP/2.0 {response.status} {response.reason}", lines, response.body)
-    core.send(data, _way_back(core, receiver, via), "")
+    way = _way_back(core, receiver, via)
+    call.ladder.went(data, response.method, way, now)
+    core.send(data, way, "")
 
 
 def _way_back(core: Core, receiver: Half, via: Via) -> Flow:

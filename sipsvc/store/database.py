@@ -9,6 +9,8 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
@@ -57,6 +59,13 @@ def migrate(url: str, revision: str = "head") -> None:
     _run(url, lambda config: command.upgrade(config, revision))
 
 
+def outdated(connection: Connection) -> str:
+    """Why the schema is not the one this version works with; "" when it is. Raises what a database raises."""
+    script = ScriptDirectory.from_config(_configured())
+    found, wanted = MigrationContext.configure(connection).get_current_revision(), script.get_current_head()
+    return "" if found == wanted else f"the schema is at revision {found}, this version needs {wanted}"
+
+
 def downgrade(url: str, revision: str) -> None:
     """Take the database back to `revision`; `base` removes every table and what is in it."""
     _run(url, lambda config: command.downgrade(config, revision))
@@ -92,8 +101,7 @@ def _run(url: str, step: Any) -> None:
     if sqlite:
         # A table is altered there by copying it, and dropping the old one would take along what points at it.
         event.listen(engine, "connect", _forget_references)
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config = _configured()
     try:
         with engine.begin() as connection:
             config.attributes["connection"] = connection
@@ -103,6 +111,12 @@ def _run(url: str, step: Any) -> None:
                 assert not broken, f"the migration breaks references: {broken[:5]}"
     finally:
         engine.dispose()
+
+
+def _configured() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    return config
 
 
 def _refused(url: URL, reason: str) -> ConfigError:
