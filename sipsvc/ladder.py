@@ -40,7 +40,8 @@ class Ladder:
     __slots__ = ("_entries", "missing")
 
     def __init__(self) -> None:
-        # Flat, six places a message: a tuple each would be one more object for the collector to walk.
+        # Flat, six places a message, and nothing in them that is not kept anyway: what the collector has to walk would
+        # cost more than all the rest.
         self._entries: list[Any] = []
         self.missing = 0
 
@@ -50,17 +51,17 @@ class Ladder:
     def came(self, message: Message, flow: Flow, now: Now) -> None:
         entries = self._entries
         if message.size < LARGE:
-            entries += (now, flow, message.method, message.status, message.reason or message.uri, message.size)
+            entries += (now.utc, flow, message.method, message.status, message.reason or message.uri, message.size)
         else:
             what = (message.reason or message.uri)[:HEAD]
-            entries += (now, flow, message.method[:HEAD], message.status, what, message.size)
+            entries += (now.utc, flow, message.method[:HEAD], message.status, what, message.size)
         if len(entries) >= _FULL:
             self._cut()
 
     def went(self, data: bytes, method: str, flow: Flow, now: Now) -> None:
         """`method` is that of a response's CSeq, "" of a request, whose start line says it."""
         entries = self._entries
-        entries += (now, flow, method, 0, data[:HEAD], -len(data))
+        entries += (now.utc, flow, method, 0, data[:HEAD], -len(data))
         if len(entries) >= _FULL:
             self._cut()
 
@@ -74,12 +75,12 @@ class Ladder:
         self.missing += BLOCK
 
 
-def _rung(now: Now, flow: Flow, method: str, status: int, what: str | bytes, size: int) -> Rung:
+def _rung(utc: int, flow: Flow, method: str, status: int, what: str | bytes, size: int) -> Rung:
     host = f"[{flow.host}]" if ":" in flow.host else flow.host
     peer = f"{flow.transport.lower()}:{host}:{flow.port}"
     if isinstance(what, bytes):
         line = what.partition(b"\r\n")[0].decode("utf-8", "replace").removeprefix("SIP/2.0 ")
-        return Rung(now.utc, True, peer, line.removesuffix(" SIP/2.0"), method or line.partition(" ")[0], -size)
+        return Rung(utc, True, peer, line.removesuffix(" SIP/2.0"), method or line.partition(" ")[0], -size)
     # A view of the wire in Latin-1, as the parser gives it.
     told = what if what.isascii() else what.encode("latin-1", "replace").decode("utf-8", "replace")
-    return Rung(now.utc, False, peer, f"{status} {told}" if status else f"{method} {told}", method, size)
+    return Rung(utc, False, peer, f"{status} {told}" if status else f"{method} {told}", method, size)

@@ -31,7 +31,7 @@ def show(folder: Path, row: Cdr, who: Principal) -> dict[str, Any]:
         raise Problem(
             410, "The messages of this call are not kept any more: those of live calls are, and of the last that ended."
         )
-    whole = who.who.customer is None
+    whole = not who.sells_only
     return {
         "cdr_id": row.cdr_id,
         "call_id": row.call_id,

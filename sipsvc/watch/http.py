@@ -65,10 +65,9 @@ class HttpListener:
         try:
             async with asyncio.timeout(PATIENCE_S):
                 if len(self._clients) > MOST_CLIENTS:
-                    page: Page = 503, PLAIN, b"too many ask at once\n"
-                else:
-                    page = await self._page(await self._head(reader))
-                writer.write(_response(page))
+                    writer.transport.abort()
+                    return
+                writer.write(_response(await self._page(await self._head(reader))))
                 await writer.drain()
         except (TimeoutError, ConnectionError, asyncio.CancelledError):
             # It says nothing, takes nothing, or is gone; or the server ends.

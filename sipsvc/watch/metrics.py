@@ -105,7 +105,7 @@ def _stages(stages: Mapping[str, tuple[tuple[int, ...], list[int], int]]) -> Met
     )
     for name, (bounds, counts, total) in stages.items():
         below = accumulate(counts)
-        buckets = [(f"{bound / 1000:g}", next(below)) for bound in bounds]
+        buckets = [(str(bound / 1000), next(below)) for bound in bounds]
         family.add_metric([name], [*buckets, ("+Inf", next(below))], total / 1000)
     return family
 

@@ -125,6 +125,7 @@ OTHERS: Mapping[str, Operation] = {
     ),
     "GET /cdrs": Operation("cdr", "read", many=True),
     "GET /cdrs/{id}": Operation("cdr", "read"),
+    "GET /cdrs/{id}/ladder": Operation("cdr", "read", own=503),
     "POST /cdrs/{id}/hangup": Operation("cdr", "update", own=409),
     "GET /usage": Operation("usage", "read", query={"month": "2026-09"}),
     "GET /statistics/daily": Operation("statistics", "read", query={"from": "2026-09-21", "to": "2026-09-21"}),
