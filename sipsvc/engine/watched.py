@@ -37,18 +37,18 @@ class Watched(NamedTuple):
     trace: tuple[tuple[Any, ...], ...]
     ladder: Ladder
 
-    @property
-    def weight(self) -> int:
-        """About how many bytes it keeps in memory."""
-        return _CALL_BYTES + len(self.ladder) * _MESSAGE_BYTES + len(self.trace) * _ROW_BYTES
-
 
 def watched(call: Call) -> Watched:
     """The call as it is now; its ladder goes on growing."""
+    return Watched(*_plain(call))
+
+
+def _plain(call: Call) -> tuple[Any, ...]:
+    """The fields of `Watched`, which is made of them only when somebody looks."""
     decision = call.decision
     last = call.winner or (call.tried[-1] if call.tried else None)
     over = call.phase is Phase.OVER
-    return Watched(
+    return (
         call.cdr_id,
         call.call_id,
         call.who.customer,
@@ -71,27 +71,27 @@ class Finished:
 
     def __init__(self, most: int = MOST, most_bytes: int = MOST_BYTES) -> None:
         self._most, self._most_bytes = most, most_bytes
-        self._calls: dict[str, tuple[Watched, int]] = {}
+        self._calls: dict[str, tuple[tuple[Any, ...], int]] = {}
         self._bytes = 0
 
     def __len__(self) -> int:
         return len(self._calls)
 
     def add(self, call: Call) -> None:
-        one = watched(call)
-        weight = one.weight
-        self._calls[one.cdr_id] = (one, weight)
+        rows = len(call.decision.trace) if call.decision is not None else 0
+        weight = _CALL_BYTES + len(call.ladder) * _MESSAGE_BYTES + rows * _ROW_BYTES
+        calls = self._calls
+        calls[call.cdr_id] = _plain(call), weight
         self._bytes += weight
-        while len(self._calls) > self._most or self._bytes > self._most_bytes:
-            _, gone = self._calls.pop(next(iter(self._calls)))
-            self._bytes -= gone
+        while len(calls) > self._most or self._bytes > self._most_bytes:
+            self._bytes -= calls.pop(next(iter(calls)))[1]
 
     def get(self, cdr_id: str) -> Watched | None:
         found = self._calls.get(cdr_id)
-        return found[0] if found is not None else None
+        return Watched(*found[0]) if found is not None else None
 
     def __iter__(self) -> Iterator[Watched]:
-        return (one for one, _ in self._calls.values())
+        return (Watched(*plain) for plain, _ in self._calls.values())
 
 
 def find(core: Core, finished: Finished, key: str) -> list[Watched]:
