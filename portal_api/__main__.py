@@ -48,9 +48,9 @@ class Server(uvicorn.Server):
 
 def run(settings: Settings) -> None:
     """Serve until told to end. Raises ConfigError where the address cannot be listened on."""
-    engine = open_database(settings.data.url)
+    engine = open_database(settings.data.url, settings.data.dir)
     config = uvicorn.Config(
-        create_app(engine, settings.sip.uri_host()),
+        create_app(engine, settings.sip.uri_host(), settings.data.dir),
         http="httptools",
         ws="none",
         loop="uvloop",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi.routing import APIRoute
 from sqlalchemy import Engine
@@ -14,6 +16,7 @@ from portal_api import (
     docs,
     explain,
     gateways,
+    health,
     imports,
     jobs,
     openapi,
@@ -21,29 +24,32 @@ from portal_api import (
     pricelists,
     prices,
     problems,
+    shortcodes,
     statistics,
     tokens,
     trunks,
     usage,
     users,
 )
-from portal_api.context import Database, single_values
+from portal_api.context import single_values
 from portal_api.negotiation import negotiate
 from portal_api.resource import PREFIX
 from portal_api.security import Guard, Limit, bearer
 from sipsvc import __version__
-from sipsvc.store import catalogue
 
 ROUTERS = (
-    partners.router, customers.router, users.router, trunks.router, gateways.router, pricelists.router,
-    *prices.routers, *imports.routers, jobs.router, blocks.router, tokens.router, cdrs.router, usage.router,
-    statistics.router, explain.router,
+    partners.router, customers.router, users.router, trunks.router, *gateways.routers, pricelists.router,
+    *prices.routers, *imports.routers, jobs.router, blocks.router, shortcodes.router, tokens.router, cdrs.router,
+    usage.router, statistics.router, explain.router,
 )  # fmt: skip
 """Every feature's operations. They are not nested, so that their routes can be read."""
 
 
-def create_app(engine: Engine, host: str) -> FastAPI:
-    """The API on one database; it holds no other state. `host` is what identities of our calls are at."""
+def create_app(engine: Engine, host: str, folder: Path) -> FastAPI:
+    """The API on one database; it holds no other state. `host` is what identities of our calls are at.
+
+    `folder` is the data folder, where the SIP worker can be asked.
+    """
     app = FastAPI(
         title="sipsvc",
         version=__version__,
@@ -54,6 +60,7 @@ def create_app(engine: Engine, host: str) -> FastAPI:
     )
     app.state.engine = engine
     app.state.host = host
+    app.state.folder = folder
     app.state.methods = _methods
     problems.install(app)
     api = APIRouter(
@@ -65,17 +72,18 @@ def create_app(engine: Engine, host: str) -> FastAPI:
         api.include_router(router)
     app.include_router(api)
     app.include_router(docs.router)
-    app.add_api_route("/healthz", _health, summary="Whether the API and its database work", tags=["health"])
+    app.include_router(health.router)
     openapi.describe(app)
     app.add_middleware(Guard, engine=engine, limits=_limits())
     return app
 
 
 def _methods(path: str) -> list[str]:
-    """What can be done at a path."""
+    """What can be done at a path; one that is named in full is no `{id}`."""
     routes = (route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute))
-    fitting = (route for route in routes if compile_path(PREFIX + route.path)[0].match(path))
-    return sorted({method for route in fitting for method in route.methods or ()})
+    fitting = [route for route in routes if compile_path(PREFIX + route.path)[0].match(path)]
+    named = [route for route in fitting if PREFIX + route.path == path]
+    return sorted({method for route in named or fitting for method in route.methods or ()})
 
 
 def _limits() -> list[Limit]:
@@ -86,8 +94,3 @@ def _limits() -> list[Limit]:
         for route in router.routes
         if isinstance(route, APIRoute) and (most := getattr(route.endpoint, "most", None)) is not None
     ]
-
-
-def _health(session: Database) -> dict[str, str]:
-    catalogue.version(session)
-    return {"status": "ok"}

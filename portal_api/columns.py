@@ -10,8 +10,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, func
 
 from portal_api.schemas import MAX_VALUE, instant_of
-from sipsvc.store.sections import clean, money
 from sipsvc.store.types import EPOCH, from_ms, from_scaled, to_ms, to_scaled
+from sipsvc.store.values import clean, money
 
 MOST_IN = 50
 MAX_MS = 253_402_300_799_999  # the end of the year 9999, where datetime ends

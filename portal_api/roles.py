@@ -30,6 +30,7 @@ _TABLE: Mapping[str, tuple[str, str, str, str, str, str, str, str]] = {
     "gateway":     ("gateways",         "rcud", "r",    "r",    "r",     "",     "",    ""),
     "pricelist":   ("term-pricelists",  "rcud", "rcud", "r",    "r",     "",     "",    ""),
     "block":       ("blocks",           "rcud", "r",    "r",    "r",     "",     "",    ""),
+    "shortcode":   ("shortcodes",       "rcud", "r",    "r",    "r",     "",     "",    ""),
     "token":       ("tokens",           "rcd",  "r",    "r",    "r",     "",     "",    ""),
     "import":      ("coverage-imports", "rcud", "rcud", "r",    "r",     "",     "",    ""),
     "pricelist_import": ("pricelist-imports", "rcud", "rcud", "r", "r",  "",     "",    ""),

@@ -19,8 +19,8 @@ from pydantic import (
 )
 
 from sipsvc.rating import text
-from sipsvc.store.sections import NO_CONTROLS, Section, clean
 from sipsvc.store.types import instant
+from sipsvc.store.values import NO_CONTROLS, Section, clean
 
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.IGNORECASE | re.ASCII)
 MAX_VALUE = 256

@@ -17,7 +17,7 @@ from portal_api.writes import Answer, Write
 from sipsvc.store.changes import KINDS
 from sipsvc.store.models import Customer, OfPartner, Partner, Resource
 from sipsvc.store.scope import find
-from sipsvc.store.sections import Section
+from sipsvc.store.values import Section
 
 R = TypeVar("R", bound=Resource)
 Values = dict[str, Any]

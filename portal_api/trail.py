@@ -24,7 +24,7 @@ from portal_api.writes import Answer, Posting, Write, shown
 from sipsvc.store import changes
 from sipsvc.store.models import History, Note
 from sipsvc.store.scope import visible
-from sipsvc.store.sections import Name, Section
+from sipsvc.store.values import Name, Section
 
 NOTE_LENGTH = 4096
 
@@ -194,7 +194,8 @@ def _revert(spec: Spec[Any], write: Write, row: Any, version: int) -> Any:
     then = changes.state_at(told, changes.fields(row), version=version)
     if then is None:
         raise Problem(422, UNUSABLE_FIELDS, [("version", "there is no such version")])
-    given = {name: value for name, value in then.items() if name not in spec.fixed}
+    hidden = {name for name in changes.SECRET if then.get(name) == changes.HIDDEN}
+    given = {name: value for name, value in then.items() if name not in spec.fixed and name not in hidden}
     return change(spec, write, row, given, "revert")
 
 

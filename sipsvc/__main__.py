@@ -1,4 +1,7 @@
-"""The command line: `sipsvc serve | check-config | load | import | explain | deliver | feed | work | demo-…`."""
+"""The command line: `sipsvc serve | check-config | load | import | explain | deliver | feed | work | demo-…`.
+
+The commands that ask a running server are in `console`.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from typing import Annotated
 import orjson
 import typer
 
-from sipsvc import __version__
+from sipsvc import __version__, console
 from sipsvc.errors import ConfigError, SipsvcError
 from sipsvc.settings import load as load_settings
 
@@ -234,6 +237,9 @@ def demo_import(
     from sipsvc.demo.importing import run
 
     raise typer.Exit(run(rate, prefixes, seconds))
+
+
+console.add(app)
 
 
 def _utc_ms(option: str, value: str) -> int:

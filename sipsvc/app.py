@@ -5,20 +5,26 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import Callable
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from sipsvc import keyring
-from sipsvc.cdr.log import LogFull, LogWriter, open_calls
+from sipsvc.cdr.log import LogFull, LogWriter, open_calls, read_from
+from sipsvc.cdr.segments import segment_number
+from sipsvc.control import ControlServer
 from sipsvc.directory import Directory
-from sipsvc.effects import Close, Flow, Listener, Now, Resolve, Send, Target, WriteCdr
+from sipsvc.effects import Close, Flow, Listener, Notice, Now, Resolve, Send, Target, WriteCdr
 from sipsvc.engine import Engine
 from sipsvc.errors import ConfigError, SipError
+from sipsvc.feed.intake import Spent
 from sipsvc.observe import get_logger
 from sipsvc.settings import Settings
 from sipsvc.transport import Resolver, Streams, StreamUser, Tls, UdpListener
+from sipsvc.watch import Facts, HttpListener, handlers
 
 # A timer that fires this much late hurts nobody; re-arming for less would cost more than it gives.
 TIMER_GRAIN_NS = 1_000_000
@@ -31,9 +37,14 @@ def now() -> Now:
 
 
 class Worker:
-    """Binds in the constructor (raises ConfigError), serves from `start` to `stop`."""
+    """Binds in the constructor (raises ConfigError), serves from `start` to `stop`.
 
-    def __init__(self, settings: Settings, directory: Directory, secrets: tuple[bytes, ...]) -> None:
+    `feed` tells whether changes of the catalogue can reach it.
+    """
+
+    def __init__(
+        self, settings: Settings, directory: Directory, secrets: tuple[bytes, ...], feed: Callable[[], bool]
+    ) -> None:
         self._log = get_logger("sip")
         ours = settings.sip.listeners()
         listeners = tuple(Listener(one.transport, one.told_host, one.told_port, ":" in one.host) for one in ours)
@@ -50,6 +61,7 @@ class Worker:
         self._streams = Streams(self._stream_user(), self._tls)
         self._resolver = Resolver(listeners, settings.sip.dns(), Random())
         self._datagrams: dict[int, UdpListener] = {}
+        self._http: HttpListener | None = None
         for index, one in enumerate(ours):
             try:
                 if one.transport == "UDP":
@@ -68,42 +80,112 @@ class Worker:
         self._armed = 0
         self._retry: asyncio.TimerHandle | None = None
         self._reported: dict[str, int] = {}
+        self._refused: dict[str, int] = {}
         # How much later than it was due a timer fired at worst, nanoseconds: in all, and since the last report.
-        self._late = self._late_lately = 0
+        self._late = self._late_lately = self._late_before = 0
+        self._facts = self._watchable(feed)
+        self._figures = self._facts.figures
+        self._stopping = False
+        self._control = ControlServer(handlers(self._facts))
+        if where := settings.metrics.where():
+            try:
+                self._http = HttpListener(where)
+            except ConfigError:
+                self._close_sockets()
+                raise
 
     @property
     def live_calls(self) -> int:
         return self._engine.live_calls
 
-    def start(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Bring back the calls of before, then listen. Raises LogLocked or LogFull."""
+    def start(self, loop: asyncio.AbstractEventLoop, spent: Spent | None = None) -> None:
+        """Bring back the calls of before, and what was `spent`, then listen. Raises LogLocked or LogFull."""
         self._loop = loop
         # The log's rotation carries open calls over, so they are read before it is opened.
         unfinished = open_calls(self._folder) if self._folder.exists() else []
         self._writer = LogWriter(self._folder, lambda seq: self._from_thread(seq))
         self._engine.restore(unfinished, now())
+        if spent is not None:
+            self._recall(spent)
         if unfinished:
             self._log.info("calls_restored", records=len(unfinished), up=self._engine.live_calls)
         self._streams.start(loop)
         for index, listener in self._datagrams.items():
             listener.start(loop, self._receiver(index), self._carry_out)
+        self._facts.bound = True
         self._carry_out()
         loop.call_later(REPORT_EVERY_S, self._report)
+
+    def _recall(self, spent: Spent) -> None:
+        """What today's calls cost: those delivered by the database, the others by the log."""
+        for customer, currency, utc, amount in spent.sums:
+            self._engine.spent(customer, currency, Decimal(amount), utc)
+        for entry in read_from(self._folder, segment_number(spent.segment), spent.offset):
+            record = entry.record
+            if record["kind"] == "end" and record["sell"] is not None and record["answer_at"] is not None:
+                sell = record["sell"]
+                self._engine.spent(record["customer"], sell["currency"], Decimal(sell["amount"]), record["end_at"])
+
+    async def be_watched(self) -> None:
+        """Answer questions from now on. That the control socket cannot be had is logged: calls do not need it."""
+        if self._http is not None:
+            await self._http.start(self._facts)
+        try:
+            await self._control.start(self._data)
+        except OSError as error:
+            self._log.error("no_control_socket", error=str(error))
 
     def swap(self, directory: Directory) -> None:
         """Calls from now on are decided on `directory`."""
         self._engine.swap(directory, now())
+        self._facts.directory_at = time.monotonic_ns()
+        self._carry_out()
 
     def hang_up(self, calls: list[str]) -> None:
         """End those of these calls (`cdr_id`) that are live: an administrator wants it."""
         for cdr_id in calls:
-            if self._engine.hang_up(cdr_id, "admin", now()):
-                self._log.info("hung_up", cdr_id=cdr_id)
+            self._hang_up(cdr_id)
+
+    def _hang_up(self, cdr_id: str) -> bool:
+        live = self._engine.hang_up(cdr_id, "admin", now())
+        if live:
+            self._log.info("hung_up", cdr_id=cdr_id)
         self._carry_out()
+        return live
+
+    def _door(self, closed: bool) -> str:
+        """Take no new calls, or take them again; "", or why not."""
+        if closed:
+            self._engine.drain(now())
+        elif self._stopping:
+            return "the server is ending"
+        else:
+            self._engine.reopen(now())
+            self._engine.log_full = bool(self._unwritten)
+        self._log.info("door", closed=closed, live_calls=self._engine.live_calls)
+        return ""
+
+    def _watchable(self, feed: Callable[[], bool]) -> Facts:
+        began = time.monotonic_ns()
+        return Facts(
+            engine=self._engine,
+            folder=self._folder,
+            now=now,
+            began=began,
+            late=lambda: max(self._late_lately, self._late_before),
+            unwritten=lambda: len(self._unwritten),
+            connections=lambda: len(self._streams),
+            hang_up=self._hang_up,
+            drain=self._door,
+            feed=feed,
+            directory_at=began,
+        )
 
     async def drain(self, patience_s: float) -> bool:
         """Take no new calls and wait until those in set-up are through; False when `patience_s` ran out."""
+        self._stopping = True
         self._engine.drain(now())
+        self._carry_out()
         deadline = time.monotonic() + patience_s
         while not (self._engine.idle and not self._unwritten):
             if time.monotonic() > deadline:
@@ -113,6 +195,7 @@ class Worker:
 
     def stop(self) -> None:
         """Close sockets and log; what was written is on disk."""
+        self._control.stop()
         self._resolver.close()
         self._close_sockets()
         if self._timer is not None:
@@ -128,6 +211,8 @@ class Worker:
         for listener in self._datagrams.values():
             listener.close()
         self._streams.stop()
+        if self._http is not None:
+            self._http.stop()
 
     def _receiver(self, index: int) -> Any:
         flows: dict[tuple[str, int], Flow] = {}
@@ -187,6 +272,8 @@ class Worker:
                 elif isinstance(effect, Resolve):
                     ref, host, port, transport = effect
                     self._resolver.resolve(host, port, transport, partial(self._resolved, ref))
+                elif isinstance(effect, Notice):
+                    self._log.warning(effect.event, **effect.fields)
             if records:
                 self._write()
             for one in sends:
@@ -229,7 +316,11 @@ class Worker:
                 self._log.info("log_writable")
                 self._engine.log_full = False
         for record, _, _ in records:
-            if record["kind"] == "end":
+            kind = record["kind"]
+            if kind == "start":
+                self._figures.decided(record, time.time_ns() // 1_000_000)
+            elif kind == "end":
+                self._figures.ended(record)
                 self._log.info("call", **_summary(record))
 
     def _on_timer(self) -> None:
@@ -262,21 +353,24 @@ class Worker:
         self._carry_out()
 
     def _report(self) -> None:
-        """What was dropped, refused or challenged without a CDR, and how late timers fired at worst: once a minute.
+        """What was dropped, refused or challenged without a CDR, which gateways had no use for our credentials, and how
+        late timers fired at worst: once a minute.
 
         A new certificate is looked for at the same time.
         """
         if self._tls is not None:
             self._tls.renew()
-        counters = self._engine.counters
-        fresh = {code: count - self._reported.get(code, 0) for code, count in counters.items()}
-        fresh = {code: count for code, count in fresh.items() if count}
-        if fresh:
+        counters, refused = self._engine.counters, self._engine.core.refused_credentials
+        if fresh := _since(self._reported, counters):
             self._log.info("turned_away", **fresh)
             self._reported = dict(counters)
+        for gateway, times in _since(self._refused, refused).items():
+            self._log.warning("credentials_refused", gateway=gateway, times=times)
+        self._refused = dict(refused)
         if self._late_lately:
             self._log.info("loop_late", most_ms=_ms(self._late_lately), live_calls=self._engine.live_calls)
-        self._late, self._late_lately = max(self._late, self._late_lately), 0
+        self._late = max(self._late, self._late_lately)
+        self._late_before, self._late_lately = self._late_lately, 0
         if self._loop is not None and self._writer is not None:
             self._loop.call_later(REPORT_EVERY_S, self._report)
             # Not here: a new key is synced to disk, and no call shall wait for that.
@@ -293,6 +387,11 @@ class Worker:
             self._secrets = looked.result()
             self._engine.rekey(self._secrets[0], self._secrets[1:])
             self._log.info("keys_changed", kept=len(self._secrets))
+
+
+def _since(before: dict[str, int], counts: dict[str, int]) -> dict[str, int]:
+    """What was counted since."""
+    return {name: count - before.get(name, 0) for name, count in counts.items() if count > before.get(name, 0)}
 
 
 def _ms(nanoseconds: int) -> float:

@@ -36,6 +36,7 @@ class Flow(NamedTuple):
 
     `conn` numbers a stream's connection and is never used again; 0 is a datagram, or any connection to that peer.
     `name` is whom a TLS peer has to prove to be (RFC 5922 §7): the host as configured, "" for `host` itself.
+    `certificate` is what a TLS peer that came to us has shown: its SHA-256 in lower-case hex, "" for none.
     """
 
     transport: str
@@ -44,6 +45,7 @@ class Flow(NamedTuple):
     listener: int = 0
     conn: int = 0
     name: str = ""
+    certificate: str = ""
 
 
 def source_of(host: str) -> str:
@@ -96,4 +98,11 @@ class Resolve(NamedTuple):
     transport: str
 
 
-Effect = Send | WriteCdr | Close | Resolve
+class Notice(NamedTuple):
+    """Something that whoever runs this wants to hear of: a line in the log, `event` with its fields."""
+
+    event: str
+    fields: dict[str, Any]
+
+
+Effect = Send | WriteCdr | Close | Resolve | Notice

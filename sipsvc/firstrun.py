@@ -36,7 +36,7 @@ def prepare(settings: Settings, demo: Path | None) -> tuple[Engine, tuple[bytes,
     except OSError as error:
         raise ConfigError([("data.dir", str(folder), error.strerror or "cannot be used")]) from None
     migrate(settings.data.url)
-    engine = open_database(settings.data.url)
+    engine = open_database(settings.data.url, folder)
     passwords: dict[str, str] = {}
     token = ""
     with writing(engine) as session:
@@ -57,7 +57,7 @@ def load(settings: Settings, path: Path) -> tuple[int, dict[str, str]]:
     bundle = load_bundle(path)
     settings.data.dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     migrate(settings.data.url)
-    with writing(open_database(settings.data.url)) as session:
+    with writing(open_database(settings.data.url, settings.data.dir)) as session:
         return catalogue.replace(session, bundle), bundle.made_passwords
 
 

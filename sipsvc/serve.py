@@ -118,8 +118,9 @@ async def _first_worker(
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
-    worker = Worker(settings, intake.directory, secrets)
-    worker.start(loop)
+    worker = Worker(settings, intake.directory, secrets, lambda: intake.attached)
+    worker.start(loop, intake.spent)
+    await worker.be_watched()
     return worker
 
 

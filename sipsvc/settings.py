@@ -229,6 +229,27 @@ class DataSettings(_Section):
         return self.database or f"sqlite:///{self.dir / 'sipsvc.db'}"
 
 
+class MetricsSettings(_Section):
+    """Where /metrics, /healthz and /readyz of the SIP worker are; `listen` "" is nowhere."""
+
+    listen: str = "127.0.0.1:9108"
+
+    @field_validator("listen")
+    @classmethod
+    def _check_listen(cls, value: str) -> str:
+        if value:
+            host, _ = host_port(value)
+            try:
+                ipaddress.ip_address(host)
+            except ValueError:
+                raise ValueError(f"{host!r} must be an IP address to listen on") from None
+        return value
+
+    def where(self) -> tuple[str, int] | None:
+        """(address, port), None for nowhere."""
+        return host_port(self.listen) if self.listen else None
+
+
 class LogSettings(_Section):
     """What is logged, and how."""
 
@@ -246,6 +267,7 @@ class Settings(BaseSettings):
     sip: SipSettings = SipSettings()
     api: ApiSettings = ApiSettings()
     data: DataSettings = DataSettings()
+    metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()
 
     @classmethod

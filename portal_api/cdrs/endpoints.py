@@ -1,4 +1,4 @@
-"""GET /cdrs and /cdrs/{id}, and POST /cdrs/{id}/hangup."""
+"""GET /cdrs, /cdrs/{id} and /cdrs/{id}/ladder, and POST /cdrs/{id}/hangup."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from sqlalchemy.orm import Session
 
-from portal_api.cdrs.schemas import CdrView, HangupAsked
+from portal_api.cdrs import ladders
+from portal_api.cdrs.schemas import CdrView, HangupAsked, LadderView
 from portal_api.columns import AMOUNT, FLAG, ID, INSTANT, INTEGER, TEXT, choice, unsorted
 from portal_api.context import Caller, Database, may, typed
 from portal_api.listing import Listing
@@ -77,6 +78,19 @@ router.add_api_route(
 @router.get("/{id}", summary="One call", response_model=LISTING.item, responses=documented(404))
 def get_cdr(session: Database, who: Caller, id: str) -> Response:
     return Answer(200, LISTING.show(_needed(session, who, id), who)).response()
+
+
+@router.get(
+    "/{id}/ladder",
+    summary="The messages of a call that is live or ended lately",
+    response_model=LadderView,
+    responses=documented(404, 410, 503),
+)
+def get_ladder(request: Request, session: Database, who: Caller, id: str) -> Response:
+    """What came and went, and why the call went where it went; a customer sees its own side. 410 when it is too old."""
+    row = _needed(session, who, id)
+    session.rollback()  # the worker may take its time, and the database waits for nobody
+    return Answer(200, ladders.show(request.app.state.folder, row, who)).response()
 
 
 @router.post(

@@ -151,3 +151,60 @@ class HangupAsked(View):
 
     cdr_id: str
     asked_at: Instant
+
+
+class RungView(View):
+    """One message. `peer` is whom it went to (`sent`) or came from; `what` is its start line, `size` is in bytes."""
+
+    at: Instant
+    sent: bool
+    peer: str
+    what: str
+    method: str
+    size: int
+
+
+class LadderView(View):
+    """What came and went for a call, in order. `missing` messages in the middle of a very long one were not kept.
+
+    `trace` is why the call went where it went; null for a customer, who sees the messages of its own side only.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "cdr_id": "0198f3c2-7a10-7c44-8f0e-5b1d2a9c6e01",
+                    "call_id": "a84b4c76e66710@192.0.2.10",
+                    "state": "ended",
+                    "trace": [["customer", "acme", "active"], ["number", "00442079460123", "442079460123"]],
+                    "missing": 0,
+                    "messages": [
+                        {
+                            "at": "2026-11-22T23:23:05.120Z",
+                            "sent": False,
+                            "peer": "udp:192.0.2.10:5060",
+                            "what": "INVITE sip:00442079460123@192.0.2.1:5060",
+                            "method": "INVITE",
+                            "size": 812,
+                        },
+                        {
+                            "at": "2026-11-22T23:23:05.121Z",
+                            "sent": True,
+                            "peer": "udp:192.0.2.10:5060",
+                            "what": "100 Trying",
+                            "method": "INVITE",
+                            "size": 301,
+                        },
+                    ],
+                }
+            ]
+        }
+    )
+
+    cdr_id: str
+    call_id: str
+    state: str
+    trace: list[list[Any]] | None
+    missing: int
+    messages: list[RungView]

@@ -18,7 +18,7 @@ from portal_api.users.schemas import UserView
 from portal_api.writes import Answer, Write, shown
 from sipsvc.store import signup
 from sipsvc.store.models import Customer, PriceList, User
-from sipsvc.store.sections import Section
+from sipsvc.store.values import Section
 
 SETTLED = "is settled when the customer is signed up"
 

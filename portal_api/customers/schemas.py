@@ -6,11 +6,12 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from portal_api.schemas import OWNER, ResourceView, Value, View, examples, patch_of
+from portal_api.schemas import OWNER, Money, ResourceView, Value, View, examples, patch_of
 from portal_api.users.schemas import EXAMPLE as USER_EXAMPLE
 from portal_api.users.schemas import UserView
-from sipsvc.store.sections import CustomerFields, Name, Section, Text
+from sipsvc.store.sections import CustomerFields
 from sipsvc.store.signup import TIERS, BillingType, Email, Phone, Plan, Tier, TimeZone, Username
+from sipsvc.store.values import Name, Section, Text
 
 PERSON: dict[str, Any] = {
     "contact_first_name": "Ada",
@@ -27,7 +28,13 @@ SET: dict[str, Any] = {
     "allow_expensive": False,
     "max_channels": 30,
     "dial_plan": {"international": ["00"], "national": "0", "country": "44", "bare": "international"},
-    "caller_ids": {"allowed": ["4420*"], "default": "442079460000", "otherwise": "default"},
+    "caller_ids": {"allowed": ["4420*"], "default": "442079460000", "otherwise": "default", "diversion": False},
+    "max_cps": 10,
+    "busy_status": 486,
+    "spend_alert_hour": "20.000000",
+    "spend_alert_day": None,
+    "spend_cap_hour": "50.000000",
+    "spend_cap_day": "200.000000",
     "time_zone": "Europe/London",
     **PERSON,
 }
@@ -57,10 +64,15 @@ class CallerIdsView(View):
     allowed: list[str]
     default: str
     otherwise: str
+    diversion: bool = False
 
 
 class CustomerView(ResourceView):
-    """`max_channels` 0 is unlimited. What sign-up asks for is blank where a bundle made the customer."""
+    """`max_channels` and `max_cps` (calls a second) 0 are unlimited; over one the caller hears `busy_status`.
+
+    Alerts and caps are of what is spent in an hour or a day (UTC), in the price list's currency, null for none.
+    What sign-up asks for is blank where a bundle made the customer.
+    """
 
     model_config = ResourceView.model_config | examples(EXAMPLE)
 
@@ -72,6 +84,12 @@ class CustomerView(ResourceView):
     max_channels: int
     dial_plan: DialPlanView
     caller_ids: CallerIdsView
+    max_cps: int
+    busy_status: int
+    spend_alert_hour: Money | None
+    spend_alert_day: Money | None
+    spend_cap_hour: Money | None
+    spend_cap_day: Money | None
     time_zone: str
     contact_first_name: str
     contact_last_name: str

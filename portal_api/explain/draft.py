@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from portal_api import blocks, customers, gateways, pricelists, trunks
+from portal_api import blocks, customers, gateways, pricelists, shortcodes, trunks
 from portal_api.principal import Principal
 from portal_api.problems import Problem, faults_of
 from portal_api.schemas import Value, examples
@@ -23,10 +23,10 @@ from sipsvc.store.models import Gateway, Import, PriceList
 from sipsvc.store.pricefile import Row, Unreadable
 from sipsvc.store.rates import Owner
 from sipsvc.store.scope import find
-from sipsvc.store.sections import Amount, Interval, Name, Prefix, Section
+from sipsvc.store.values import Amount, Interval, Name, Prefix, Section
 
 SPECS: Mapping[str, Spec[Any]] = {
-    feature.SPEC.path: feature.SPEC for feature in (blocks, customers, gateways, pricelists, trunks)
+    feature.SPEC.path: feature.SPEC for feature in (blocks, customers, gateways, pricelists, shortcodes, trunks)
 }
 MOST = 50
 MOST_IMPORTS = 3
@@ -37,7 +37,7 @@ UNUSABLE = "The draft cannot be used."
 class DraftChange(Section):
     """What a PATCH of a resource would set."""
 
-    kind: Literal["blocks", "customers", "gateways", "term-pricelists", "trunks"]
+    kind: Literal["blocks", "customers", "gateways", "shortcodes", "term-pricelists", "trunks"]
     id: Value
     values: Annotated[dict[str, Any], Field(alias="set", description="As the body of a PATCH.")]
 

@@ -84,6 +84,7 @@ def _answer(session: Session, who: Principal, question: Question, host: str, at:
         question.p_preferred_identity,
         question.privacy,
         question.channels,
+        question.call_id,
     )
     try:
         directory = for_call(session, question.customer, asking.number_of(asked))

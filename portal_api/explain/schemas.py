@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from portal_api.explain.draft import Draft
 from portal_api.schemas import Instant, InstantIn, Value, examples
-from sipsvc.store.sections import NO_CONTROLS, clean
+from sipsvc.store.values import NO_CONTROLS, clean
 
 Header = Annotated[
     str, AfterValidator(clean), Field(max_length=1024), Field(json_schema_extra={"pattern": f"^{NO_CONTROLS}*$"})
@@ -85,9 +85,10 @@ class Question(BaseModel):
     p_preferred_identity: Header = Field("", description="The P-Preferred-Identity header, if there is one.")
     privacy: Header = Field("", description="The Privacy header, such as `id`.")
     at: InstantIn | None = Field(
-        None, description="By the prices of this instant; everything else is as it is now. Now, when left out."
+        None, description="By the prices and schedules of this instant; all else is as it is now. Now, when left out."
     )
     channels: int = Field(0, ge=0, le=1_000_000, description="Calls of the customer to be taken as in progress.")
+    call_id: Header = Field("", description="The Call-ID, by which gateways are drawn where that goes by weight.")
     draft: Draft | None = Field(None, description="Changes to be taken as made. They are checked, and not stored.")
 
 
@@ -110,7 +111,7 @@ class Price(BaseModel):
 class Attempt(BaseModel):
     """A gateway, in the order they would be tried: its lines as they would leave, null where there would be none.
 
-    `margin` is of a call of 60 seconds; null where buy and sell price are in two currencies.
+    `margin` is of the price list's expected call; null where buy and sell price are in two currencies.
     """
 
     gateway: str

@@ -1,5 +1,8 @@
 """The carriers' gateways and what each asks for."""
 
+from portal_api.gateways import health
 from portal_api.gateways.resource import SPEC, router
 
-__all__ = ["SPEC", "router"]
+routers = (router, health.router)
+
+__all__ = ["SPEC", "router", "routers"]

@@ -10,7 +10,7 @@ from portal_api.resource import router_of
 from portal_api.spec import Spec, Values
 from portal_api.writes import Write
 from sipsvc.store import sources
-from sipsvc.store.catalogue import remove_gateway
+from sipsvc.store.catalogue import named_by, remove_gateway
 from sipsvc.store.models import Gateway
 
 
@@ -23,6 +23,9 @@ def _check(write: Write, row: Gateway | None, values: Values) -> Values:
 
 
 def _remove(write: Write, row: Gateway) -> None:
+    told = named_by(write.session, row)
+    if told:
+        raise Problem(409, "A short code leads to this gateway.", [("id", f"short code {told} names it")])
     remove_gateway(write.changes, row)
 
 

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from portal_api.schemas import OWNER, ResourceView, View, examples, patch_of
-from sipsvc.store.sections import GatewayFields, Rewrite, Section
+from sipsvc.store.sections import GatewayFields, Rewrite
+from sipsvc.store.values import Section
 
 MOST_REWRITES = 50
 
@@ -30,6 +31,19 @@ SET: dict[str, Any] = {
     "hunt_codes": [500, 502, 503, 504],
     "provisional_timeout_ms": 4000,
     "ring_timeout_s": 185,
+    "auth_username": "",
+    "auth_realm": "",
+    "plus_in_caller": False,
+    "diversion": False,
+    "max_channels": 120,
+    "max_cps": 20,
+    "weight": 1,
+    "schedule": ["mon-fri 08:00-20:00 Europe/Berlin"],
+    "ping_interval_s": 30,
+    "down_after": 3,
+    "up_after": 2,
+    "registration": False,
+    "registration_expires_s": 3600,
     "rewrites": [{"pattern": "^44", "replacement": "0"}],
 }
 
@@ -45,7 +59,11 @@ class GatewayView(ResourceView):
     """Units are in the names; rewrite rules in their order.
 
     `host` is an IP address or a name that is looked up when a call needs it; port 0, with a name only, is the one DNS
-    says. With `tcp_if_large` a request too large for UDP goes by TCP.
+    says. With `tcp_if_large` a request too large for UDP goes by TCP. Challenges are answered as `auth_username`, those
+    of `auth_realm` only where it is set; its password is never shown. `max_channels` and `max_cps` 0 are unlimited; no
+    schedule is always; `weight` is its share where a list draws by weight, 0 for none as long as there are others.
+    It is pinged every `ping_interval_s`, 0 never; `down_after` failures in a row take it out, `up_after` successes
+    bring it back. With `registration` we register there, for `registration_expires_s` at a time.
     """
 
     model_config = ResourceView.model_config | examples(
@@ -78,11 +96,50 @@ class GatewayView(ResourceView):
     hunt_codes: list[int]
     provisional_timeout_ms: int
     ring_timeout_s: int
+    auth_username: str
+    auth_realm: str
+    plus_in_caller: bool
+    diversion: bool
+    max_channels: int
+    max_cps: int
+    weight: int
+    schedule: list[str]
+    ping_interval_s: int
+    down_after: int
+    up_after: int
+    registration: bool
+    registration_expires_s: int
     rewrites: list[RewriteView]
 
 
+class HealthView(View):
+    """How a gateway does, as the SIP worker has found (SIP-34).
+
+    `state` is `up`, `down` or `unknown`, `since` when, null where nothing is known; `failures` are in a row.
+    `registration` is `registered`, `failing`, or empty where none is wanted, `registered_until` when it ends.
+    """
+
+    model_config = View.model_config | examples(
+        {
+            "state": "down",
+            "since": "2026-11-25T08:00:00.000Z",
+            "reason": "no answer to OPTIONS",
+            "failures": 3,
+            "registration": "registered",
+            "registered_until": "2026-11-25T09:00:00.000Z",
+        }
+    )
+
+    state: str
+    since: str | None
+    reason: str
+    failures: int
+    registration: str
+    registered_until: str | None
+
+
 class GatewaySettable(GatewayFields):
-    """What may be set."""
+    """What may be set. `auth_password` goes with `auth_username` and is never shown; both are "" for none."""
 
     rewrites: Annotated[list[Rewrite], Field(max_length=MOST_REWRITES)] = []
 

@@ -12,7 +12,7 @@ from portal_api.jobs.schemas import JobView
 from portal_api.schemas import Instant, InstantIn, ResourceView, Value, examples
 from sipsvc.imports.populate import COST_OF
 from sipsvc.imports.steps import MODES
-from sipsvc.store.sections import Amount, Prefix, Section, Text
+from sipsvc.store.values import Amount, Prefix, Section, Text
 
 MOST_NAMED = 100
 ROW = {

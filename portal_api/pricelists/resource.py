@@ -43,7 +43,7 @@ SPEC = Spec(
             "name": TEXT,
             "partner": ID,
             "currency": TEXT,
-            "strategy": choice("cheapest", "priority"),
+            "strategy": choice("cheapest", "priority", "weight"),
             "minimum": AMOUNT,
             "created_at": INSTANT,
             "updated_at": INSTANT,

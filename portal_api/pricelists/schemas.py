@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from portal_api.schemas import OWNER, Money, ResourceView, examples, patch_of
-from sipsvc.store.sections import PriceListFields, Section
+from sipsvc.store.sections import PriceListFields
+from sipsvc.store.values import Section
 
 SET: dict[str, Any] = {
     "name": "Retail",
@@ -17,6 +18,8 @@ SET: dict[str, Any] = {
     "min_rate": "0.010000",
     "max_profit": "0.100000",
     "strategy": "cheapest",
+    "expected_s": 60,
+    "allow_loss": False,
 }
 
 
@@ -24,6 +27,7 @@ class PriceListView(ResourceView):
     """`initial` and `increment` are seconds; `expensive_at` is null where nothing is too expensive (TP-4).
 
     `min_rate` and `max_profit` are the floor and the cap of rows made from coverage (TP-5, TP-6).
+    A gateway at which a call of `expected_s` seconds would lose money is left out, unless `allow_loss`.
     """
 
     model_config = ResourceView.model_config | examples(
@@ -47,6 +51,8 @@ class PriceListView(ResourceView):
     min_rate: Money
     max_profit: Money | None
     strategy: str
+    expected_s: int
+    allow_loss: bool
 
 
 class PriceListCreate(PriceListFields):

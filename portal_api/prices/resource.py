@@ -30,7 +30,7 @@ from sipsvc.store.changes import utc_now
 from sipsvc.store.models import CoverageRow, History, PriceRow
 from sipsvc.store.prices import AnyRow
 from sipsvc.store.rates import Owner, TooEarly
-from sipsvc.store.sections import LONGEST_PREFIX
+from sipsvc.store.values import LONGEST_PREFIX
 
 PREFIX_PATTERN = rf"^[1-9][0-9]{{0,{LONGEST_PREFIX - 1}}}$"
 ORIGIN_PATTERN = rf"^([1-9][0-9]{{0,{LONGEST_PREFIX - 1}}})?$"

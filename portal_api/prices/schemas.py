@@ -8,7 +8,7 @@ from pydantic import Field
 
 from portal_api.schemas import Instant, InstantIn, Money, View, examples, patch_of
 from sipsvc.rating import ZERO
-from sipsvc.store.sections import Amount, Interval, Section, Text
+from sipsvc.store.values import Amount, Interval, Section, Text
 
 SHOWN: dict[str, Any] = {
     "id": 17,

@@ -14,7 +14,7 @@ from portal_api.tokens.schemas import TokenCreate, TokenCreated, TokenView
 from portal_api.writes import Answer, Write, shown
 from sipsvc.store import tokens
 from sipsvc.store.models import Token
-from sipsvc.store.sections import Section
+from sipsvc.store.values import Section
 
 LIFETIME = timedelta(days=90)
 LONGEST = timedelta(days=365)

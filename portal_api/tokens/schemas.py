@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field
 
 from portal_api import roles
 from portal_api.schemas import OPTIONAL_OWNER, Instant, InstantIn, ResourceView, Value, examples
-from sipsvc.store.sections import Name, Section
+from sipsvc.store.values import Name, Section
 
 MOST_SCOPES = 32
 EXAMPLE: dict[str, Any] = {

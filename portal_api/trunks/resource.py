@@ -11,22 +11,28 @@ from portal_api.resource import router_of
 from portal_api.spec import Spec, Values, delete_row
 from portal_api.trunks.schemas import TrunkCreate, TrunkPatch, TrunkSettable, TrunkView
 from portal_api.writes import Write
-from sipsvc.store.bundle import ha1_md5
+from sipsvc.store.bundle import ha1s
 from sipsvc.store.models import PlatformSettings, Trunk
-from sipsvc.store.sections import Platform
-from sipsvc.store.sources import source_taken
+from sipsvc.store.sections import Platform, usable
+from sipsvc.store.sources import certificate_taken, source_taken
 
 
 def _check(write: Write, row: Trunk | None, values: Values) -> Values:
     username = values["username"] or None
-    if username is None:
-        taken = source_taken(write.session, values["source"], values["port"], None if row is None else row.id)
+    own, partner = (None, values.get("partner")) if row is None else (row.id, row.partner)
+    if values["source"]:
+        taken = source_taken(write.session, values["source"], values["port"], values["tech_prefix"], own, partner)
         if taken:
             raise Problem(409, "A packet from there could not be told apart.", [("source", taken)])
-    elif _username_taken(write, username, row):
+    elif values["certificate"]:
+        taken = certificate_taken(write.session, values["certificate"], own, partner)
+        if taken:
+            raise Problem(409, "Who shows it could not be told apart.", [("certificate", taken)])
+    elif username is not None and _username_taken(write, username, row):
         raise Problem(409, "Somebody has that already.", [("username", "is taken")])
     stored = {name: value for name, value in values.items() if name != "password"}
-    return stored | {"username": username, "ha1_md5": _ha1(write, row, username, values["password"])}
+    hashes = _ha1s(write, row, username, values["password"], values["algorithms"])
+    return stored | {"username": username, "ha1_md5": hashes["MD5"], "ha1_sha256": hashes["SHA-256"]}
 
 
 def _username_taken(write: Write, username: str, row: Trunk | None) -> bool:
@@ -36,20 +42,37 @@ def _username_taken(write: Write, username: str, row: Trunk | None) -> bool:
     return write.session.execute(found.limit(1)).first() is not None
 
 
-def _ha1(write: Write, row: Trunk | None, username: str | None, password: str) -> str:
-    """HA1 holds the username, so another username needs the password again. Raises Problem 422."""
+def _ha1s(
+    write: Write, row: Trunk | None, username: str | None, password: str, algorithms: list[str]
+) -> dict[str, str]:
+    """Hashes by algorithm. They hold the username, so another one needs the password again. Raises Problem 422.
+
+    So does another choice of algorithms, where that leaves none to answer by (SIP-21).
+    """
     if username is None:
-        return ""
+        return {"MD5": "", "SHA-256": ""}
+    platform: PlatformSettings | Platform = write.session.get(PlatformSettings, 1) or Platform()
     if password:
-        platform = write.session.get(PlatformSettings, 1)
-        return ha1_md5(username, platform.realm if platform else Platform().realm, password)
-    if row is None or row.username != username:
+        hashes = ha1s(username, platform.realm, password)
+    elif row is None or row.username != username:
         raise Problem(422, UNUSABLE_FIELDS, [("password", "is needed with a new username")])
-    return row.ha1_md5
+    else:
+        hashes = {"MD5": row.ha1_md5, "SHA-256": row.ha1_sha256}
+        if list(row.algorithms) == algorithms:
+            return hashes
+    if not usable(platform.digest, algorithms, hashes):
+        allowed = [name for name in platform.digest if not algorithms or name in algorithms]
+        if allowed:
+            raise Problem(422, UNUSABLE_FIELDS, [("password", f"is needed, for no hash is kept for {allowed[0]}")])
+        reason = f"are none of those that the platform offers ({', '.join(platform.digest)})"
+        raise Problem(422, UNUSABLE_FIELDS, [("algorithms", reason)])
+    return hashes
 
 
 def _state(row: Trunk) -> Values:
-    return {name: getattr(row, name) for name in ("source", "port", "username", "enabled")} | {"password": ""}
+    same = ("source", "port", "username", "enabled", "tech_prefix", "certificate")
+    # Rules are written for lists; what is stored may be shared.
+    return {name: getattr(row, name) for name in same} | {"password": "", "algorithms": list(row.algorithms)}
 
 
 SPEC = Spec(
@@ -73,6 +96,8 @@ SPEC = Spec(
             "source": TEXT,
             "port": INTEGER,
             "username": TEXT,
+            "tech_prefix": TEXT,
+            "certificate": TEXT,
             "enabled": FLAG,
             "created_at": INSTANT,
             "updated_at": INSTANT,

@@ -7,14 +7,24 @@ from typing import Any
 from pydantic import Field
 
 from portal_api.schemas import OWNER, ResourceView, Value, examples, patch_of
-from sipsvc.store.sections import Section, SipUsername, TrunkFields
+from sipsvc.store.sections import TrunkFields
+from sipsvc.store.values import Section, SipUsername
 
-SET: dict[str, Any] = {"source": "192.0.2.10/32", "port": 0, "username": None, "enabled": True}
+SET: dict[str, Any] = {
+    "source": "192.0.2.10/32",
+    "port": 0,
+    "username": None,
+    "enabled": True,
+    "max_channels": 0,
+    "tech_prefix": "",
+    "certificate": "",
+    "algorithms": [],
+}
 CUSTOMER = "0198f3c2-7a10-7c44-8f0e-5b1d2a9c6e04"
 
 
 class TrunkView(ResourceView):
-    """Known by `source` (a network; port 0 is any) or by `username`."""
+    """Known by `source` (a network; port 0 is any), `certificate` or `username`. `max_channels` 0 is unlimited."""
 
     model_config = ResourceView.model_config | examples(
         {
@@ -34,6 +44,10 @@ class TrunkView(ResourceView):
     source: str
     port: int
     username: str | None
+    max_channels: int
+    tech_prefix: str
+    certificate: str
+    algorithms: list[str]
 
 
 class TrunkSettable(TrunkFields):
@@ -49,7 +63,7 @@ class TrunkCreate(TrunkSettable):
 
     model_config = Section.model_config | examples(
         {"customer": CUSTOMER, "username": "acme-pbx", "password": "correct horse battery"},
-        {"customer": CUSTOMER, "source": "192.0.2.10/32"},
+        {"customer": CUSTOMER, "source": "192.0.2.10/32", "tech_prefix": "555"},
     )
 
     customer: Value = Field(description="The customer's id.")

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from portal_api.schemas import OWNER, ResourceView, Value, examples, patch_of
-from sipsvc.store.sections import Digits, Name, Section, Text
 from sipsvc.store.signup import Email, Username
+from sipsvc.store.values import Digits, Name, Section, Text
 
 UserRole = Literal[
     "partner_admin", "partner_billing", "partner_support", "partner_readonly", "customer_admin", "customer_user"

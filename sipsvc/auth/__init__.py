@@ -1,4 +1,4 @@
-"""Who is calling: by source address or by digest, and nobody else (SIP-20..22)."""
+"""Who is calling: by certificate, by source address or by digest, and nobody else (SIP-20..22)."""
 
 from sipsvc.auth.identify import Authenticator, Challenge, Identity
 

@@ -1,11 +1,12 @@
-"""Digest access authentication with MD5 (RFC 7616, RFC 3261 §22) and nonces that need no memory (SIP-21)."""
+"""Digest access authentication (RFC 7616, RFC 8760, RFC 3261 §22) and nonces that need no memory (SIP-21)."""
 
 from __future__ import annotations
 
 import re
-from hashlib import blake2b, md5
+from hashlib import blake2b
 from typing import ClassVar, NamedTuple
 
+from sipsvc.auth.hashes import response
 from sipsvc.effects import Now
 from sipsvc.keys import ID_LENGTH, derive
 from sipsvc.message.grammar import QUOTED
@@ -44,14 +45,10 @@ def parse_credentials(value: str) -> Credentials | None:
     return Credentials(*(found.get(name, "") for name in Credentials._fields))
 
 
-def expected(ha1: str, credentials: Credentials, method: str) -> str:
+def expected(algorithm: str, ha1: str, credentials: Credentials, method: str) -> str:
     """The response that knows the password (RFC 7616 §3.4.1, qop=auth)."""
-    ha2 = _md5(f"{method}:{credentials.uri}")
-    return _md5(f"{ha1}:{credentials.nonce}:{credentials.nc}:{credentials.cnonce}:{credentials.qop}:{ha2}")
-
-
-def _md5(text: str) -> str:
-    return md5(text.encode("latin-1", "replace"), usedforsecurity=False).hexdigest()
+    _, _, nonce, uri, _, qop, nc, cnonce, _ = credentials
+    return response(algorithm, ha1, nonce, method, uri, qop=qop, nc=nc, cnonce=cnonce)
 
 
 class Nonces:

@@ -20,6 +20,7 @@ from sipsvc.cdr.segments import (
     Line,
     Report,
     Tail,
+    delivered,
     report_bad_line,
     segment_name,
     segment_number,
@@ -201,6 +202,10 @@ class Deliverer:
                 raise
             self._deliver_singly(batch)
         self._delivered = batch.position
+        try:
+            delivered(self._folder, *batch.position)
+        except OSError as error:
+            log.warning("cdr_delivered_not_noted", error=str(error))
 
     def _deliver_singly(self, batch: Batch) -> None:
         """Find the rows the database refuses. Rows delivered here and again after a crash change nothing."""

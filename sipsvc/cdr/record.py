@@ -15,8 +15,9 @@ from typing import Any, NotRequired, TypedDict
 class Attempt(TypedDict):
     """One address of a gateway tried. `left` says why it was left: `` while it is the last, else `503`, `dns`…
 
-    `address` is as a listener is written, `tcp:192.0.2.1:5060`; "" with `left` `dns` where none was found, and absent
-    from records of before gateways had names. `status` is 0 where nothing was sent, or nothing came.
+    `full` and `over_rate` are the limits of a gateway that was passed over. `address` is as a listener is written,
+    `tcp:192.0.2.1:5060`; "" where none was found or looked for (`dns`, `full`, `over_rate`), and absent from records of
+    before gateways had names. `status` is 0 where nothing was sent, or nothing came.
     """
 
     gateway: str
@@ -71,7 +72,10 @@ class Priced(TypedDict):
 
 
 class Half(TypedDict):
-    """One side's dialog state (law 7): what a restart needs to route the call's requests."""
+    """One side's dialog state (law 7): what a restart needs to route the call's requests.
+
+    `leg` is there for a gateway that has credentials: how the caller's CSeq is moved towards it (SIP-33).
+    """
 
     flow: list[Any]
     contact: str
@@ -81,6 +85,8 @@ class Half(TypedDict):
     cseq: int
     pinned: bool
     tcp_if_large: NotRequired[bool]
+    leg: NotRequired[dict[str, Any]]
+    off: NotRequired[list[str]]
 
 
 class Start(TypedDict):
@@ -102,7 +108,7 @@ class Start(TypedDict):
     invite_at: int
     directory: int
     trace: Sequence[Sequence[Any]]
-    live: dict[str, int]
+    live: dict[str, Any]
     from_tag: str
     cseq: int
 

@@ -10,6 +10,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -20,6 +21,8 @@ from sipsvc.observe import get_logger
 
 CHUNK = 1 << 20
 NAME = re.compile(r"cdr-(\d{8})\.log")
+# How far delivery is, beside the segments.
+DELIVERED = "delivered"
 KINDS = frozenset({"start", "answer", "end", "late"})
 # How the engine's records begin; others are taken apart to find out.
 HEAD = re.compile(rb'\{"kind":"(start|answer|end|late)","cdr_id":"([!#-\[\]-~]+)"')
@@ -189,3 +192,26 @@ def open_calls(folder: Path) -> list[dict[str, Any]]:
         elif kind != "late":
             found[cdr_id, kind] = record
     return list(found.values())
+
+
+def delivered(folder: Path, segment: int, offset: int) -> None:
+    """Note beside the segments how far delivery is, for whoever watches; the database counts. Raises OSError."""
+    draft = folder / f"{DELIVERED}.new"
+    draft.write_text(f"{segment} {offset}\n")
+    draft.rename(folder / DELIVERED)
+
+
+def undelivered(folder: Path) -> tuple[int, int]:
+    """Bytes that wait for delivery, and segments there are; everything where nothing is noted or can be read."""
+    try:
+        segment, offset = map(int, (folder / DELIVERED).read_text().split())
+    except (OSError, ValueError):
+        segment = offset = 0
+    numbers = segment_numbers(folder)
+    waiting = 0
+    for number in numbers:
+        if number >= segment:
+            with suppress(FileNotFoundError):  # delivered and removed meanwhile
+                size = segment_path(folder, number).stat().st_size
+                waiting += max(0, size - offset) if number == segment else size
+    return waiting, len(numbers)

@@ -73,6 +73,7 @@ class Server:
         self.sip = ("127.0.0.1", free_port())
         self.config = folder / "sipsvc.toml"
         self.log = folder / "serve.log"
+        self.metrics = f"127.0.0.1:{free_port(socket.SOCK_STREAM)}"
         self.process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True, exist_ok=True)
         transports = ("udp", "tcp") if streams else ("udp",)
@@ -80,7 +81,8 @@ class Server:
         self.config.write_text(
             f"[sip]\nlisten = {json.dumps(listeners)}\n{sip}\n"
             f'[api]\nenabled = {str(api).lower()}\nlisten = "127.0.0.1:{free_port(socket.SOCK_STREAM)}"\n'
-            f'[data]\ndir = "{self.data}"\ndatabase = "{database}"\n[log]\nlevel = "info"\nformat = "json"\n'
+            f'[data]\ndir = "{self.data}"\ndatabase = "{database}"\n'
+            f'[metrics]\nlisten = "{self.metrics}"\n[log]\nlevel = "info"\nformat = "json"\n'
         )
 
     @property

@@ -8,6 +8,7 @@ from typing import Any
 
 from mypy_extensions import trait
 
+from sipsvc.dialog.numbering import Numbering
 from sipsvc.effects import PORTS, Flow
 from sipsvc.errors import SipError
 from sipsvc.message import Message, params_get, parse_name_addr, parse_uri
@@ -30,11 +31,13 @@ class Half:
 
     `routes` is the route set from us to this side, nearest first; `cseq` the highest CSeq it sent;
     `pinned` sends to `flow` whatever the Contact says, for a customer may sit behind a NAT (SIP-7);
-    `rewritten` tells that this side, a gateway, sees another From than the caller wrote (SIP-31);
-    `tcp_if_large` that it takes by TCP what is too large for UDP (SIP-6).
+    `rewritten` tells that this side, a gateway, sees another From than the caller wrote (SIP-31), `off` which of the
+    caller's headers it does not get to see, for privacy (SIP-32);
+    `tcp_if_large` that it takes by TCP what is too large for UDP (SIP-6);
+    `leg` how what it is sent is numbered, None where as the other side does: with all but gateways that challenge.
     """
 
-    __slots__ = ("_way", "contact", "cseq", "flow", "other", "own", "pinned", "rewritten", "routes",
+    __slots__ = ("_way", "contact", "cseq", "flow", "leg", "off", "other", "own", "pinned", "rewritten", "routes",
                  "tcp_if_large", "told")  # fmt: skip
 
     def __init__(self, flow: Flow, own: str, other: str, contact: str, *, pinned: bool, cseq: int = 0) -> None:
@@ -49,7 +52,9 @@ class Half:
         self.told = cseq
         self.pinned = pinned
         self.rewritten = False
+        self.off: frozenset[str] = frozenset()
         self.tcp_if_large = False
+        self.leg: Numbering | None = None
         # Where its Contact or first route led when last looked at.
         self._way: Flow | None = None
 
@@ -119,7 +124,7 @@ class Half:
 
     def to_record(self) -> dict[str, Any]:
         """As it stands in the log."""
-        return {
+        record: dict[str, Any] = {
             # A connection does not outlive the process; whom to expect at the end of the next one does.
             "flow": [*self.flow[:4], self.flow.name] if self.flow.name else list(self.flow[:4]),
             "contact": self.contact,
@@ -130,6 +135,11 @@ class Half:
             "pinned": self.pinned,
             "tcp_if_large": self.tcp_if_large,
         }
+        if self.leg is not None:
+            record["leg"] = self.leg.to_record()
+        if self.off:
+            record["off"] = sorted(self.off)
+        return record
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> Half:
@@ -143,6 +153,7 @@ class Half:
             cseq=record["cseq"],
         )
         half.routes = list(record["routes"])
+        half.off = frozenset(record.get("off", ()))
         half.tcp_if_large = record.get("tcp_if_large", False)  # as long as there were no streams none was written
         return half
 

@@ -1,6 +1,6 @@
 """The immutable picture of customers, gateways and prices that calls are decided on (law 3)."""
 
-from sipsvc.directory.build import Builder, assemble, customer_of
+from sipsvc.directory.build import Builder, assemble, customer_of, shortcode_of
 from sipsvc.directory.draft import DirectoryError, Item
 from sipsvc.directory.image import FOREVER, Image, PriceRow
 from sipsvc.directory.model import (
@@ -13,6 +13,7 @@ from sipsvc.directory.model import (
     Platform,
     PriceList,
     Rewrite,
+    ShortCode,
     Timing,
     Trunk,
 )
@@ -35,8 +36,10 @@ __all__ = [
     "PriceList",
     "PriceRow",
     "Rewrite",
+    "ShortCode",
     "Timing",
     "Trunk",
     "assemble",
     "customer_of",
+    "shortcode_of",
 ]

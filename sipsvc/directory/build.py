@@ -18,18 +18,22 @@ from sipsvc.directory.model import (
     Platform,
     PriceList,
     Rewrite,
+    ShortCode,
     Timing,
     Trunk,
 )
 from sipsvc.directory.prefix import PrefixTable
 from sipsvc.directory.rules import compile_rule
+from sipsvc.directory.schedule import window_of
 
 NO_ROWS = PrefixTable()
+SPENDS = ("spend_alert_hour", "spend_alert_day", "spend_cap_hour", "spend_cap_day")
 Overlay = Mapping[str, tuple[PriceRow, ...]]
 
 
 class Builder:
-    """Takes items in any order between two commits. Kinds are platform, customer, pricelist, trunk, gateway, block.
+    """Takes items in any order between two commits. Kinds are platform, customer, pricelist, trunk, gateway, block,
+    shortcode.
 
     A fault in an item is kept until `commit`, which then raises it and forgets everything since the last commit.
     """
@@ -112,35 +116,47 @@ def assemble(version: int, platform: Platform, items: Iterable[Item]) -> Directo
 
 
 def _platform(fields: Mapping[str, Any]) -> Platform:
-    return Platform(**{**fields, "timing": Timing(**fields["timing"])})
+    rates = {currency: Decimal(rate) for currency, rate in fields.get("rates", {}).items()}
+    made = {"timing": Timing(**fields["timing"]), "rates": rates, "digest": tuple(fields["digest"])}
+    return Platform(**{**fields, **made})
 
 
 def customer_of(fields: Mapping[str, Any]) -> Customer:
     """A customer of plain values, as `Builder.put` takes them."""
     plan, ids = fields["dial_plan"], fields["caller_ids"]
     dial_plan = DialPlan(**{**plan, "international": tuple(plan["international"])})
-    return Customer(
-        **{**fields, "dial_plan": dial_plan, "caller_ids": CallerIds(**{**ids, "allowed": tuple(ids["allowed"])})}
-    )
+    money = {name: _optional(fields.get(name)) for name in SPENDS}
+    caller_ids = CallerIds(**{**ids, "allowed": tuple(ids["allowed"])})
+    return Customer(**{**fields, **money, "dial_plan": dial_plan, "caller_ids": caller_ids})
 
 
 def _pricelist(fields: Mapping[str, Any]) -> PriceList:
-    expensive = fields["expensive_at"]
-    money = {"minimum": Decimal(fields["minimum"]), "expensive_at": None if expensive is None else Decimal(expensive)}
+    money = {"minimum": Decimal(fields["minimum"]), "expensive_at": _optional(fields["expensive_at"])}
     return PriceList(**{**fields, **money, "rows": NO_ROWS})
 
 
 def _gateway(fields: Mapping[str, Any]) -> Gateway:
     rewrites = tuple(Rewrite(pattern, to, compile_rule(pattern)) for pattern, to in fields["rewrites"])
     sets = {name: frozenset(fields[name]) for name in ("caller_prefix_in", "hunt_codes")}
-    return Gateway(**{**fields, **sets, "rewrites": rewrites, "coverage": NO_ROWS})
+    schedule = tuple(window_of(one) for one in fields.get("schedule", ()))
+    return Gateway(**{**fields, **sets, "rewrites": rewrites, "schedule": schedule, "coverage": NO_ROWS})
+
+
+def _optional(amount: str | None) -> Decimal | None:
+    return None if amount is None else Decimal(amount)
+
+
+def shortcode_of(fields: Mapping[str, Any]) -> ShortCode:
+    """A short code of plain values, as `Builder.put` takes them."""
+    return ShortCode(**{**fields, "gateways": tuple(fields["gateways"])})
 
 
 _MAKERS: dict[str, Callable[[Mapping[str, Any]], Item | Platform]] = {
     "platform": _platform,
     "customer": customer_of,
     "pricelist": _pricelist,
-    "trunk": lambda fields: Trunk(**fields),
+    "trunk": lambda fields: Trunk(**{**fields, "algorithms": tuple(fields["algorithms"])}),
     "gateway": _gateway,
     "block": lambda fields: Block(**fields),
+    "shortcode": shortcode_of,
 }

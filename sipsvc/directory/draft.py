@@ -8,16 +8,29 @@ from ipaddress import ip_network
 from operator import attrgetter
 from typing import Any
 
-from sipsvc.directory.model import Block, Customer, Directory, Gateway, Platform, PriceList, Trunk
+from sipsvc.directory.model import (
+    Block,
+    Customer,
+    Directory,
+    Gateway,
+    Platform,
+    PriceList,
+    ShortCode,
+    Trunk,
+)
 from sipsvc.directory.prefix import PrefixTable
 from sipsvc.errors import SipsvcError
 
-Item = Customer | PriceList | Trunk | Gateway | Block
+Item = Customer | PriceList | Trunk | Gateway | Block | ShortCode
 EMPTY = Directory(0, Platform())
 TABLES: dict[type, str] = {
     Customer: "customers", PriceList: "pricelists", Trunk: "trunks", Gateway: "gateways", Block: "blocks",
+    ShortCode: "shortcodes",
 }  # fmt: skip
-MADE = ("users", "networks", "gateways_of", "addresses", "blocked")
+MADE = (
+    "users", "networks", "certificates", "gateways_of", "limited_of", "addresses", "blocked", "blocked_for", "codes",
+    "codes_for",
+)  # fmt: skip
 
 
 class DirectoryError(SipsvcError):
@@ -49,23 +62,25 @@ class Draft:
             if self._misfit(item):
                 self._doubtful[name, item.id] = item
         if isinstance(item, Trunk) and item.enabled:
-            if item.username:
-                users = self._own("users")
-                if (holder := users.get(item.username)) is not None:
+            for name, key in _sole(item):
+                table = self._own(name)
+                if (holder := table.get(key)) is not None:
                     self._doubtful["trunks", holder.id] = holder
-                users[item.username] = item
+                table[key] = item
             if item.source:
                 length, address = _network(item.source)
                 there = self._inner("networks", length)
                 listed = [*there.get(address, ()), item]
-                there[address] = tuple(sorted(listed, key=lambda one: (one.port == 0, one.port, one.id)))
+                there[address] = tuple(sorted(listed, key=_order))
         elif isinstance(item, Gateway):
             if not item.named:  # what a name's packets come from is not known beforehand
                 addresses, where = self._own("addresses"), (item.host, item.port)
                 addresses[where] = tuple(sorted((*addresses.get(where, ()), item.id)))
             self._partners.add(item.partner)
         elif isinstance(item, Block):
-            self._inner("blocked", item.partner)[item.prefix] = item
+            self._inner(*_blocked(item))[item.prefix] = item
+        elif isinstance(item, ShortCode):
+            self._inner(*_codes(item))[item.code] = item
 
     def drop(self, name: str, id: str) -> None:
         """Take an item out, if it is there."""
@@ -119,9 +134,10 @@ class Draft:
             return "" if fits else f"customer {item.id}: its price list {item.pricelist} is not there"
         if item.customer not in self._tables["customers"]:
             return f"trunk {item.id}: its customer {item.customer} is not there"
-        other = self._tables["users"].get(item.username) if item.enabled else None
-        if other is not None and other.id != item.id:
-            return f"trunk {item.id}: its username {item.username} is also that of trunk {other.id}"
+        for name, key in _sole(item) if item.enabled else ():
+            other = self._tables[name].get(key)
+            if other is not None and other.id != item.id:
+                return f"trunk {item.id}: its {_SOLE[name]} {key} is also that of trunk {other.id}"
         return ""
 
     def _sort_gateways(self) -> None:
@@ -129,16 +145,20 @@ class Draft:
         for gateway in self._tables["gateways"].values():
             if gateway.partner in mine:
                 mine[gateway.partner].append(gateway)
-        by_partner = self._own("gateways_of")
+        by_partner, limited = self._own("gateways_of"), self._own("limited_of")
         for partner, gateways in mine.items():
-            by_partner.pop(partner, None)
-            if gateways:
-                by_partner[partner] = tuple(sorted(gateways, key=attrgetter("id")))
+            gateways.sort(key=attrgetter("id"))
+            some = [gateway for gateway in gateways if gateway.max_channels or gateway.max_cps]
+            for table, listed in ((by_partner, gateways), (limited, some)):
+                table.pop(partner, None)
+                if listed:
+                    table[partner] = tuple(listed)
 
     def _forget(self, item: Item | None) -> None:
         """Take an item out of the tables that are made from its kind, unless another has taken its place."""
         if isinstance(item, Trunk) and item.enabled:
-            _leave(self._own("users"), item.username, item)
+            for name, key in _sole(item):
+                _leave(self._own(name), key, item)
             if item.source:
                 length, address = _network(item.source)
                 _thin(self._inner("networks", length), address, lambda one: one.id == item.id)
@@ -147,7 +167,9 @@ class Draft:
                 _thin(self._own("addresses"), (item.host, item.port), lambda one: one == item.id)
             self._partners.add(item.partner)
         elif isinstance(item, Block):
-            _leave(self._inner("blocked", item.partner), item.prefix, item)
+            _leave(self._inner(*_blocked(item)), item.prefix, item)
+        elif isinstance(item, ShortCode):
+            _leave(self._inner(*_codes(item)), item.code, item)
 
     def _own(self, name: str) -> dict[Any, Any]:
         """A table that may be changed."""
@@ -176,6 +198,16 @@ def with_rows(item: Gateway | PriceList, rows: PrefixTable) -> Gateway | PriceLi
     return replace(item, coverage=rows) if isinstance(item, Gateway) else replace(item, rows=rows)
 
 
+def _blocked(item: Block) -> tuple[str, str]:
+    """The table a block stands in, and the key of the table inside it."""
+    return ("blocked_for", item.customer) if item.customer else ("blocked", item.partner)
+
+
+def _codes(item: ShortCode) -> tuple[str, str]:
+    """The same of a short code."""
+    return ("codes_for", item.customer) if item.customer else ("codes", item.partner)
+
+
 def _leave(table: dict[Any, Any], key: Any, item: Any) -> None:
     """Delete `key` if it is `item`'s still."""
     there = table.get(key)
@@ -190,6 +222,20 @@ def _thin(table: dict[Any, tuple[Any, ...]], key: Any, gone: Callable[[Any], boo
         table[key] = left
     else:
         del table[key]
+
+
+# What only one trunk may have, by the table that is made of it.
+_SOLE = {"users": "username", "certificates": "certificate"}
+
+
+def _sole(trunk: Trunk) -> list[tuple[str, str]]:
+    """What is this trunk's alone: the table and the key there."""
+    return [(table, key) for table, name in _SOLE.items() if (key := getattr(trunk, name))]
+
+
+def _order(trunk: Trunk) -> tuple[bool, int, int, str]:
+    """Which of one network is asked first: the one with a port, then the longest tech prefix (SIP-20)."""
+    return trunk.port == 0, trunk.port, -len(trunk.tech_prefix), trunk.id
 
 
 def _network(source: str) -> tuple[tuple[int, int], int]:

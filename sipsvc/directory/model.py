@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from sipsvc.directory.prefix import PrefixTable
+from sipsvc.directory.schedule import Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,17 +31,24 @@ class CallerIds:
     """Which numbers an account may show (SIP-23). Digits; a trailing `*` allows a whole prefix.
 
     `default` is shown where the caller's is not allowed and `otherwise` is `default`;
-    with `refuse` the call is refused.
+    with `refuse` the call is refused. With `diversion` a Diversion of the account's own that names one of these
+    numbers goes on to gateways that want it.
     """
 
     allowed: tuple[str, ...] = ()
     default: str = ""
     otherwise: str = "refuse"
+    diversion: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Customer:
-    """Who pays. `max_channels` 0 is unlimited. `status`: trial, active, suspended, closed."""
+    """Who pays. `max_channels` (calls at once) and `max_cps` (calls a second) 0 are unlimited; over any limit of calls
+    it is answered `busy_status`, 486 or 503. `status`: trial, active, suspended, closed.
+
+    What it may spend in an hour and a day (UTC), in its price list's currency: at an alert we are told, at a cap new
+    calls are refused; None for neither (SIP-27).
+    """
 
     id: str
     name: str
@@ -51,13 +59,28 @@ class Customer:
     max_channels: int = 0
     dial_plan: DialPlan = DialPlan()
     caller_ids: CallerIds = CallerIds()
+    max_cps: int = 0
+    busy_status: int = 486
+    spend_alert_hour: Decimal | None = None
+    spend_alert_day: Decimal | None = None
+    spend_cap_hour: Decimal | None = None
+    spend_cap_day: Decimal | None = None
+
+    @property
+    def watched(self) -> bool:
+        """Whether anything hangs on what it spends."""
+        limits = (self.spend_alert_hour, self.spend_alert_day, self.spend_cap_hour, self.spend_cap_day)
+        return any(limit is not None for limit in limits)
 
 
 @dataclass(frozen=True, slots=True)
 class Trunk:
-    """How a customer's calls are known: a `source` network, or a `username` with HA1 (RFC 7616).
+    """How a customer's calls are known: a `source` network, a TLS `certificate`, or a `username` with HA1 (RFC 7616).
 
-    `source` is CIDR, `port` 0 any. `ha1_md5` is 32 lower-case hex digits.
+    `source` is CIDR, `port` 0 any; what is dialled from there begins with `tech_prefix`, which is taken off.
+    `certificate` is its SHA-256, 64 lower-case hex digits. `ha1_md5` and `ha1_sha256` are lower-case hex, "" where
+    none is kept. `algorithms` are those that are accepted, by name as in messages; () is all that there are.
+    `max_channels` 0 is unlimited.
     """
 
     id: str
@@ -67,6 +90,17 @@ class Trunk:
     username: str = ""
     ha1_md5: str = ""
     enabled: bool = True
+    max_channels: int = 0
+    ha1_sha256: str = ""
+    algorithms: tuple[str, ...] = ()
+    tech_prefix: str = ""
+    certificate: str = ""
+
+    def ha1(self, algorithm: str) -> str:
+        """What proofs by this algorithm are checked against, "" where it is not accepted (SIP-21)."""
+        if self.algorithms and algorithm not in self.algorithms:
+            return ""
+        return self.ha1_sha256 if algorithm == "SHA-256" else self.ha1_md5 if algorithm == "MD5" else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +118,12 @@ class Gateway:
 
     `host` is an IP literal without brackets or a name; port 0 is what DNS says, or the transport's own (SIP-8).
     `transport` is `udp`, `tcp` or `tls`; with `tcp_if_large` a request too large for UDP goes by TCP (SIP-6).
+    `auth_username` and `auth_password` answer its challenges, with `auth_realm` those of that realm only (SIP-33).
+    `plus_in_caller` puts a `+` before the caller's number; `diversion` lets it see Diversion (RFC 5806).
+    `max_channels` and `max_cps` 0 are unlimited; `schedule` is when it may be used, () always; `weight` its share
+    where a list draws by weight, 0 for none as long as there are others (SIP-28).
+    It is pinged every `ping_interval_s` (0 never), down after `down_after` failures in a row and up again after
+    `up_after` successes (SIP-34); with `registration` we register there, for `registration_expires_s`.
     """
 
     id: str
@@ -108,6 +148,20 @@ class Gateway:
     ring_timeout_ms: int = 185_000
     transport: str = "udp"
     tcp_if_large: bool = False
+    auth_username: str = ""
+    auth_password: str = field(default="", repr=False)
+    auth_realm: str = ""
+    plus_in_caller: bool = False
+    diversion: bool = False
+    max_channels: int = 0
+    max_cps: int = 0
+    weight: int = 1
+    schedule: tuple[Window, ...] = ()
+    ping_interval_s: int = 0
+    down_after: int = 3
+    up_after: int = 2
+    registration: bool = False
+    registration_expires_s: int = 3_600
 
     @property
     def named(self) -> bool:
@@ -120,7 +174,9 @@ class Gateway:
 class PriceList:
     """Sell prices. `minimum` is a call's least charge; `expensive_at` the threshold, None for none (TP-4).
 
-    `strategy`: `cheapest` (by buy price) or `priority` (by gateway priority, then price).
+    `strategy`: `cheapest` (by what the expected call costs), `priority` (by gateway priority, then by that) or `weight`
+    (drawn by the Call-ID). A gateway at which a call of `expected_s` seconds loses money is left out, unless
+    `allow_loss` (SIP-28).
     """
 
     id: str
@@ -131,6 +187,8 @@ class PriceList:
     minimum: Decimal = Decimal(0)
     expensive_at: Decimal | None = None
     strategy: str = "cheapest"
+    expected_s: int = 60
+    allow_loss: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,24 +209,56 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """What belongs to the listener rather than to a customer."""
+    """What belongs to the listener rather than to a customer. `digest` are the algorithms offered, in order; `rates`
+    what one unit of each currency is worth in units of one that stands for all (SIP-28)."""
 
     realm: str = "sipsvc"
     nonce_lifetime_ms: int = 300_000
     timing: Timing = Timing()
+    rates: Mapping[str, Decimal] = field(default_factory=dict)
+    digest: tuple[str, ...] = ("MD5",)
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A blocked E.164 prefix and why (SIP-26). `partner` "" blocks it for the whole platform."""
+    """An E.164 prefix that is blocked, or allowed all the same, and why (SIP-26).
+
+    `partner` "" is the platform's own; with `customer` it is for that customer of the partner alone. `action` is
+    `block` or `allow`. `liftable`, of the platform's blocks: a partner may allow it. `lift_expensive`, of a partner's
+    allows: the price list's threshold does not hold there.
+    """
 
     id: str
     partner: str
     prefix: str
     reason: str
+    customer: str = ""
+    action: str = "block"
+    liftable: bool = False
+    lift_expensive: bool = False
 
 
-# Source networks by (IP version, prefix length) and network address as a number; a trunk with a port comes first.
+@dataclass(frozen=True, slots=True)
+class ShortCode:
+    """What a few digits stand for in a partner's accounts, or in one `customer`'s (SIP-25).
+
+    Either `number`, E.164 digits, or `gateways` by id in the order of trial with `dial`, which they are sent as it
+    stands. `emergency` goes to gateways only, past every limit and block.
+    """
+
+    id: str
+    partner: str
+    code: str
+    name: str
+    customer: str = ""
+    number: str = ""
+    gateways: tuple[str, ...] = ()
+    dial: str = ""
+    emergency: bool = False
+
+
+# Source networks by (IP version, prefix length) and network address as a number; a trunk with a port comes first, then
+# the longer tech prefix.
 Networks = Mapping[tuple[int, int], Mapping[int, tuple[Trunk, ...]]]
 
 
@@ -189,8 +279,17 @@ class Directory:
     # Made from trunks: enabled ones by username, and by source network.
     users: Mapping[str, Trunk] = field(default_factory=dict)
     networks: Networks = field(default_factory=dict)
-    # Made from gateways: each partner's in the order of ids, and the ids of those given by address at theirs.
+    # Made from trunks too: enabled ones by the fingerprint of their certificate.
+    certificates: Mapping[str, Trunk] = field(default_factory=dict)
+    # Made from gateways: each partner's in the order of ids, those of them with a limit of calls, and the ids of those
+    # given by address at theirs.
     gateways_of: Mapping[str, tuple[Gateway, ...]] = field(default_factory=dict)
+    limited_of: Mapping[str, tuple[Gateway, ...]] = field(default_factory=dict)
     addresses: Mapping[tuple[str, int], tuple[str, ...]] = field(default_factory=dict)
-    # Made from blocks: by partner ("" the platform) and prefix.
+    # Made from blocks: by partner ("" the platform) and prefix; those for one customer by customer and prefix.
     blocked: Mapping[str, Mapping[str, Block]] = field(default_factory=dict)
+    blocked_for: Mapping[str, Mapping[str, Block]] = field(default_factory=dict)
+    shortcodes: Mapping[str, ShortCode] = field(default_factory=dict)
+    # Made from short codes: by partner and code; those of one customer by customer and code.
+    codes: Mapping[str, Mapping[str, ShortCode]] = field(default_factory=dict)
+    codes_for: Mapping[str, Mapping[str, ShortCode]] = field(default_factory=dict)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
 
 import re2
@@ -26,16 +27,36 @@ def compile_rule(pattern: str) -> Any:
 
 
 def substitute(regex: Any, replacement: str, text: str) -> str:
-    """Every match of `regex` replaced. RE2's own `sub` takes an empty match at the end twice."""
+    """Every match of `regex` replaced. Raises ValueError for a replacement that `check_replacement` would refuse.
+
+    RE2's own `sub` takes an empty match at the end twice, and its `expand` breaks what is not ASCII.
+    """
+    template, highest = _template(replacement)
+    if highest > regex.groups:
+        raise ValueError(f"\\{highest}: the pattern has {regex.groups} groups")
     pieces: list[str] = []
     at = 0
     last = (-1, -1)
     for match in regex.finditer(text):
         if match.span() != last:
             last = match.span()
-            pieces += (text[at : last[0]], match.expand(replacement))
+            pieces.append(text[at : last[0]])
+            pieces += [part if isinstance(part, str) else match.group(part) or "" for part in template]
             at = last[1]
     return "".join([*pieces, text[at:]])
+
+
+@lru_cache(maxsize=4_096)
+def _template(replacement: str) -> tuple[list[str | int], int]:
+    """Texts and numbers of groups in turn, and the highest of these numbers. Raises ValueError."""
+    parts: list[str | int] = []
+    at = highest = 0
+    for found in GROUP.finditer(replacement):
+        if found[1] is None:
+            raise ValueError(f"{found[0]!r}: only \\1 to \\99 may follow a backslash")
+        parts += (replacement[at : found.start()], int(found[1]))
+        at, highest = found.end(), max(highest, int(found[1]))
+    return [*parts, replacement[at:]], highest
 
 
 def check_replacement(regex: Any, replacement: str) -> None:

@@ -11,6 +11,8 @@ from sipsvc.dialog import Half, route_set
 from sipsvc.directory import Directory
 from sipsvc.effects import Flow, Now
 from sipsvc.engine import journal
+from sipsvc.engine.health import Health
+from sipsvc.engine.limits import Limits
 from sipsvc.engine.strangers import Strangers
 from sipsvc.errors import SipError
 from sipsvc.headers import Pristine
@@ -20,7 +22,7 @@ from sipsvc.proxy import Call, Core, InviteSession, Phase
 from sipsvc.proxy.call import Who
 from sipsvc.proxy.session_timer import CODE, TOO_SMALL, ask
 from sipsvc.rating import Price
-from sipsvc.routing import REFUSALS, CallFacts, Decision, Live, decide
+from sipsvc.routing import CallFacts, Decision, decide, live_facts, refusal_of
 from sipsvc.timers import Timer, TimerTarget
 
 RETRY_AFTER_S = 30
@@ -36,11 +38,15 @@ class Admission:
         directory: Directory,
         tag_key: bytes,
         write: Callable[[Any, bool], int],
+        limits: Limits,
+        health: Health,
     ) -> None:
         self.core = core
+        self.health = health
         self.directory = directory
         self.authenticator = authenticator
         self.write = write
+        self.limits = limits
         self.closed = ""
         self.strangers = Strangers()
         # Calls in set-up when the server stopped, by what their caller repeats.
@@ -60,12 +66,11 @@ class Admission:
             # Its answer is still on the way up, or comes again from the gateway; a second call it is not.
             self.core.send(response(request, 100), flow, "")
             return
-        who = self.authenticator.identify(request, flow, now)
+        who = self.authenticator.identify(request, uri.user, flow, now)
         if isinstance(who, Challenge):
             orphan = self.orphans.get((request.call_id, request.from_.tag, request.cseq))
             if who.trunk is None or orphan is None or orphan.record["trunk"] != who.trunk.id:
-                challenge = self.authenticator.challenge(who.stale, now)
-                raise Challenged(who.code, challenge)
+                raise Challenged(who.code, self.authenticator.challenge(who.stale, now))
             # Admitted before the restart, when its nonce was good: challenged now it would be another call.
             who = Identity(who.trunk, "digest")
         if who.auth == "digest":
@@ -75,6 +80,8 @@ class Admission:
         self.core.layer.remember_merged(server)
         call = self._call(request, uri, flow, who, now)
         call.caller.routes = routes
+        server.ladder = call.ladder
+        call.ladder.came(request, flow, now)
         decision = self._decide(call, request, uri, flow, who, now)
         call.decision = decision
         self.write(journal.start(call), False)
@@ -84,7 +91,7 @@ class Admission:
         asked = ask(request, self.core.platform.timing)
         code = decision.code or (CODE if asked is not None and asked.too_small else "")
         if code:
-            refusal = REFUSALS[code] if decision.code else TOO_SMALL
+            refusal = refusal_of(code, decision.customer.busy_status) if decision.code else TOO_SMALL
             call.status, call.reason = refusal.status, refusal.reason
             self.core.over(call, code, "proxy", now)
             extra = [warning(self.core.host(flow), refusal.text)]
@@ -98,6 +105,7 @@ class Admission:
             )
             return
         assert decision.pricelist is not None and decision.sell is not None
+        self.limits.admitted(decision.customer, now)
         call.sell = Price(decision.sell, decision.pricelist.currency, decision.pricelist.minimum)
         pristine = Pristine(request, lambda value: not self.authenticator.ours(value))
         InviteSession(self.core, call, server, pristine, decision.attempts, loop, asked).start(now)
@@ -127,31 +135,42 @@ class Admission:
         customer = self.directory.customers[who.trunk.customer]
         call.who = Who(customer.id, customer.name, who.trunk.id, who.auth, flow)
         call.directory = self.directory.version
-        call.dialled = uri.user
+        call.dialled = who.number(uri.user.partition(":")[0])
         call.invite_at = now.utc
         return call
 
     def _decide(self, call: Call, request: Message, uri: Uri, flow: Flow, who: Identity, now: Now) -> Decision:
-        channels = len(self.core.by_customer.get(call.who.customer, ()))
-        call.live = {"channels": channels}
+        customer = self.directory.customers[call.who.customer]
+        live = self.limits.live(self.directory, customer, who.trunk.id, self.closed, now)
+        call.live = live_facts(live)
         facts = CallFacts(
             call.who.customer,
             who.trunk.id,
-            uri.user + uri.params if uri.scheme == "tel" else uri.user,
+            call.dialled + uri.params if uri.scheme == "tel" else call.dialled,
             request.from_,
             request.get("p-preferred-identity") or "",
             request.get("privacy") or "",
             self.core.host(flow),
+            request.call_id,
+            tuple(request.all("remote-party-id")),
+            tuple(request.all("diversion")),
         )
-        return decide(self.directory, facts, Live(channels, self.closed), now)
+        down = self.health.down
+        decision = decide(self.directory, facts, live._replace(down=down) if down else live, now)
+        if down:
+            # Those of them that the decision had to do with.
+            skipped = [entry[1] for entry in decision.trace if entry[0] == "gateway" and entry[2] == "down"]
+            if skipped:
+                call.live["down"] = skipped
+        return decision
 
 
 class Challenged(SipError):
-    """407, with the challenge; counted under the reason, which the caller is not told."""
+    """407, with the challenges; counted under the reason, which the caller is not told."""
 
-    def __init__(self, code: str, challenge: str) -> None:
+    def __init__(self, code: str, challenges: list[str]) -> None:
         super().__init__(407, "Proxy Authentication Required", code)
-        self.challenge = challenge
+        self.challenges = challenges
 
 
 class Orphan(TimerTarget):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from decimal import Decimal
 from hashlib import blake2b
 from typing import Any
 
@@ -10,15 +11,18 @@ from sipsvc.auth import Authenticator
 from sipsvc.auth.digest import Nonces
 from sipsvc.dialog import Tokens
 from sipsvc.directory import Directory
-from sipsvc.effects import Close, Effect, Flow, Listener, Now, Resolve, Send, Target, WriteCdr
+from sipsvc.effects import Close, Effect, Flow, Listener, Notice, Now, Resolve, Send, Target, WriteCdr
 from sipsvc.engine import journal
 from sipsvc.engine.admission import Admission, Orphan
+from sipsvc.engine.carriers import Carriers
+from sipsvc.engine.limits import Limits
 from sipsvc.engine.requests import Requests
+from sipsvc.engine.watched import Finished, Watched, find
 from sipsvc.errors import MessageDropped, SipError
 from sipsvc.message import Message, parse
 from sipsvc.message.build import answered_at, has_other_via
 from sipsvc.proxy import Call, Core, LateAnswer, Observer, Phase, stray_answer
-from sipsvc.proxy.core import Nobody
+from sipsvc.proxy.own import Nobody
 from sipsvc.routing.refusals import ENDINGS
 
 _KEEPALIVE = (b"\r\n\r\n", b"\r\n", b"\x00\x00\x00\x00", b"")
@@ -43,17 +47,22 @@ class Engine(Observer):
         self._effects: list[Effect] = []
         self._written = 0
         self.counters: dict[str, int] = {}
+        self.finished = Finished()
         secrets = (secret, *older_secrets)
         self._nonces = Nonces(secrets)
         self.core = Core(
             directory.platform, listeners, Tokens(secrets), self._send, random_bytes, self, self._resolve, self.count
         )
+        self._carriers = Carriers(self.core, directory, self._notice)
+        self.core.watch = self._carriers.health
         self.admission = Admission(
             self.core,
             Authenticator(directory, self._nonces, frozenset(one.host for one in listeners), random_bytes),
             directory,
             blake2b(b"to-tag", key=secret, digest_size=16).digest(),
             self._write,
+            Limits(self.core, self._notice),
+            self._carriers.health,
         )
         self._requests = Requests(self.core, self.admission, self.count)
 
@@ -123,11 +132,19 @@ class Engine(Observer):
     def drain(self, now: Now) -> None:
         """No new calls; those in set-up and conversation go on."""
         self.admission.closed = "draining"
+        self._carriers.drain(now)
+
+    def reopen(self, now: Now) -> None:
+        """Take new calls again after `drain`, and be known at registrars again."""
+        if self.admission.closed == "draining":
+            self.admission.closed = ""
+            self._carriers.start(now)
 
     def swap(self, directory: Directory, now: Now) -> None:
         """Calls that come from now on are decided on `directory`; those there are keep what they were decided on."""
         self.core.use(directory.platform)
         self.admission.use(directory)
+        self._carriers.use(directory, now)
 
     def hang_up(self, cdr_id: str, code: str, now: Now) -> bool:
         """End a call ourselves (SIP-19): `no_credit`, or `admin` for an administrator. False where none is live.
@@ -164,18 +181,25 @@ class Engine(Observer):
     def restore(self, records: Iterable[dict[str, Any]], now: Now) -> None:
         """The unfinished calls of the log, before the first datagram: `start` and `answer` records in order.
 
-        A call that was up is up again. One in set-up is kept for its caller's retransmissions, 64·T1 long.
+        A call that was up is up again. One in set-up is kept for its caller's retransmissions, 64·T1 long. From now on
+        gateways are pinged and registered at.
         """
+        self._carriers.start(now)
         starts: dict[str, dict[str, Any]] = {}
         answers: dict[str, dict[str, Any]] = {}
         for record in records:
             (answers if record["kind"] == "answer" else starts)[record["cdr_id"]] = record
         for cdr_id, first in starts.items():
             if cdr_id in answers:
-                call = journal.revive(self.core, first, answers[cdr_id], now)
+                gateway = self.admission.directory.gateways.get(answers[cdr_id]["gateway"])
+                call = journal.revive(self.core, first, answers[cdr_id], gateway, now)
                 self.admission.revived[call.call_id, call.caller_tag, first["cseq"]] = call
             else:
                 Orphan(self.admission, first, now)
+
+    def spent(self, customer: str, currency: str, amount: Decimal, utc: int) -> None:
+        """Before a restart calls of this customer cost so much; they ended at `utc`, ms, or in its hour."""
+        self.admission.limits.spending.add(customer, currency, amount, utc)
 
     # Out
 
@@ -186,16 +210,39 @@ class Engine(Observer):
 
     @property
     def idle(self) -> bool:
-        """No call is being set up and no answer is held back."""
-        return self.core.in_setup == 0 and not self.core.held
+        """No call is being set up, no answer is held back, and no registrar is still to hear that we leave."""
+        return self.core.in_setup == 0 and not self.core.held and self._carriers.idle
+
+    @property
+    def draining(self) -> bool:
+        return self.admission.closed == "draining"
+
+    @property
+    def retransmitted(self) -> int:
+        """Messages sent again since the start."""
+        return self.core.layer.retransmitted
+
+    def watched(self, key: str) -> list[Watched]:
+        """The calls whose `cdr_id` or Call-ID is `key`, live or among the last that ended."""
+        return find(self.core, self.finished, key)
 
     @property
     def live_calls(self) -> int:
         return sum(len(calls) for calls in self.core.by_customer.values())
 
+    def gateway_health(self) -> dict[str, dict[str, Any]]:
+        """How each gateway of the directory does, by its id (SIP-34); `Carriers.states` says what of it."""
+        return self._carriers.states()
+
     def leftovers(self) -> dict[str, int]:
         """What is still remembered; all zero once nothing is going on and the lingering is over."""
-        return {"transactions": len(self.core.layer), "timers": len(self.core.timers), "calls": len(self.core.calls)}
+        core = self.core
+        # A place in one of the sets outlives its call only by a fault of ours.
+        places = (
+            ref for sets in (core.by_customer, core.by_trunk, core.by_gateway) for one in sets.values() for ref in one
+        )
+        held = core.calls.keys() | set(places)
+        return {"transactions": len(core.layer), "timers": len(core.timers), "calls": len(held)}
 
     def count(self, code: str) -> None:
         """One more thing dropped, refused or challenged for this reason."""
@@ -207,7 +254,11 @@ class Engine(Observer):
         return self._write(journal.answer(call), True)
 
     def ended(self, call: Call, now: Now) -> int:
-        return self._write(journal.end(call, now), False)
+        self.finished.add(call)
+        record = journal.end(call, now)
+        if record["sell"] is not None and call.answer_at is not None:
+            self.admission.limits.ended(self.admission.directory, call, Decimal(record["sell"]["amount"]), now)
+        return self._write(record, False)
 
     def answered_late(self, call: Call, attempt: int, late: LateAnswer) -> int:
         tried = call.tried[attempt]
@@ -224,6 +275,9 @@ class Engine(Observer):
 
     def _send(self, data: bytes, flow: Flow, ref: str) -> None:
         self._effects.append(Send(data, flow, ref))
+
+    def _notice(self, event: str, fields: dict[str, Any]) -> None:
+        self._effects.append(Notice(event, fields))
 
     def _resolve(self, ref: str, host: str, port: int, transport: str) -> None:
         self._effects.append(Resolve(ref, host, port, transport))
@@ -242,11 +296,14 @@ class Engine(Observer):
         if not has_other_via(response) and (client is None or not isinstance(client.user, Nobody)):
             raise MessageDropped("no_via_left")
         if client is not None:
+            if client.ladder is not None:
+                client.ladder.came(response, flow, now)
             client.receive(response, now)
             return
         call = self.core.calls.get(via.branch[7:23])
         if call is None or not answer:
             raise MessageDropped("stray_response")
+        call.ladder.came(response, flow, now)
         try:
             stray_answer(self.core, call, response, flow, now)
         except SipError as error:

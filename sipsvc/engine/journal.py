@@ -7,11 +7,12 @@ from typing import Any
 
 from sipsvc.cdr.record import Answer, Attempt, End, Late, LateCharge, Priced, Start
 from sipsvc.dialog import Half
-from sipsvc.directory import PriceRow
+from sipsvc.directory import Gateway, PriceRow
 from sipsvc.effects import Now
 from sipsvc.message import parse_name_addr, parse_uri
 from sipsvc.proxy import Call, Core, LateAnswer
 from sipsvc.proxy.call import Tried, Who
+from sipsvc.proxy.credentials import Leg, answers_for
 from sipsvc.rating import ZERO, Price, charge, half_up, text
 
 
@@ -135,8 +136,8 @@ def lost(record: dict[str, Any], now: Now) -> End:
     }
 
 
-def revive(core: Core, first: dict[str, Any], answered: dict[str, Any], now: Now) -> Call:
-    """A call that was up when the server stopped, as it was (law 8)."""
+def revive(core: Core, first: dict[str, Any], answered: dict[str, Any], gateway: Gateway | None, now: Now) -> Call:
+    """A call that was up when the server stopped, as it was (law 8). `gateway` as it is now, None where it is gone."""
     call = Call(
         core,
         answered["ref"],
@@ -148,6 +149,11 @@ def revive(core: Core, first: dict[str, Any], answered: dict[str, Any], now: Now
     call.token = answered.get("token") or core.tokens.make_first(call.ref, call.caller_tag)
     call.gateway = Half.from_record(answered["gateway_half"])
     call.gateway.rewritten = answered["rewritten"]
+    if "leg" in answered["gateway_half"]:
+        # Nonces are learnt anew; the log holds no password.
+        answers = answers_for(gateway) if gateway is not None and gateway.auth_username else None
+        leg = call.gateway.leg = Leg(core, answered["gateway"], answers, first["cseq"])
+        leg.restore(answered["gateway_half"]["leg"])
     for half in (call.caller, call.gateway):
         half.flow = core.by_now(half.flow)
     call.dialogs = {answered["callee_tag"]: call.gateway}
@@ -178,6 +184,7 @@ def revive(core: Core, first: dict[str, Any], answered: dict[str, Any], now: Now
             call.winner = tried
     call.revived = True
     core.admit(call)
+    core.move(call, answered["gateway"])
     core.up(call, now)
     expires_at = answered.get("session_expires_at")
     if expires_at is not None:

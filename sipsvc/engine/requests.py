@@ -12,6 +12,7 @@ from sipsvc.engine.admission import Admission, Challenged
 from sipsvc.engine.strangers import AMPLIFICATION
 from sipsvc.errors import MessageDropped, SipError
 from sipsvc.headers import max_forwards
+from sipsvc.ladder import Ladder
 from sipsvc.message import Message, Uri, params_get, parse_name_addr, parse_uri, parse_via
 from sipsvc.message.build import REASONS, response, stamp_via, warning
 from sipsvc.proxy import Call, Core, acknowledge, inside
@@ -48,17 +49,21 @@ class Requests:
         server = layer.invite_for(request) if method == "ACK" else layer.server_for(request)
         if method == "ACK":
             if server is not None and server.state != State.ACCEPTED:
+                if server.ladder is not None:
+                    server.ladder.came(request, flow, now)
                 server.run(Event.ACK, now)
             else:
                 self._ack(request, flow, now)
             return
         if server is not None:
+            if server.ladder is not None:
+                server.ladder.came(request, flow, now)
             server.run(Event.REQUEST, now)
             return
         if method == "CANCEL":
             invite = layer.invite_for(request)
             if invite is not None:
-                self._cancel(request, flow, now)
+                self._cancel(request, invite.ladder, flow, now)
                 if invite.user is not None:
                     invite.user.on_cancel(invite, request, now)
                 return
@@ -85,6 +90,7 @@ class Requests:
 
     def _inside(self, request: Message, flow: Flow, now: Now) -> None:
         call, sender, receiver = self._dialog(request)
+        call.ladder.came(request, flow, now)
         try:
             inside(self.core, call, sender, receiver, request, flow, now)
         except SipError as error:
@@ -96,7 +102,9 @@ class Requests:
             if isinstance(error, IntervalTooSmall):
                 extra.append(f"Min-SE: {error.min_se}")
             answer = response(request, error.status, extra=extra)
-            self.core.layer.new_server(request, flow).respond(error.status, answer, now)
+            server = self.core.layer.new_server(request, flow)
+            server.ladder = call.ladder
+            server.respond(error.status, answer, now)
 
     def _new_call(self, request: Message, uri: Uri, flow: Flow, now: Now) -> None:
         if uri.scheme == "sips":
@@ -155,12 +163,17 @@ class Requests:
             call, sender, receiver = self._dialog(request)
         except SipError as error:
             raise MessageDropped("stray_ack") from error
+        call.ladder.came(request, flow, now)
         acknowledge(self.core, call, sender, receiver, request, flow, now)
 
-    def _cancel(self, request: Message, flow: Flow, now: Now) -> None:
+    def _cancel(self, request: Message, ladder: Ladder | None, flow: Flow, now: Now) -> None:
         """A CANCEL we know is accepted, whatever becomes of it (RFC 3261 §9.2)."""
         answer = response(request, 200, to_tag=self._tag(request))
-        self.core.layer.new_server(request, flow).respond(200, answer, now)
+        server = self.core.layer.new_server(request, flow)
+        server.ladder = ladder
+        if ladder is not None:
+            ladder.came(request, flow, now)
+        server.respond(200, answer, now)
 
     def _refuse(self, request: Message, error: SipError, size: int, flow: Flow, now: Now) -> None:
         """Answer without state (RFC 3261 §8.2.7). An ACK is never answered."""
@@ -169,7 +182,7 @@ class Requests:
             return
         needed, optional = [], ""
         if isinstance(error, Challenged):
-            needed.append(error.challenge)
+            needed += error.challenges
         else:
             code = SIPS_NOT_ALLOWED if error.code == SIPS else 399
             optional = warning(self.core.host(flow), error.reason, code)

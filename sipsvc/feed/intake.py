@@ -8,12 +8,23 @@ import time
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sipsvc.directory import Builder, Directory, DirectoryError, Image, PriceRow
 from sipsvc.feed.images import Key, mapped
 from sipsvc.feed.line import ROOM, Joiner, Message, packets
 from sipsvc.observe import get_logger
+
+
+class Spent(NamedTuple):
+    """What calls of today cost that are in the database: customer, currency, the hour (UTC ms) they ended in, amount.
+
+    What ended later stands in the log behind `offset` of `segment`, a file's name, "" for the whole log.
+    """
+
+    sums: list[tuple[str, str, int, str]]
+    segment: str
+    offset: int
 
 
 class Intake:
@@ -30,6 +41,9 @@ class Intake:
         self._loop: asyncio.AbstractEventLoop | None = None
         # Of the change under way: items, tables opened, the longest a wake-up took for it (ns).
         self._items = self._opened = self._longest = 0
+        # What customers had spent before the first commit; None when nothing hangs on it.
+        self.spent: Spent | None = None
+        self._begun = False
         self._log = get_logger("sip")
 
     def attach(self, line: socket.socket) -> None:
@@ -53,6 +67,11 @@ class Intake:
         """
         self._loop, self._take, self._hang_up = loop, take, hang_up
         self._listen()
+
+    @property
+    def attached(self) -> bool:
+        """Whether a feed is there."""
+        return self._line is not None
 
     @property
     def directory(self) -> Directory:
@@ -100,6 +119,7 @@ class Intake:
         builder = self._builder
         if "begin" in message:
             builder.begin(message["begin"])
+            self.spent = self.spent if self._begun else None
             self._items = self._opened = self._longest = 0
         elif "put" in message:
             self._items += len(message["items"])
@@ -110,6 +130,10 @@ class Intake:
             for name in message["ids"]:
                 builder.drop(message["drop"], name)
                 self._images.pop((message["drop"], name), None)
+        elif "spent" in message:
+            if not self._begun:
+                sums = self.spent.sums if self.spent is not None else []
+                self.spent = Spent([*sums, *map(tuple, message["spent"])], *message["upto"])
         elif "hangup" in message:
             self._hang_up(message["hangup"])
         elif "table" in message:
@@ -141,6 +165,7 @@ class Intake:
             self._log.error("directory_refused", version=version, reason=str(error))
             self._say({"refused": version, "reason": str(error)})
             return
+        self._begun = True
         longest = max(self._longest, time.monotonic_ns() - began)
         self._log.info(
             "directory_live",

@@ -36,7 +36,7 @@ def main(settings: Settings, config: str | None) -> None:
     compiler = Compiler(config)
     try:
         line.receive()
-        engine = open_database(settings.data.url)
+        engine = open_database(settings.data.url, settings.data.dir)
         images = Images(tables_folder(settings))
         Feed(line, engine, images, compiler).run()
     except LineClosed:

@@ -15,7 +15,7 @@ from sipsvc.feed.compiler import Compiler, compile_rows
 from sipsvc.feed.images import Images, Key, Name
 from sipsvc.feed.line import Message
 from sipsvc.observe import get_logger
-from sipsvc.store import snapshot
+from sipsvc.store import cdrs, snapshot
 from sipsvc.store.changes import utc_now
 from sipsvc.store.database import one_state
 
@@ -73,6 +73,7 @@ class Source:
             for kind in snapshot.KINDS:
                 yield from _puts(kind, snapshot.items(session, kind))
             yield from self._rows(connection, snapshot.rows_versions(session), version)
+            yield from _spent(session)
             self.version = version
 
     def changes(self) -> Iterator[Message]:
@@ -152,6 +153,15 @@ class Source:
                 image, overlay, rows = None, {}, 0
         if overlay or image is not None:
             yield {"table": kind, "id": owner, "image": image, "overlay": overlay}
+
+
+def _spent(session: Session) -> Iterator[Message]:
+    """What was spent today, for a worker that begins; what the log has behind `upto` is not in it."""
+    if cdrs.is_watched(session):
+        upto = list(cdrs.position(session))
+        sums = ([*key, str(amount)] for *key, amount in cdrs.spent(session, utc_now()))
+        yield from ({"spent": batch, "upto": upto} for batch in _batches(sums, ITEMS))
+        yield {"spent": [], "upto": upto}
 
 
 def _puts(kind: str, items: Iterable[dict[str, Any]]) -> Iterator[Message]:

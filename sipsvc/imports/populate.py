@@ -21,7 +21,7 @@ from sipsvc.store.changes import utc_now
 from sipsvc.store.models import CoverageRow, Gateway, PriceList
 from sipsvc.store.pricefile import Fault, Row, key
 from sipsvc.store.rates import BATCH
-from sipsvc.store.sections import money
+from sipsvc.store.values import money
 
 HEADER = (
     "prefix", "origin", "name", "rate", "fee", "initial", "increment", "country", "kind", "source_row", "markup"

@@ -44,10 +44,15 @@ def clean(text: str) -> str:
     return CONTROL.sub(" ", text)
 
 
+def quoted(text: str) -> str:
+    """A quoted-string (RFC 3261 §25.1)."""
+    escaped = clean(text).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
 def warning(host: str, text: str, code: int = 399) -> str:
     """A Warning header (RFC 3261 §20.43) that says in words what went wrong."""
-    quoted = clean(text).replace("\\", "\\\\").replace('"', '\\"')
-    return f'Warning: {code} {host} "{quoted}"'
+    return f"Warning: {code} {host} {quoted(text)}"
 
 
 def stamp_via(request: Message, flow: Flow) -> None:

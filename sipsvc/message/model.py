@@ -11,11 +11,11 @@ class Message:
     """`lines[i]` is a header as it came (folds included), `names[i]` its canonical name.
 
     Of a request `status` is 0; of a response `method` is the CSeq's. `fault` is set by the parser on a
-    request that should be answered with an error rather than served.
+    request that should be answered with an error rather than served. `size` is how many bytes came.
     """
 
     __slots__ = ("_from", "_to", "_via", "body", "call_id", "cseq", "fault", "index", "lines", "method", "names",
-                 "reason", "status", "uri")  # fmt: skip
+                 "reason", "size", "status", "uri")  # fmt: skip
 
     def __init__(self, lines: list[str], names: list[str], body: bytes) -> None:
         self.lines = lines
@@ -29,6 +29,7 @@ class Message:
         self.status = 0
         self.reason = ""
         self.cseq = 0
+        self.size = 0
         self.fault: SipError | None = None
         self._via: Via | None = None
         self._from: NameAddr | None = None

@@ -42,6 +42,7 @@ def parse(data: bytes) -> Message:
         del lines[MAX_HEADERS:]  # the rest costs no work
     names = [_known(line[: line.find(":") + 1]) or _unusual_name(line) for line in lines]
     message = Message(lines, names, body)
+    message.size = len(data)
     seen = message.index
     if "" in seen:
         fault = fault or SipError(400, "Bad header line")

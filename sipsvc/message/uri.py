@@ -79,4 +79,6 @@ def unescape(text: str) -> str:
 
 def escape_user(text: str) -> str:
     """Escape what the grammar does not allow in a user part: `9#` becomes `9%23` (SIP-30)."""
-    return _USER_OTHER.sub(lambda match: "".join(f"%{byte:02X}" for byte in match.group(0).encode()), text)
+    return _USER_OTHER.sub(
+        lambda match: "".join(f"%{byte:02X}" for byte in match.group(0).encode(errors="replace")), text
+    )

@@ -8,7 +8,9 @@ from mypy_extensions import trait
 
 from sipsvc.effects import Flow, Now
 from sipsvc.message import Message
-from sipsvc.proxy.core import NOBODY, Core
+from sipsvc.proxy.core import Core
+from sipsvc.proxy.credentials import Answered, Leg
+from sipsvc.proxy.own import NOBODY
 from sipsvc.timers import Timer, TimerTarget
 from sipsvc.transaction import ClientTransaction, ClientUser, cancel_for
 
@@ -30,6 +32,10 @@ class BranchUser:
         """A final failure; without a response `why` is `no_response`, `transport` or `cancelled`."""
         raise AssertionError("a branch's user must take failures")
 
+    def on_challenge(self, branch: Branch, response: Message, now: Now) -> bool:
+        """Whether a 401 or 407 was answered by sending the request once more; else it is a failure."""
+        raise AssertionError("a branch's user must take challenges")
+
     def on_silence(self, branch: Branch, now: Now) -> None:
         """No provisional response in the branch's time."""
         raise AssertionError("a branch's user must take silence")
@@ -40,14 +46,18 @@ class BranchUser:
 
 
 class Branch(ClientUser, TimerTarget):
-    """`index` is its place among all that was tried; `from_value` what it sees as From, "" for the caller's own."""
+    """`index` is its place among all that was tried; `from_value` what it sees as From, "" for the caller's own.
+
+    `leg` is set where its gateway has credentials, `answered` what they have answered (SIP-33).
+    """
 
     SILENCE: ClassVar = 0
     RING: ClassVar = 1
     DEAD: ClassVar = 2
 
-    __slots__ = ("byed", "cancel_wanted", "cancelled", "client", "core", "done", "flow", "from_value", "index",
-                 "name", "provisional", "reasons", "request", "ring_ms", "timer", "user")  # fmt: skip
+    __slots__ = ("answered", "byed", "cancel_wanted", "cancelled", "client", "core", "done", "flow", "from_value",
+                 "index", "leg", "name", "provisional", "reasons", "request", "ring_ms", "silence_ms", "timer",
+                 "user")  # fmt: skip
 
     def __init__(self, core: Core, user: BranchUser, index: int, flow: Flow, from_value: str, ring_ms: int) -> None:
         self.core = core
@@ -66,14 +76,26 @@ class Branch(ClientUser, TimerTarget):
         self.cancelled = False
         self.done = False
         self.byed: set[str] = set()
+        self.silence_ms = 0
+        self.leg: Leg | None = None
+        self.answered: Answered = set()
 
     def start(self, name: str, request: bytes, silence_ms: int, now: Now) -> None:
         """`name` is the branch of the request's Via; `silence_ms` 0 waits for Timer B."""
         self.name = name
         self.request = request
+        self.silence_ms = silence_ms
         if silence_ms:
             self.timer = self.core.timers.set(now.mono + silence_ms * MS, self, self.SILENCE)
         self.client = self.core.layer.new_client(name, "INVITE", request, self.flow, self, now)
+
+    def again(self, name: str, request: bytes, now: Now) -> None:
+        """The same once more, to the very address that challenged, in a transaction of its own (RFC 3261 §22.2).
+
+        It has the same time to say something as before.
+        """
+        self.done = self.provisional = False
+        self.start(name, request, self.silence_ms, now)
 
     def cancel(self, now: Now, *reasons: str) -> None:
         """CANCEL now, or at the first provisional response (RFC 3261 §9.1), with these Reason lines (RFC 3326)."""
@@ -111,7 +133,7 @@ class Branch(ClientUser, TimerTarget):
         self.done = True
         if response.status < 300:
             self.user.on_success(self, response, now)
-        else:
+        elif response.status not in (401, 407) or self.cancel_wanted or not self.user.on_challenge(self, response, now):
             self.user.on_failure(self, response, "", now)
 
     def on_no_response(self, client: ClientTransaction, failed: bool, now: Now) -> None:

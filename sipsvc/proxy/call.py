@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from sipsvc.dialog import Half
 from sipsvc.effects import Flow, Now
+from sipsvc.ladder import Ladder
 from sipsvc.rating import Price
 from sipsvc.timers import Timer, TimerTarget
 
@@ -27,7 +28,7 @@ class Phase(IntEnum):
 
 
 class Who(NamedTuple):
-    """The customer side as it was identified. `auth` is `ip` or `digest`."""
+    """The customer side as it was identified. `auth` is `ip`, `certificate` or `digest`."""
 
     customer: str
     customer_name: str
@@ -68,11 +69,11 @@ class Call(TimerTarget):
     BYE: ClassVar = 2
     EXPIRY: ClassVar = 3
 
-    __slots__ = ("acknowledged", "answer_at", "answer_mono", "call_id", "caller", "caller_tag", "cdr_id",
+    __slots__ = ("acknowledged", "answer_at", "answer_mono", "at", "call_id", "caller", "caller_tag", "cdr_id",
                  "code", "core", "deadline", "decision", "dialled", "dialogs", "directory", "end_at", "expires",
-                 "expiry", "gateway", "hangup_by", "invite_at", "invite_cseq", "live", "longest_ms", "one_sided",
-                 "phase", "progress_at", "q850", "reason", "recovered", "ref", "revived", "sell", "session",
-                 "status", "strays", "token", "tried", "who", "winner")  # fmt: skip
+                 "expiry", "gateway", "hangup_by", "invite_at", "invite_cseq", "ladder", "live", "longest_ms",
+                 "one_sided", "phase", "progress_at", "q850", "reason", "recovered", "ref", "revived", "sell",
+                 "session", "status", "strays", "token", "tried", "who", "winner")  # fmt: skip
 
     def __init__(self, core: Core, ref: str, cdr_id: str, call_id: str, caller_tag: str, caller: Half) -> None:
         self.core = core
@@ -81,12 +82,15 @@ class Call(TimerTarget):
         self.call_id = call_id
         self.caller_tag = caller_tag
         self.token = core.tokens.make(ref, caller_tag)
+        self.ladder = Ladder()
         self.caller = caller
         # The gateway's half of each dialog by its To tag: in set-up one for each that rang, then the one that answered.
         self.dialogs: dict[str, Half] = {}
         # To tags of answers in no dialog of it that were hung up.
         self.strays: set[str] = set()
         self.gateway: Half | None = None
+        # The gateway it is at, by id: where a branch of it is waited for, or where it was answered (law 6).
+        self.at = ""
         self.phase = Phase.SETUP
         self.session: InviteSession | None = None
         self.deadline: Timer | None = None
@@ -100,7 +104,7 @@ class Call(TimerTarget):
         self.who = Who("", "", "", "", caller.flow)
         self.decision: Decision | None = None
         self.directory = 0
-        self.live: dict[str, int] = {}
+        self.live: dict[str, Any] = {}
         self.dialled = ""
         self.invite_at = 0
         self.invite_cseq = caller.cseq

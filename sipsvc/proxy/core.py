@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 from mypy_extensions import trait
 
 from sipsvc.dialog import Half, Reach, Tokens
-from sipsvc.directory import Platform
+from sipsvc.directory import Gateway, Platform
 from sipsvc.effects import Flow, Listener, Now, Target
-from sipsvc.message import Message
+from sipsvc.proxy.buckets import Buckets
 from sipsvc.proxy.call import Call, Phase
+from sipsvc.proxy.credentials import REFUSED, Leg, leg_of
+from sipsvc.proxy.own import NOBODY, Challenged
 from sipsvc.timers import TimerHeap
-from sipsvc.transaction import ClientTransaction, ClientUser, Layer
+from sipsvc.transaction import ClientUser, Layer
 
 if TYPE_CHECKING:
     from sipsvc.proxy.invite import InviteSession
@@ -40,6 +42,26 @@ class Observer:
         raise AssertionError("an observer must take late answers")
 
 
+class Watch:
+    """Who keeps account of how gateways do (SIP-34), told by the calls. `doubted` are the ids of those not known to be
+    well: of the others nothing need be said but a failure."""
+
+    def __init__(self) -> None:
+        self.doubted: set[str] = set()
+
+    def trying(self, gateway: Gateway, now: Now) -> None:
+        """A call goes to this gateway, which is doubted."""
+
+    def worked(self, gateway: Gateway, now: Now) -> None:
+        """It answered a call with anything but 100, 401, 407, 408 and 503, and is doubted."""
+
+    def failed(self, gateway: Gateway, why: str, retry_after_s: int, now: Now) -> None:
+        """A call left it, all its addresses tried: `no_response`, `transport`, or `503` with its Retry-After or 0."""
+
+    def refused(self, gateway: Gateway, now: Now) -> None:
+        """It does not take our credentials."""
+
+
 @trait
 class Lookup:
     """Who asked where a name leads."""
@@ -49,17 +71,6 @@ class Lookup:
         raise AssertionError("whoever asks must take the answer")
 
 
-class Nobody(ClientUser):
-    """Sends requests of ours whose outcome changes nothing: CANCEL, and BYEs we make ourselves."""
-
-    def on_response(self, client: ClientTransaction, response: Message, now: Now) -> None:
-        return
-
-    def on_no_response(self, client: ClientTransaction, failed: bool, now: Now) -> None:
-        return
-
-
-NOBODY = Nobody()
 # More requests than a dialog sees between its last record and a restart.
 CSEQ_STEP = 10_000
 
@@ -86,14 +97,21 @@ class Core(Reach):
         self.send = send
         self.observer = observer
         self.count = count
+        self.watch = Watch()
         # Who waits for which answer. A look-up that is given up is no longer here.
         self.lookups: dict[str, Lookup] = {}
         self._resolve = resolve
         self._asked = 0
         self.calls: dict[str, Call] = {}
-        # Law 6: a limit is the size of a set.
+        # Law 6: a limit is the size of a set. A call is at the gateway it was sent to last.
         self.by_customer: dict[str, set[str]] = {}
+        self.by_trunk: dict[str, set[str]] = {}
+        self.by_gateway: dict[str, set[str]] = {}
+        self.customer_rates = Buckets()
+        self.gateway_rates = Buckets()
         self.in_setup = 0
+        # How often each gateway, by its id, had no use for the credentials we have for it (SIP-33).
+        self.refused_credentials: dict[str, int] = {}
         # Answers held back until their record is on disk, in the order of their records (law 8).
         self.held: deque[tuple[int, InviteSession]] = deque()
         self.conns: set[int] = set()
@@ -190,8 +208,28 @@ class Core(Reach):
 
     def admit(self, call: Call) -> None:
         self.calls[call.ref] = call
+        self.layer.ladders[call.ref] = call.ladder
         self.by_customer.setdefault(call.who.customer, set()).add(call.ref)
+        self.by_trunk.setdefault(call.who.trunk, set()).add(call.ref)
         self.in_setup += 1
+
+    def full(self, gateway: Gateway, now: Now) -> str:
+        """Why no call may be sent there now: `full`, `over_rate` or ""."""
+        if gateway.max_channels and len(self.by_gateway.get(gateway.id, ())) >= gateway.max_channels:
+            return "full"
+        if gateway.max_cps and not self.gateway_rates.has(gateway.id, gateway.max_cps, now):
+            return "over_rate"
+        return ""
+
+    def move(self, call: Call, gateway: str) -> None:
+        """A call goes to a gateway, and with that from the one it was at; "" is none."""
+        if call.at == gateway:
+            return
+        if call.at:
+            _leave(self.by_gateway, call.at, call.ref)
+        if gateway:
+            self.by_gateway.setdefault(gateway, set()).add(call.ref)
+        call.at = gateway
 
     def up(self, call: Call, now: Now) -> None:
         """From set-up to conversation, until a BYE or the longest a call may last (law 6)."""
@@ -215,17 +253,16 @@ class Core(Reach):
         call.recovered = call.revived and by == "timeout"
         self.timers.cancel(call.deadline)
         self.timers.cancel(call.expiry)
-        customer = self.by_customer.get(call.who.customer)
-        if customer is not None:
-            customer.discard(call.ref)
-            if not customer:
-                del self.by_customer[call.who.customer]
+        _leave(self.by_customer, call.who.customer, call.ref)
+        _leave(self.by_trunk, call.who.trunk, call.ref)
+        self.move(call, "")
         self.observer.ended(call, now)
         self.timers.set(now.mono + 64 * self.layer.t1, call, Call.FORGET)
 
     def forget(self, call: Call) -> None:
         call.session = None
         self.calls.pop(call.ref, None)
+        self.layer.ladders.pop(call.ref, None)
 
     def end_by_force(self, call: Call, by: str, code: str, now: Now) -> None:
         """BYE to both sides (SIP-19): each as if from the other, behind the highest CSeq it has seen."""
@@ -254,8 +291,21 @@ class Core(Reach):
         self.own_request(call, half, "BYE", _next_cseq(call, other), now)
 
     def own_request(self, call: Call, half: Half, method: str, cseq: int, now: Now, user: ClientUser = NOBODY) -> None:
-        """A request of ours inside a dialog, towards `half`."""
+        """A request of ours inside a dialog, towards `half`; `cseq` is as the other side numbers."""
         flow = half.target(self)
+        leg = leg_of(half.leg)
+        if leg is None:
+            self.send_own(call, half, method, cseq, flow, None, now, user)
+        elif method == "ACK":
+            self.send_own(call, half, method, leg.invite(cseq)[0], flow, leg, now, user)
+        else:
+            user = Challenged(call, half, leg, method, user)
+            self.send_own(call, half, method, leg.number(cseq), flow, leg, now, user)
+
+    def send_own(
+        self, call: Call, half: Half, method: str, number: int, flow: Flow, leg: Leg | None, now: Now, user: ClientUser
+    ) -> None:
+        """The same as `number` by `flow`, with credentials where `leg` has any."""
         branch = self.branch(call.ref)
         uri, routes = half.address()
         lines = [
@@ -266,20 +316,37 @@ class Core(Reach):
             f"From: {half.other}",
             f"To: {half.own}",
             f"Call-ID: {call.call_id}",
-            f"CSeq: {cseq} {method}",
-            "Content-Length: 0\r\n\r\n",
+            f"CSeq: {number} {method}",
         ]
+        if leg is not None:
+            lines += leg.acked(number) if method == "ACK" else leg.lines(method, uri)
+        lines.append("Content-Length: 0\r\n\r\n")
         data = "\r\n".join(lines).encode("latin-1", "replace")
         if method == "ACK":
+            call.ladder.went(data, "", flow, now)
             self.send(data, flow, "")
         else:
             self.layer.new_client(branch, method, data, flow, user, now)
+
+    def refuse_credentials(self, gateway: str) -> None:
+        """A gateway wants others than we have for it, or refused those."""
+        self.refused_credentials[gateway] = self.refused_credentials.get(gateway, 0) + 1
+        self.count(REFUSED)
 
     def durable(self, seq: int, now: Now) -> None:
         """Everything up to `seq` is on disk: the answers that waited for it go up."""
         held = self.held
         while held and held[0][0] <= seq:
             held.popleft()[1].release(now)
+
+
+def _leave(sets: dict[str, set[str]], key: str, ref: str) -> None:
+    """Take a call out of one of the sets, and the set away with its last."""
+    there = sets.get(key)
+    if there is not None:
+        there.discard(ref)
+        if not there:
+            del sets[key]
 
 
 def _next_cseq(call: Call, half: Half) -> int:

@@ -14,6 +14,7 @@ from sipsvc.message.build import join, response, upward
 from sipsvc.proxy.branch import Branch, BranchUser
 from sipsvc.proxy.call import Call, Phase
 from sipsvc.proxy.core import TCP_SILENCE_MS, Core
+from sipsvc.proxy.credentials import BARE, Answered, Worn, leg_of
 from sipsvc.proxy.reason import q850, reasons
 from sipsvc.proxy.session_timer import Asked, IntervalTooSmall, ask, settle, tell
 from sipsvc.transaction import ClientTransaction, ClientUser, ServerTransaction, ServerUser
@@ -31,7 +32,9 @@ def inside(core: Core, call: Call, sender: Half, receiver: Half, request: Messag
     untold = call.hangup_by in ("caller", "callee") or (call.code == "session_expired" and not call.one_sided)
     if call.phase is Phase.OVER and not untold:
         # We ended the call and told both sides; behind our BYE, theirs would be out of order.
-        core.layer.new_server(request, flow).respond(200, response(request, 200), now)
+        server = core.layer.new_server(request, flow)
+        server.ladder = call.ladder
+        server.respond(200, response(request, 200), now)
         return
     if request.method == "REFER":
         raise SipError(403, "A transfer would be a call of its own", "refer_refused")
@@ -65,7 +68,11 @@ def acknowledge(core: Core, call: Call, sender: Half, receiver: Half, request: M
     if _follow(core, call, sender, receiver, flow):
         _remember(core, call, now)
     way = receiver.target(core)
-    core.send(_build(core, call, sender, receiver, request, way, _ack_branch(call, request)), way, "")
+    leg = leg_of(receiver.leg)
+    worn = BARE if leg is None else leg.wear_ack(request)
+    data = _build(core, call, sender, receiver, request, way, _ack_branch(call, request), worn)
+    call.ladder.went(data, "", way, now)
+    core.send(data, way, "")
     if sender is call.caller and not call.acknowledged:
         call.acknowledged = True
         core.acknowledged(call, now)
@@ -108,7 +115,7 @@ def _ack_branch(call: Call, request: Message) -> str:
 class Relay(ServerUser, ClientUser, BranchUser):
     """One request and its answer, across the call."""
 
-    __slots__ = ("asked", "branch", "call", "core", "met", "plain", "receiver", "sender",
+    __slots__ = ("answered", "asked", "branch", "call", "core", "leg", "met", "number", "plain", "receiver", "sender",
                  "server", "told")  # fmt: skip
 
     def __init__(
@@ -126,7 +133,12 @@ class Relay(ServerUser, ClientUser, BranchUser):
         self.met = False
         # The way by UDP, while the request goes by TCP for its size alone (SIP-6).
         self.plain: Flow | None = None
+        # Of a receiver that challenges: the number it is sent, and what was answered (SIP-33).
+        self.leg = leg_of(receiver.leg)
+        self.number = 0 if self.leg is None else self.leg.number(server.request.cseq)
+        self.answered: Answered | None = None
         server.user = self
+        server.ladder = call.ladder
 
     def start(self, now: Now) -> None:
         request = self.server.request
@@ -140,12 +152,15 @@ class Relay(ServerUser, ClientUser, BranchUser):
         """On a branch of its own by `flow`; with `sized` by TCP what is too large for UDP."""
         core, request = self.core, self.server.request
         name = core.branch(self.call.ref)
-        data = _build(core, self.call, self.sender, self.receiver, request, flow, name)
+        worn = BARE
+        if self.leg is not None:
+            worn = self.leg.wear(request, self.receiver.address()[0], self.number)
+        data = _build(core, self.call, self.sender, self.receiver, request, flow, name, worn)
         large = core.flow_for_size(flow, len(data)) if sized else flow
         self.plain = None
         if large is not flow:
             self.plain, flow = flow, large
-            data = _build(core, self.call, self.sender, self.receiver, request, flow, name)
+            data = _build(core, self.call, self.sender, self.receiver, request, flow, name, worn)
         if request.method == "INVITE":
             self.branch = Branch(core, self, 0, flow, "", RING_MS)
             self.branch.start(name, data, TCP_SILENCE_MS if self.plain is not None else 0, now)
@@ -159,6 +174,20 @@ class Relay(ServerUser, ClientUser, BranchUser):
         self._send(self.plain, False, now)
         return True
 
+    def _again(self, challenge: Message, flow: Flow, now: Now) -> bool:
+        """Send it once more with credentials, to the very address that challenged, where that is of use."""
+        leg = self.leg
+        if leg is None:
+            return False
+        if self.answered is None:
+            self.answered = set()
+        if not leg.learn(challenge, self.answered):
+            return False
+        self.number = leg.again()
+        _remember(self.core, self.call, now)
+        self._send(flow, self.receiver.tcp_if_large, now)
+        return True
+
     def on_cancel(self, server: ServerTransaction, cancel: Message, now: Now) -> None:
         if self.branch is not None and not server.answered:
             self.branch.cancel(now, *reasons(cancel))
@@ -168,13 +197,15 @@ class Relay(ServerUser, ClientUser, BranchUser):
     def on_response(self, client: ClientTransaction, response: Message, now: Now) -> None:
         if response.status == 408:
             self.server.abandon(now)  # RFC 4320 §4.2, whoever made it
+        elif response.status in (401, 407) and self._again(response, client.flow, now):
+            return
         elif response.status >= 200:
             if response.status < 300 and response.method == "UPDATE":
                 self._accepted(response, now)
             elif response.method == "BYE" and response.status not in _ENDS and self.call.phase is Phase.OVER:
                 # The sender's BYE closed the record; what was wrong with it must not keep the other side talking.
                 self.core.bye(self.call, self.receiver, self.sender, now)
-            self.server.respond(response.status, self._back(response), now)
+            self._close(response, now)
 
     def on_no_response(self, client: ClientTransaction, failed: bool, now: Now) -> None:
         if failed and self._by_udp(now):
@@ -195,11 +226,14 @@ class Relay(ServerUser, ClientUser, BranchUser):
         self._accepted(response, now)
         self.server.respond(response.status, self._back(response), now)
 
+    def on_challenge(self, branch: Branch, response: Message, now: Now) -> bool:
+        return branch is self.branch and self._again(response, branch.flow, now)
+
     def on_failure(self, branch: Branch, failure: Message | None, why: str, now: Now) -> None:
         if branch is not self.branch:
             return  # it was left for UDP, where the answer is to come from
         if failure is not None:
-            self.server.respond(failure.status, self._back(failure), now)
+            self._close(failure, now)
         elif why != "transport" or branch.cancel_wanted or not self._by_udp(now):
             # What cannot be sent counts as a 503 of the next hop (RFC 3261 §16.9), which is our 500.
             status = {"cancelled": 487, "transport": 500}.get(why, 408)
@@ -212,6 +246,13 @@ class Relay(ServerUser, ClientUser, BranchUser):
 
     def on_ring_timeout(self, branch: Branch, now: Now) -> None:
         return  # cancelled by the branch; its 487 comes back
+
+    def _close(self, answer: Message, now: Now) -> None:
+        """Pass a final answer on. A challenge that our credentials should have met is between the gateway and us."""
+        if answer.status in (401, 407) and self.leg is not None and self.leg.answers is not None:
+            self.server.respond(500, response(self.server.request, 500), now)
+        else:
+            self.server.respond(answer.status, self._back(answer), now)
 
     def _accepted(self, response: Message, now: Now) -> None:
         """The first 2xx to a request that refreshes the dialog."""
@@ -235,10 +276,15 @@ class Relay(ServerUser, ClientUser, BranchUser):
         return join(f"SIP/2.0 {response.status} {response.reason}", lines, response.body)
 
 
-def _build(core: Core, call: Call, sender: Half, receiver: Half, request: Message, flow: Flow, branch: str) -> bytes:
+def _build(
+    core: Core, call: Call, sender: Half, receiver: Half, request: Message, flow: Flow, branch: str, worn: Worn
+) -> bytes:
     """The request for `receiver`: its own Contact and route set, whatever the sender wrote there."""
     from_value = receiver.other if receiver.rewritten else ""
     to_value = receiver.own if sender.rewritten else ""
     pristine = Pristine(request, _KEEP)
     uri, routes = receiver.address()
-    return pristine.build(uri, [core.via(flow, branch), *routes], from_value=from_value, to_value=to_value)
+    top = [core.via(flow, branch), *routes, *worn.lines]
+    return pristine.build(
+        uri, top, from_value=from_value, to_value=to_value, off=receiver.off, cseq=worn.cseq, rack=worn.rack
+    )

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING
 
 from sipsvc.dialog import Half
 from sipsvc.effects import PORTS, Flow, Now, Target
-from sipsvc.headers import Pristine, without_identity
+from sipsvc.headers import Pristine, privacy_asked, without_identity
 from sipsvc.message import Message
 from sipsvc.message.build import join, response, upward, warning
 from sipsvc.proxy.branch import ELSEWHERE, MS, Branch, BranchUser
 from sipsvc.proxy.call import MOST_DIALOGS, Call, Tried
 from sipsvc.proxy.core import Core
+from sipsvc.proxy.credentials import BARE, REFUSED, Worn, leg_to
 from sipsvc.proxy.late import HangUp
 from sipsvc.proxy.reason import q850, reasons
-from sipsvc.proxy.response import Outcome, best
+from sipsvc.proxy.response import Outcome, best, retry_after
 from sipsvc.proxy.session_timer import Asked, settle, tell
 from sipsvc.proxy.way import Way, WayUser
 from sipsvc.rating import ZERO, Price
@@ -76,25 +77,35 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
 
     def start(self, now: Now) -> None:
         """Try the first gateway that can be tried."""
-        if not self._onward(False, True, now):
+        if not self._onward(now):
             self._finish(now)
 
     # From one to the next
 
-    def _onward(self, address: bool, gateway: bool, now: Now) -> bool:
-        """Try another address of the gateway tried last, else the next gateway, where each may be. False: none left."""
-        if address and self._address(now):
-            return True
-        while gateway and self.next < len(self.attempts):
+    def _onward(self, now: Now) -> bool:
+        """Try the next gateway that can be tried. False: none is left."""
+        while self.next < len(self.attempts):
             if self._gateway(now):
                 return True
         return False
 
     def _gateway(self, now: Now) -> bool:
-        """Try the next gateway, or look up where it is."""
-        gateway = self.attempts[self.next].gateway
+        """Try the next gateway, or look up where it is; False, and noted, where its limits do not let a call in."""
+        core, gateway = self.core, self.attempts[self.next].gateway
         self.next += 1
         self.current = self.way = None
+        core.move(self.call, "")
+        if (gateway.max_channels or gateway.max_cps) and not self.attempts[self.next - 1].unlimited:
+            why = core.full(gateway, now)
+            if why:
+                self._tried("", now).left = why
+                self.outcomes.append(Outcome(503, None, None))
+                return False
+            if gateway.max_cps:
+                core.gateway_rates.take(gateway.id, gateway.max_cps, now)
+        core.move(self.call, gateway.id)
+        if gateway.id in core.watch.doubted:
+            core.watch.trying(gateway, now)
         if gateway.named:
             self.way = Way(self.core, self, gateway, now)
             self.way.look_up(now)
@@ -119,7 +130,7 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
             # No address, or one that came when the gateway's time was up.
             self._tried("", now).left = "dns"
             self.outcomes.append(Outcome(503, None, None))
-        if not self._onward(False, True, now):
+        if not self._onward(now):
             self._finish(now)
 
     def _try(self, transport: str, host: str, port: int, silence_ms: int, sized: bool, now: Now) -> bool:
@@ -147,19 +158,21 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
                 silence_ms = self.way.by_tcp(Target(transport, host, port), silence_ms)
                 flow, request = large, self._request(attempt, large, name)
         branch = Branch(core, self, len(self.call.tried), flow, dress.from_value, gateway.ring_timeout_ms)
+        branch.leg = leg_to(core, gateway, self.pristine.cseq)
         self.branches.append(branch)
         self.current = branch
         self._tried(_address_text(flow.transport, host, port), now)
         branch.start(name, request, silence_ms, now)
         return True
 
-    def _request(self, attempt: Attempt, flow: Flow, name: str) -> bytes:
+    def _request(self, attempt: Attempt, flow: Flow, name: str, worn: Worn = BARE) -> bytes:
         core, dress = self.core, attempt.dress
         return self.pristine.build(
             dress.request_uri,
-            (core.via(flow, name), core.record_route(self.call, flow), *dress.identity),
+            (core.via(flow, name), core.record_route(self.call, flow), *dress.identity, *worn.lines),
             from_value=dress.from_value,
-            drop_identity=bool(dress.from_value),
+            off=dress.off,
+            cseq=worn.cseq,
         )
 
     def _tried(self, address: str, now: Now) -> Tried:
@@ -179,6 +192,7 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
             return
         if response.to.tag:
             self._meet(branch, response)
+        self._well(branch, now)
         if self.call.progress_at is None:
             self.call.progress_at = now.utc
         self.server.respond(response.status, self._upward(branch, response), now)
@@ -213,27 +227,52 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
             response = None
         status = tried.status if response is not None or why == "transport" else 408
         self.outcomes.append(Outcome(status, response, branch))
+        if branch is self.current and not why and tried.status not in (401, 407, 408, 503):
+            self._well(branch, now)
         if tried.status >= 600:
             self._finish(now)
         elif branch is self.current:
-            tried.left = why or str(tried.status)
+            refused = branch.leg is not None and tried.status in (401, 407) and not branch.cancel_wanted
+            tried.left = REFUSED if refused else why or str(tried.status)
             if not why and self.way is not None:
                 self.way.plain = None  # it answered by TCP, so UDP would bring the same
             unreached = why in ("transport", "no_response")
-            hunt = unreached or tried.status in self._attempt(branch).gateway.hunt_codes
-            # Another address may be of use after a 503 whatever the list of codes says (RFC 3263 §4.3).
+            hunt = unreached or refused or tried.status in self._attempt(branch).gateway.hunt_codes
             given_up = self.cancelled or self.expired
-            if given_up or not self._onward(unreached or tried.status == 503, hunt, now):
-                if tried is self.call.tried[-1]:
+            if refused:
+                self.core.watch.refused(self._attempt(branch).gateway, now)
+            if unreached or tried.status == 503:
+                # Another address may be of use after a 503 whatever the list of codes says (RFC 3263 §4.3).
+                if not given_up and self._address(now):
+                    return
+                after = retry_after(response) if response is not None else 0
+                self.core.watch.failed(self._attempt(branch).gateway, why or "503", after, now)
+            if given_up or not hunt or not self._onward(now):
+                if tried is self.call.tried[-1] and not refused:
                     tried.left = ""
                 self._finish(now)
+
+    def on_challenge(self, branch: Branch, response: Message, now: Now) -> bool:
+        leg = branch.leg
+        if leg is None or self.winner is not None or self.server.answered or not leg.learn(response, branch.answered):
+            return False
+        for half in self.call.dialogs.values():
+            leg.overtake(half.leg)
+        name = self.core.branch(self.call.ref, self.loop)
+        attempt = self._attempt(branch)
+        worn = leg.wear(self.server.request, attempt.dress.request_uri, leg.again())
+        branch.again(name, self._request(attempt, branch.flow, name, worn), now)
+        return True
 
     def on_silence(self, branch: Branch, now: Now) -> None:
         if self.cancelled or self.server.answered or self.winner is not None:
             return
         self.call.tried[branch.index].left = "no_provisional"
         branch.leave(now)
-        if not self._onward(True, True, now):
+        if self._address(now):
+            return
+        self.core.watch.failed(self._attempt(branch).gateway, "no_response", 0, now)
+        if not self._onward(now):
             self.outcomes.append(Outcome(408, None, branch))
             self._finish(now)
 
@@ -267,6 +306,8 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
 
     def _answer(self, branch: Branch, response: Message, tag: str, now: Now) -> None:
         call, core = self.call, self.core
+        if branch is self.current:
+            self._well(branch, now)
         self.winner, self.winner_tag = branch, tag
         half = self._meet(branch, response)
         call.dialogs = {tag: half}
@@ -277,6 +318,7 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
         call.winner = tried
         call.status, call.reason = response.status, response.reason
         call.code = CROSSED if self.cancelled else "answered"
+        core.move(call, tried.gateway)  # it may have been left for another
         call.answer_at, call.answer_mono = now.utc, now.mono
         core.up(call, now)
         if self.way is not None:
@@ -345,6 +387,12 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
         data = response(request, ending.status, ending.reason, to_tag=core.random_hex(16), extra=extra)
         self.server.respond(ending.status, data, now)
 
+    def _well(self, branch: Branch, now: Now) -> None:
+        """The gateway that is waited for has something to say. One that says it too late is of no use to calls."""
+        gateway = self._attempt(branch).gateway
+        if gateway.id in self.core.watch.doubted:
+            self.core.watch.worked(gateway, now)
+
     def _attempt(self, branch: Branch) -> Attempt:
         """The gateway the branch leads to, as the decision has it."""
         return self.attempts[self.places[branch.index]]
@@ -357,7 +405,10 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
         other = branch.from_value or self.server.request.get("from") or ""
         half = Half(branch.flow, own, other, self._attempt(branch).dress.request_uri, pinned=False)
         half.rewritten = bool(branch.from_value)
+        half.off = self._attempt(branch).dress.off
         half.tcp_if_large = self._attempt(branch).gateway.tcp_if_large
+        if branch.leg is not None:
+            half.leg = branch.leg.fork()
         half.meet(response, self.call.token)
         return half
 
@@ -376,11 +427,18 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
     def _upward(self, branch: Branch, response: Message) -> bytes:
         """A gateway's response as the caller gets it: our Via off, its own From back (SIP-31)."""
         lines, names = upward(response, self.server.request)
-        if not self._attempt(branch).gateway.trusted:
+        if not self._attempt(branch).gateway.trusted or _hidden(response):
             lines, names = without_identity(lines, names)
         if self.asked is not None and 200 <= response.status < 300:
             tell(self.asked, lines, names)
         return join(f"SIP/2.0 {response.status} {response.reason}", lines, response.body)
+
+
+def _hidden(response: Message) -> bool:
+    """Whether who answers is not to be shown to a caller that is no part of the trust domain (RFC 3325 §5)."""
+    header, remote = response.get("privacy") or "", response.all("remote-party-id")
+    asked = privacy_asked(header, remote, False, "called")
+    return asked is not None and asked.number
 
 
 def _address_text(transport: str, host: str, port: int) -> str:

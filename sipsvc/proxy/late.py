@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sipsvc.effects import Now
 from sipsvc.message import Message
-from sipsvc.proxy.core import Nobody
+from sipsvc.proxy.own import Nobody
 from sipsvc.transaction import ClientTransaction
 
 if TYPE_CHECKING:

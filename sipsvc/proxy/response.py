@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -35,6 +36,15 @@ class Outcome(NamedTuple):
         if self.status < 400:
             return 500, "Server Internal Error", "The gateway redirects, which is not followed"
         return self.status, self.response.reason, ""
+
+
+_SECONDS = re.compile(r"[0-9]{1,9}")
+
+
+def retry_after(response: Message) -> int:
+    """Seconds for which its sender wants to hear nothing more (RFC 3261 §20.33), 0 where it does not say."""
+    match = _SECONDS.match(response.get("retry-after") or "")
+    return int(match.group()) if match is not None else 0
 
 
 # What tells the caller how to ask again is preferred among 4xx (§16.7 step 6).

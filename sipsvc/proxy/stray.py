@@ -5,10 +5,12 @@ from __future__ import annotations
 from sipsvc.dialog import Half
 from sipsvc.effects import PORTS, Flow, Now
 from sipsvc.errors import MessageDropped
+from sipsvc.headers import without_identity
 from sipsvc.message import Message, Via, params_get, parse_via, split_values
 from sipsvc.message.build import join, without_top_via
 from sipsvc.proxy.call import MOST_DIALOGS, Call, Phase
 from sipsvc.proxy.core import Core
+from sipsvc.proxy.credentials import leg_of
 from sipsvc.proxy.session_timer import Asked, settle, tell
 
 
@@ -31,13 +33,17 @@ def stray_answer(core: Core, call: Call, response: Message, flow: Flow, now: Now
             contact = f"sip:{host}:{flow.port}"
             half = Half(flow, response.get("to") or "", response.get("from") or "", contact, pinned=False)
             half.meet(response, call.token)
+            known = call.gateway
+            if known is not None and known.flow.host == flow.host and (leg := leg_of(known.leg)) is not None:
+                half.leg = leg.fork()  # another fork of the same INVITE, which had number and credentials
         passed = tag in call.dialogs or tag in call.strays  # its BYE has
         if not passed and len(call.strays) >= MOST_DIALOGS:
             raise MessageDropped("stray_response")
-        core.own_request(call, half, "ACK", response.cseq, now)
+        cseq = _caller_cseq(half, response)
+        core.own_request(call, half, "ACK", cseq, now)
         if not passed:
             call.strays.add(tag)
-            core.own_request(call, half, "BYE", max(response.cseq, call.caller.cseq) + 1, now)
+            core.own_request(call, half, "BYE", max(cseq, call.caller.cseq) + 1, now)
 
 
 def _from_party(core: Core, call: Call, host: str) -> bool:
@@ -51,12 +57,16 @@ def _from_party(core: Core, call: Call, host: str) -> bool:
 def _pass_on(core: Core, call: Call, gateway: Half, response: Message, now: Now) -> None:
     to_caller = response.to.tag != call.caller_tag
     receiver = call.caller if to_caller else gateway
-    lines, names = (list(part) for part in without_top_via(response))
+    cseq = _caller_cseq(gateway, response) if to_caller else response.cseq
+    # Whether the gateway is trusted a restart has forgotten (TG-4).
+    lines, names = (list(part) for part in without_identity(*without_top_via(response)))
     if gateway.rewritten:
         name, value = ("from", call.caller.own) if to_caller else ("to", gateway.other)
         lines[names.index(name)] = f"{name.title()}: {value}"
-    if call.expires is not None and call.phase is Phase.UP and response.cseq >= receiver.cseq:
-        if to_caller and response.cseq == call.invite_cseq:
+    if cseq != response.cseq:
+        lines[names.index("cseq")] = f"CSeq: {cseq} {response.method}"
+    if call.expires is not None and call.phase is Phase.UP and cseq >= receiver.cseq:
+        if to_caller and cseq == call.invite_cseq:
             # To the first INVITE: completed as it was before. Since it was recorded nothing refreshed the session.
             if call.answer_at is not None:
                 tell(Asked((call.expires.utc - call.answer_at) // 1_000, True, 0), lines, names)
@@ -66,7 +76,14 @@ def _pass_on(core: Core, call: Call, gateway: Half, response: Message, now: Now)
             core.observer.answered(call, now)
     via = parse_via(split_values(lines[names.index("via")].partition(":")[2].strip())[0])
     data = join(f"SIP/2.0 {response.status} {response.reason}", lines, response.body)
-    core.send(data, _way_back(core, receiver, via), "")
+    way = _way_back(core, receiver, via)
+    call.ladder.went(data, response.method, way, now)
+    core.send(data, way, "")
+
+
+def _caller_cseq(half: Half, response: Message) -> int:
+    """The number of a gateway's 2xx as the caller wrote it (SIP-33)."""
+    return response.cseq if half.leg is None else half.leg.caller(response.cseq)
 
 
 def _way_back(core: Core, receiver: Half, via: Via) -> Flow:

@@ -40,6 +40,13 @@ def first_minute(row: PriceRow) -> Decimal:
     return charge(60_000, row).amount
 
 
+def expected(row: PriceRow, seconds: int, minimum: Decimal = ZERO) -> Decimal:
+    """What a call of so many seconds costs, six places: the measure of the margin guard (SIP-28)."""
+    if seconds == 60 and not minimum:
+        return first_minute(row)
+    return charge(seconds * 1000, row, minimum).amount
+
+
 class Price(NamedTuple):
     """A price as it was settled for one call: the row, its list's currency and the call's least charge."""
 

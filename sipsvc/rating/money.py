@@ -16,6 +16,11 @@ def half_up(amount: Decimal) -> Decimal:
     return amount.quantize(PLACES, rounding=ROUND_HALF_UP, context=CONTEXT)
 
 
+def exchanged(amount: Decimal, there: Decimal, here: Decimal) -> Decimal:
+    """An amount in another currency in ours, not rounded; each currency's rate is what one unit of it is worth."""
+    return CONTEXT.divide(CONTEXT.multiply(amount, there), here)
+
+
 @lru_cache(maxsize=4_096)
 def text(amount: Decimal) -> str:
     """As it stands in JSON and CDRs: always six places, never an exponent."""

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from sipsvc.directory import Customer, Directory, Gateway, PriceList, PriceRow
+from sipsvc.directory import Customer, Directory, PriceList, PriceRow, ShortCode
 from sipsvc.effects import Now
 from sipsvc.errors import SipError
-from sipsvc.headers import Caller, Dress, dress
-from sipsvc.message import NameAddr, Uri, parse_uri
+from sipsvc.headers import Caller, privacy_asked
+from sipsvc.message import NameAddr, Uri, escape_user, parse_uri
 from sipsvc.rating import first_minute
-from sipsvc.routing.number import e164
-from sipsvc.routing.policy import ANONYMOUS, blocked, caller_id
+from sipsvc.routing.limits import limited
+from sipsvc.routing.live import Live
+from sipsvc.routing.number import by_plan, read
+from sipsvc.routing.policy import ANONYMOUS, RESTRICTED, Shown, allowed, caller_id, diversions, level, verdict
+from sipsvc.routing.select import Attempt, Wanted, select
+from sipsvc.routing.shortcode import emergency_caller, free, named, short
 
 
 class CallFacts(NamedTuple):
-    """What the call says of itself. `dialled` is the raw user part (or tel: number) of the Request-URI."""
+    """What the call says of itself. `dialled` is the raw user part (or tel: number) of the Request-URI; by `call_id`
+    gateways are drawn where that goes by weight.
+
+    `remote` are the values of Remote-Party-ID, of which only the privacy it asks for is believed, `diversion` those of
+    Diversion.
+    """
 
     customer: str
     trunk: str
@@ -24,24 +33,9 @@ class CallFacts(NamedTuple):
     preferred: str
     privacy: str
     host: str
-
-
-class Live(NamedTuple):
-    """What is true only now: the customer's calls in progress, this one not counted (law 6).
-
-    `closed` is "" or why the server takes no calls at all: `draining`, `log_full`.
-    """
-
-    channels: int = 0
-    closed: str = ""
-
-
-class Attempt(NamedTuple):
-    """One gateway to try, dressed. `buy` is its price for this number."""
-
-    gateway: Gateway
-    dress: Dress
-    buy: PriceRow
+    call_id: str = ""
+    remote: tuple[str, ...] = ()
+    diversion: tuple[str, ...] = ()
 
 
 class Decision(NamedTuple):
@@ -75,23 +69,37 @@ def decide(directory: Directory, call: CallFacts, live: Live, now: Now) -> Decis
 
     if live.closed:
         return refuse(live.closed)
+    dialled = read(call.dialled)
+    code = short(directory, customer, dialled) if directory.shortcodes else None
+    if code is not None and code.emergency and customer.status != "closed":
+        return _emergency(directory, call, customer, code, trace)
     if customer.status not in ("active", "trial"):
         return refuse("customer_suspended" if customer.status == "suspended" else "customer_closed")
-    number = e164(call.dialled, customer.dial_plan)
-    trace.append(("number", call.dialled, number))
-    if not number:
-        return refuse("number_invalid")
+    if code is None:
+        number = by_plan(dialled, customer.dial_plan)
+        trace.append(("number", call.dialled, number))
+        if not number:
+            return refuse("number_invalid")
+    else:
+        number = code.number
+        trace.append(("shortcode", call.dialled, code.code, number))
     from_uri = parse_uri(call.from_.uri)
-    shown, replaced = caller_id(customer, from_uri, _uri(call.preferred))
+    said = caller_id(customer, from_uri, _uri(call.preferred))
+    shown, replaced = said
     trace.append(("caller", from_uri.user, shown, "replaced" if replaced else "kept" if shown else "not_allowed"))
     if not shown:
         return refuse("caller_not_allowed")
-    block = blocked(directory.blocked, customer.partner, number)
+    block, allow, lifted = verdict(directory, customer, number)
     if block is not None:
-        trace.append(("block", block.prefix, block.reason))
+        trace.append(("block", block.prefix, block.reason, level(block)))
         return refuse("dest_blocked")
+    if lifted is not None:
+        trace.append(("block_lifted", lifted.prefix, lifted.reason))
+    if allow is not None:
+        trace.append(("allowed", allow.prefix, allow.reason, level(allow)))
     pricelist = directory.pricelists[customer.pricelist]
-    sell = pricelist.rows.find(number, shown, now.utc)
+    leads = code if code is not None and code.gateways else None
+    sell = pricelist.rows.find(number, shown, now.utc) if leads is None else free(leads)
     if sell is None:
         trace.append(("price", pricelist.id, ""))
         return refuse("no_price")
@@ -99,56 +107,60 @@ def decide(directory: Directory, call: CallFacts, live: Live, now: Now) -> Decis
     if pricelist.expensive_at is not None:
         minute = first_minute(sell)
         if minute >= pricelist.expensive_at:
-            verdict = "lifted" if customer.allow_expensive else "refused"
-            trace.append(("expensive", str(minute), str(pricelist.expensive_at), verdict))
-            if not customer.allow_expensive:
+            may = customer.allow_expensive or (allow is not None and allow.lift_expensive)
+            trace.append(("expensive", str(minute), str(pricelist.expensive_at), "lifted" if may else "refused"))
+            if not may:
                 return refuse("dest_expensive")
-    if customer.max_channels:
-        trace.append(("channels", live.channels, customer.max_channels))
-        if live.channels >= customer.max_channels:
-            return refuse("channels_full")
-    anonymous = from_uri.user.lower() in ANONYMOUS
-    caller = Caller(call.from_, from_uri, shown, replaced, anonymous, "id" in call.privacy.lower(), call.host)
-    gateways = directory.gateways_of.get(customer.partner, ())
-    attempts = _candidates(gateways, pricelist, number, caller, now, trace)
+    over = limited(customer, directory.trunks.get(call.trunk), live, trace)
+    if over:
+        return refuse(over)
+    caller = _caller(call, customer, from_uri, said, trace)
+    if leads is None:
+        gateways = directory.gateways_of.get(customer.partner, ())
+        wanted = Wanted(number, caller, pricelist, sell, call.call_id)
+        attempts, none_left = select(gateways, wanted, directory.platform.rates, live, now, trace)
+    else:
+        attempts, none_left = named(directory, leads, caller, trace), "no_route"
     if not attempts:
-        return refuse("no_route")
-    trace.append(("order", pricelist.strategy, *(attempt.gateway.id for attempt in attempts)))
+        return refuse(none_left)
     return Decision("", number, shown, customer, pricelist, sell, attempts, tuple(trace))
 
 
-def _candidates(
-    gateways: tuple[Gateway, ...],
-    pricelist: PriceList,
-    number: str,
-    caller: Caller,
-    now: Now,
-    trace: list[tuple[Any, ...]],
-) -> tuple[Attempt, ...]:
-    """Of `gateways`, those that serve the number, in the order they are to be tried (SIP-28). Equals go by id.
+def _emergency(
+    directory: Directory, call: CallFacts, customer: Customer, code: ShortCode, trace: list[tuple[Any, ...]]
+) -> Decision:
+    """Past every rule (SIP-25): whose the call is, whom it shows, what it costs and how many there are."""
+    from_uri = parse_uri(call.from_.uri)
+    said = emergency_caller(customer, from_uri, _uri(call.preferred))
+    trace.append(("shortcode", call.dialled, code.code, "emergency"))
+    own = bool(said.number) and allowed(customer.caller_ids, said.number)
+    told = "replaced" if said.replaced else "kept" if own else "let_through"
+    trace.append(("caller", from_uri.user, said.number, told))
+    # Whoever helps has to know who called, whatever was asked for.
+    heard = call._replace(privacy="", remote=())
+    caller = _caller(heard, customer, from_uri, said, trace)._replace(privacy=None)
+    attempts = named(directory, code, caller, trace)
+    refusal = "" if attempts else "no_route"
+    if refusal:
+        trace.append(("refused", refusal))
+    pricelist = directory.pricelists[customer.pricelist]
+    return Decision(refusal, "", said.number, customer, pricelist, free(code), attempts, tuple(trace))
 
-    Prices in another currency than the price list's cannot be compared: those gateways come last.
-    """
-    found: list[tuple[Any, Attempt]] = []
-    for gateway in gateways:
-        if not gateway.enabled:
-            trace.append(("gateway", gateway.id, "disabled"))
-            continue
-        buy = gateway.coverage.find(number, caller.shown, now.utc)
-        if buy is None:
-            trace.append(("gateway", gateway.id, "no_coverage"))
-            continue
-        clothes = dress(gateway, number, caller)
-        if clothes is None:
-            trace.append(("gateway", gateway.id, "rewritten_to_nothing"))
-            continue
-        trace.append(("gateway", gateway.id, "serves", buy.prefix, str(buy.rate), gateway.currency))
-        price = (gateway.currency != pricelist.currency, first_minute(buy))
-        by_priority = pricelist.strategy == "priority"
-        order = (gateway.priority, price, gateway.id) if by_priority else (price, gateway.priority, gateway.id)
-        found.append((order, Attempt(gateway, clothes, buy)))
-    found.sort(key=lambda one: one[0])
-    return tuple(attempt for _, attempt in found)
+
+def _caller(call: CallFacts, customer: Customer, from_uri: Uri, shown: Shown, trace: list[tuple[Any, ...]]) -> Caller:
+    """Who calls, with the privacy that is asked for and the diversions that may pass (SIP-32)."""
+    who = from_uri.user.lower()
+    privacy = privacy_asked(call.privacy, call.remote, who in RESTRICTED)
+    if privacy is not None:
+        trace.append(("privacy", call.privacy, privacy.remote_party))
+    diverted = diversions(customer, call.diversion) if call.diversion else ()
+    if diverted:
+        trace.append(("diversion", *(one.number for one in diverted)))
+    # One that shows no number, as an emergency call may, has nothing to put into an identity either.
+    anonymous = who in ANONYMOUS or not shown.number
+    # What leaves is escaped even where the database holds what is no number (SIP-5).
+    digits = escape_user(shown.number)
+    return Caller(call.from_, from_uri, digits, shown.replaced, anonymous, privacy, call.host, diverted)
 
 
 def _uri(value: str) -> Uri | None:

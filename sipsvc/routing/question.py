@@ -6,11 +6,12 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from sipsvc.directory import Customer
+from sipsvc.directory import Customer, Directory
 from sipsvc.errors import SipError, SipsvcError
 from sipsvc.message import escape_user, parse_name_addr, parse_uri
 from sipsvc.routing.decision import CallFacts
-from sipsvc.routing.number import e164
+from sipsvc.routing.number import by_plan, dialled, read
+from sipsvc.routing.shortcode import short
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _URI = re.compile(r"(sips?|tel):", re.IGNORECASE)
@@ -29,7 +30,7 @@ class Question(NamedTuple):
     """`dialled` is a number as it would be dialled, or a whole Request-URI; `caller` a number or a whole From.
 
     `preferred` and `privacy` are the values of P-Preferred-Identity and Privacy, "" for none. `channels` is how many
-    calls of the customer are to be taken as in progress.
+    calls of the customer are to be taken as in progress; `call_id` is what draws where gateways are drawn by weight.
     """
 
     customer: str
@@ -38,6 +39,7 @@ class Question(NamedTuple):
     preferred: str = ""
     privacy: str = ""
     channels: int = 0
+    call_id: str = ""
 
 
 class Asked(NamedTuple):
@@ -47,10 +49,18 @@ class Asked(NamedTuple):
     from_value: str
 
 
-def number_of(question: Question) -> Callable[[Customer], str]:
-    """What makes the E.164 number of a customer's dial plan, "" for none. Raises ExplainError as `asked` does."""
-    dialled = _dialled(question)
-    return lambda customer: e164(dialled, customer.dial_plan)
+def number_of(question: Question) -> Callable[[Customer, Directory], str]:
+    """What makes the E.164 number by a customer's short codes and dial plan, "" for none.
+
+    Raises ExplainError as `asked` does.
+    """
+    asked = read(_dialled(question))
+
+    def number(customer: Customer, directory: Directory) -> str:
+        code = short(directory, customer, asked)
+        return by_plan(asked, customer.dial_plan) if code is None else code.number
+
+    return number
 
 
 def asked(question: Question, trunk: str, host: str) -> Asked:
@@ -68,7 +78,16 @@ def asked(question: Question, trunk: str, host: str) -> Asked:
     except SipError as error:
         raise ExplainError("caller", f"is neither a number nor a From: {error.reason}") from error
     preferred, privacy = _wire("preferred", question.preferred), _wire("privacy", question.privacy)
-    facts = CallFacts(question.customer, trunk, _dialled(question), from_, preferred, privacy, host)
+    facts = CallFacts(
+        question.customer,
+        trunk,
+        _dialled(question),
+        from_,
+        preferred,
+        privacy,
+        host,
+        _wire("call_id", question.call_id),
+    )
     return Asked(facts, value)
 
 
@@ -87,7 +106,7 @@ def _dialled(question: Question) -> str:
         uri = parse_uri(text)
     except SipError as error:
         raise ExplainError("dialled", f"is neither a number nor a URI: {error.reason}") from error
-    return uri.user + uri.params if uri.scheme == "tel" else uri.user
+    return dialled(uri)
 
 
 def _wire(field: str, value: str) -> str:

@@ -30,7 +30,24 @@ REFUSALS: dict[str, Refusal] = {
     "no_price": Refusal(403, "Forbidden", "There is no price for this destination"),
     "dest_expensive": Refusal(403, "Forbidden", "This destination is expensive and not enabled for the account"),
     "no_route": Refusal(404, "Not Found", "No gateway serves this destination"),
+    "privacy_critical": Refusal(500, "Privacy Not Available", "The privacy asked for cannot be given"),
     "channels_full": Refusal(486, "Busy Here", "All channels of this account are in use"),
+    "trunk_full": Refusal(486, "Busy Here", "All channels of this trunk are in use"),
+    "cps_exceeded": Refusal(486, "Busy Here", "This account makes too many calls a second"),
+    "spend_cap": Refusal(402, "Payment Required", "This account has spent what it may for now"),
+    "gateways_busy": Refusal(503, "Service Unavailable", "All gateways to this destination are in use"),
+    "gateways_down": Refusal(503, "Service Unavailable", "No gateway to this destination can be reached"),
+    "gateways_closed": Refusal(503, "Service Unavailable", "No gateway to this destination is in use at this hour"),
     "draining": Refusal(503, "Service Unavailable", "The server is being restarted"),
     "log_full": Refusal(503, "Service Unavailable", "The server cannot record calls"),
 }
+# Those whose status is the customer's to choose.
+BUSY = frozenset({"channels_full", "trunk_full", "cps_exceeded"})
+
+
+def refusal_of(code: str, busy_status: int) -> Refusal:
+    """What a customer with that `busy_status` (486 or 503) is answered. Raises KeyError."""
+    refusal = REFUSALS[code]
+    if busy_status == 503 and code in BUSY:
+        return refusal._replace(status=503, reason="Service Unavailable")
+    return refusal

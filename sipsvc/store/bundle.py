@@ -17,25 +17,17 @@ from pydantic import ValidationError
 
 from sipsvc.errors import ConfigError
 from sipsvc.settings import key_of, read_toml, reason_of
+from sipsvc.store.addresses import at_port, default_port, is_address, network
+from sipsvc.store.blockfile import read_blocks
+from sipsvc.store.numbers import Block, BlockList, CustomerTables, PartnerTables, block_at_level
 from sipsvc.store.pricefile import Fault, Row, read_rows
-from sipsvc.store.sections import (
-    Block,
-    Customer,
-    Gateway,
-    Partner,
-    Platform,
-    PriceList,
-    Section,
-    Trunk,
-    default_port,
-    is_address,
-    network,
-)
+from sipsvc.store.sections import Gateway, Platform, PriceList, Trunk, usable
+from sipsvc.store.values import Section
 
 RANDOM_PASSWORD = "@random"
 SINGLE = ("platform", "partner")
-MANY = ("customer", "gateway", "pricelist", "block")
-SECRET = ("password", "ha1_md5")
+MANY = ("customer", "gateway", "pricelist", "block", "blocklist")
+SECRET = ("password", "ha1_md5", "ha1_sha256", "auth_password")
 
 S = TypeVar("S", bound=Section)
 Item = tuple[str, dict[str, Any]]
@@ -50,6 +42,11 @@ class StoredTrunk(NamedTuple):
     port: int
     username: str
     ha1_md5: str
+    max_channels: int
+    ha1_sha256: str
+    algorithms: list[str]
+    tech_prefix: str
+    certificate: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +57,8 @@ class Bundle:
     """
 
     platform: Platform
-    partner: Partner
-    customers: list[Customer]
+    partner: PartnerTables
+    customers: list[CustomerTables]
     trunks: list[StoredTrunk]
     gateways: list[Gateway]
     pricelists: list[PriceList]
@@ -77,15 +74,19 @@ def load_bundle(path: str | Path) -> Bundle:
     raw = read_toml(path, "bundle")
     faults: list[Fault] = [(key, None, "unknown key") for key in raw if key not in SINGLE + MANY]
     platform = _section(Platform, "platform", raw.get("platform", {}), faults)
-    partner = _section(Partner, "partner", raw.get("partner", {}), faults)
+    partner = _section(PartnerTables, "partner", raw.get("partner", {}), faults)
     items = {key: _items(key, raw.get(key, []), faults) for key in MANY}
-    customers = _sections(Customer, items["customer"], faults)
+    customers = _sections(CustomerTables, items["customer"], faults)
     gateways = _sections(Gateway, items["gateway"], faults)
     pricelists = _sections(PriceList, items["pricelist"], faults)
     blocks = _sections(Block, items["block"], faults)
+    blocklists = _sections(BlockList, items["blocklist"], faults)
     _check_unique(items, faults)
     _check_references(items, faults)
     _check_sources(items, faults)
+    _check_numbers(raw.get("partner"), items, faults)
+    blocks += _listed(path.parent, items["blocklist"], blocklists, {item.prefix for item in blocks}, faults)
+    _check_algorithms(platform, items, faults)
     prices = _files(path.parent, items["pricelist"], "rows", 60, faults)
     coverage = _files(path.parent, items["gateway"], "coverage", 1, faults)
     if faults or platform is None or partner is None:
@@ -150,6 +151,7 @@ def _check_unique(items: dict[str, list[Item]], faults: list[Fault]) -> None:
         ("id", items["pricelist"]),
         ("id", trunks),
         ("username", trunks),
+        ("certificate", trunks),
         ("prefix", items["block"]),
     ):
         seen: dict[str, str] = {}
@@ -169,6 +171,52 @@ def _check_references(items: dict[str, list[Item]], faults: list[Fault]) -> None
             faults.append((f"{where}.pricelist", wanted, "there is no such price list"))
 
 
+def _check_numbers(partner: Any, items: dict[str, list[Item]], faults: list[Fault]) -> None:
+    """A prefix or code stands once at its level, an entry fits its level, and a code's gateways are there."""
+    levels: list[Item] = [("partner", partner if isinstance(partner, dict) else {}), *items["customer"]]
+    gateways = {table.get("id") for _, table in items["gateway"] if isinstance(table.get("id"), str)}
+    for where, table in items["block"]:
+        _check_level(where, table, True, faults)
+    for owner, tables in levels:
+        for kind, key in (("block", "prefix"), ("shortcode", "code")):
+            seen: dict[str, str] = {}
+            there = tables.get(kind, [])
+            for at, table in enumerate(there if isinstance(there, list) else []):
+                if not isinstance(table, dict):
+                    continue
+                where, value = f"{owner}.{kind}[{at}]", table.get(key)
+                if isinstance(value, str) and (first := seen.setdefault(value, where)) != where:
+                    faults.append((f"{where}.{key}", value, f"is already used by {first}"))
+                if kind == "block":
+                    _check_level(where, table, False, faults)
+                named = table.get("gateways", [])
+                for name in named if isinstance(named, list) else []:
+                    if isinstance(name, str) and name not in gateways:
+                        faults.append((f"{where}.gateways", name, "there is no such gateway"))
+
+
+def _check_level(where: str, table: dict[str, Any], of_platform: bool, faults: list[Fault]) -> None:
+    fault = block_at_level(table.get("liftable") is True, table.get("lift_expensive") is True, of_platform)
+    if fault is not None:
+        faults.append((f"{where}.{fault[0]}", True, fault[1]))
+
+
+def _listed(
+    folder: Path, items: list[Item], lists: list[BlockList], taken: set[str], faults: list[Fault]
+) -> list[Block]:
+    """What the files of block lists hold, but for prefixes that the bundle speaks of itself."""
+    found: dict[str, Block] = {}
+    if len(items) == len(lists):  # else a list's own check has said what is wrong
+        for (where, _), one in zip(items, lists, strict=True):
+            if "\0" in one.file or not (folder / one.file).is_file():
+                faults.append((f"{where}.file", one.file, "there is no such file beside the bundle"))
+                continue
+            rows = read_blocks((folder / one.file).read_bytes(), one.liftable, True)
+            faults += [(f"{one.file} {place}".rstrip(), value, reason) for place, value, reason in rows.faults]
+            found |= {block.prefix: block for block in rows.blocks if block.prefix not in taken}
+    return list(found.values())
+
+
 def _check_sources(items: dict[str, list[Item]], faults: list[Fault]) -> None:
     """Two trunks, or a trunk and a gateway, that one packet would fit alike are refused (SIP-20)."""
     gateways: dict[tuple[str, int], str] = {}
@@ -177,22 +225,38 @@ def _check_sources(items: dict[str, list[Item]], faults: list[Fault]) -> None:
         if isinstance(host, str) and isinstance(port, int) and is_address(host):
             address = str(ipaddress.ip_address(host))
             gateways.setdefault((address, port or default_port(host, table.get("transport", "udp"))), where)
-    seen: dict[tuple[str, int], str] = {}
+    seen: dict[tuple[str, int, str], str] = {}
     for where, table in _trunks(items):
-        source, port = table.get("source"), table.get("port", 0)
-        if not (isinstance(source, str) and source and isinstance(port, int)):
+        source, port, tech_prefix = table.get("source"), table.get("port", 0), table.get("tech_prefix", "")
+        if not (isinstance(source, str) and source and isinstance(port, int) and isinstance(tech_prefix, str)):
             continue
         try:
             found = network(source)
         except ValueError:
             continue  # the trunk's own check has said so
-        first = seen.setdefault((str(found), port), where)
+        first = seen.setdefault((str(found), port, tech_prefix), where)
         if first != where:
-            faults.append((f"{where}.source", source, f"with port {port or 'any'} is already the source of {first}"))
+            faults.append((f"{where}.source", source, f"{at_port(port, tech_prefix)} is already the source of {first}"))
         single = str(found.network_address) if found.num_addresses == 1 else ""
         if (single, port) in gateways:
             reason = f"with port {port} is the address of {gateways[single, port]}"
             faults.append((f"{where}.source", source, reason))
+
+
+def _check_algorithms(platform: Platform | None, items: dict[str, list[Item]], faults: list[Fault]) -> None:
+    """A username that could answer none of the platform's challenges is refused (SIP-21)."""
+    if platform is None:
+        return
+    offered = ", ".join(platform.digest)
+    for where, table in _trunks(items):
+        algorithms, password = table.get("algorithms", []), table.get("password")
+        kept = {name: password or table.get(key) for name, key in (("MD5", "ha1_md5"), ("SHA-256", "ha1_sha256"))}
+        known = isinstance(algorithms, list) and all(name in ("MD5", "SHA-256") for name in algorithms)
+        if not (table.get("username") and any(kept.values()) and known):
+            continue  # the trunk's own check has said so
+        if not usable(platform.digest, algorithms, kept):
+            reason = f"of the algorithms that the platform offers ({offered}) this trunk can use none"
+            faults.append((f"{where}.algorithms", algorithms, reason))
 
 
 def _files(folder: Path, items: list[Item], key: str, interval: int, faults: list[Fault]) -> dict[str, list[Row]]:
@@ -213,19 +277,35 @@ def _files(folder: Path, items: list[Item], key: str, interval: int, faults: lis
 
 
 def _stored(trunk: Trunk, customer: str, realm: str, made: dict[str, str]) -> StoredTrunk:
-    """HA1 takes the password's place."""
-    ha1 = trunk.ha1_md5
+    """Hashes take the password's place."""
+    hashes = {"MD5": trunk.ha1_md5, "SHA-256": trunk.ha1_sha256}
     if trunk.password:
         password = trunk.password
         if password == RANDOM_PASSWORD:
             password = made[trunk.username] = secrets.token_urlsafe(18)
-        ha1 = ha1_md5(trunk.username, realm, password)
-    return StoredTrunk(trunk.id, customer, trunk.source, trunk.port, trunk.username, ha1)
+        hashes = ha1s(trunk.username, realm, password)
+    return StoredTrunk(
+        trunk.id,
+        customer,
+        trunk.source,
+        trunk.port,
+        trunk.username,
+        hashes["MD5"],
+        trunk.max_channels,
+        hashes["SHA-256"],
+        list(trunk.algorithms),
+        trunk.tech_prefix,
+        trunk.certificate,
+    )
 
 
-def ha1_md5(username: str, realm: str, password: str) -> str:
-    """What a digest is checked against (RFC 7616 §3.4.2), in hex."""
-    return hashlib.md5(f"{username}:{realm}:{password}".encode(), usedforsecurity=False).hexdigest()
+def ha1s(username: str, realm: str, password: str) -> dict[str, str]:
+    """What a digest is checked against (RFC 7616 §3.4.2) by algorithm, in hex."""
+    text = f"{username}:{realm}:{password}".encode()
+    return {
+        "MD5": hashlib.md5(text, usedforsecurity=False).hexdigest(),
+        "SHA-256": hashlib.sha256(text).hexdigest(),
+    }
 
 
 def _printable(value: object) -> object:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import delete, exists, select
+from sqlalchemy import delete, exists, or_, select
 from sqlalchemy.orm import Session
 
 from sipsvc.errors import ConfigError
@@ -27,10 +27,12 @@ from sipsvc.store.models import (
     PriceList,
     PriceRow,
     Resource,
+    ShortCode,
     Token,
     Trunk,
     User,
 )
+from sipsvc.store.numbers import CustomerTables, PartnerTables
 from sipsvc.store.pricefile import Row
 from sipsvc.store.types import EPOCH
 
@@ -86,10 +88,10 @@ def replace(session: Session, bundle: Bundle, actor: Actor = LOCAL) -> int:
     _sync(changes, PriceList, sold, own | {"rows_version": 0})
     bought = {item.id: _gateway(item) for item in bundle.gateways}
     _sync(changes, Gateway, bought, own | {"rows_version": 0})
-    paying = {item.id: item.model_dump(exclude={"trunk", "id"}) for item in bundle.customers}
+    paying = {item.id: item.model_dump(exclude={"trunk", "id", "block", "shortcode"}) for item in bundle.customers}
     _sync(changes, Customer, paying, own | UNSAID)
     _sync(changes, Trunk, trunks, own | {"enabled": True})
-    _replace_blocks(changes, {f"block-{item.prefix}": item.model_dump() for item in bundle.blocks})
+    _replace_numbers(changes, bundle)
     for pricelist_id, rows in bundle.prices.items():
         _replace_rows(changes, session.get_one(PriceList, pricelist_id), rows)
     for gateway_id, rows in bundle.coverage.items():
@@ -111,11 +113,19 @@ UNSAID: Values = {
     "billing_address": "", "billing_type": "", "plan": "", "tier": "",
 }  # fmt: skip
 """What a bundle does not say of a customer."""
+# A code in an id, where it may hold only letters and digits.
+CODE_ID = str.maketrans({"*": "s", "#": "h"})
 
 
 def is_used(session: Session, pricelist: PriceList) -> bool:
     """Whether a customer is charged by it."""
     return session.execute(select(exists().where(Customer.pricelist == pricelist.id))).scalar_one()
+
+
+def named_by(session: Session, gateway: Gateway) -> str:
+    """A short code that leads to it, "" for none."""
+    codes = session.execute(select(ShortCode.code, ShortCode.gateways).where(ShortCode.partner == gateway.partner))
+    return next((code for code, gateways in codes if gateway.id in gateways), "")
 
 
 def remove_gateway(changes: Changes, gateway: Gateway) -> None:
@@ -166,11 +176,29 @@ def _sync(changes: Changes, model: type[R], wanted: Mapping[str, Values], fresh:
             changes.update(row, values)
 
 
-def _replace_blocks(changes: Changes, wanted: Mapping[str, Values]) -> None:
-    for block in changes.session.scalars(select(Block).where(Block.partner.is_(None))):
-        if block.id not in wanted:
-            changes.delete(block)
-    _sync(changes, Block, wanted, {"partner": None})
+def _replace_numbers(changes: Changes, bundle: Bundle) -> None:
+    """Blocks of the platform, and the partner's blocks and short codes for all and for single customers."""
+    partner = bundle.partner.id
+    blocks: list[tuple[dict[str, Values], Values]] = [
+        ({f"block-{item.prefix}": item.model_dump() for item in bundle.blocks}, {"partner": None, "customer": None})
+    ]
+    codes: list[tuple[dict[str, Values], Values]] = []
+    levels: list[tuple[str, PartnerTables | CustomerTables, str | None]] = [("p", bundle.partner, None)]
+    levels += [("c", customer, customer.id) for customer in bundle.customers]
+    for letter, tables, customer in levels:
+        own: Values = {"partner": partner, "customer": customer}
+        name = f"{letter}-{tables.id}"
+        blocks.append(({f"block-{name}-{item.prefix}": item.model_dump() for item in tables.block}, own))
+        coded = {item.code.translate(CODE_ID): item.model_dump() for item in tables.shortcode}
+        codes.append(({f"code-{name}-{code}": values for code, values in coded.items()}, own))
+    ours = or_(Block.partner.is_(None), Block.partner == partner)
+    for model, wanted, where in ((Block, blocks, ours), (ShortCode, codes, ShortCode.partner == partner)):
+        kept = {row_id for rows, _ in wanted for row_id in rows}
+        for row in changes.session.scalars(select(model).where(where)).all():
+            if row.id not in kept:
+                changes.delete(row)
+        for rows, owner in wanted:
+            _sync(changes, model, rows, owner)
 
 
 def _replace_rows(changes: Changes, owner: Gateway | PriceList, rows: Sequence[Row]) -> None:

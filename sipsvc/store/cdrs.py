@@ -6,20 +6,22 @@ come twice, or older ones after newer ones.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import BigInteger, ColumnElement, func, or_, select, type_coerce, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from sipsvc.store.models import Cdr, Customer, DeliveryPosition
-from sipsvc.store.types import from_ms, to_ms
+from sipsvc.store.types import from_ms, from_scaled, to_ms
 
 ANSWERED = "answered"
 ENDED = "ended"
+HOUR_MS = 3_600_000
+LONGEST_CALL = timedelta(days=7)
 
 Record = dict[str, Any]
 Row = dict[str, Any]
@@ -147,6 +149,36 @@ def apply(session: Session, records: Sequence[Record], *, open_calls: bool = Fal
             start = _start_of(get(session, cdr_id))
         rows.append(merge(start, answer, end))
     upsert(session, rows)
+
+
+def spent(session: Session, now: datetime) -> Iterator[tuple[str, str, int, Decimal]]:
+    """What calls that ended on the day of `now` (UTC) cost the customers whose spending has a limit or an alert.
+
+    Customer, currency, the hour they ended in (ms), and the sum.
+    """
+    since = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    watched = select(Customer.id).where(_watched())
+    # By the index, which knows when a call was answered: none lasts longer than a week.
+    recent = Cdr.counted_at >= since - LONGEST_CALL
+    hour = type_coerce(Cdr.end_at, BigInteger) // HOUR_MS
+    amount = func.sum(type_coerce(Cdr.sell_amount, BigInteger))
+    found = (
+        select(Cdr.customer, Cdr.sell_currency, hour, amount)
+        .where(Cdr.customer.in_(watched), recent, Cdr.answered, Cdr.end_at >= since, Cdr.sell_amount.is_not(None))
+        .group_by(Cdr.customer, Cdr.sell_currency, hour)
+    )
+    for customer, currency, hours, total in session.execute(found):
+        yield customer, currency, int(hours) * HOUR_MS, from_scaled(int(total))
+
+
+def is_watched(session: Session) -> bool:
+    """Whether the spending of any customer has a limit or an alert."""
+    return session.execute(select(Customer.id).where(_watched()).limit(1)).first() is not None
+
+
+def _watched() -> ColumnElement[bool]:
+    limits = (Customer.spend_alert_hour, Customer.spend_alert_day, Customer.spend_cap_hour, Customer.spend_cap_day)
+    return or_(*(limit.is_not(None) for limit in limits))
 
 
 def position(session: Session) -> tuple[str, int]:

@@ -25,6 +25,7 @@ from sipsvc.store.models import (
     Partner,
     PriceList,
     Resource,
+    ShortCode,
     Token,
     Trunk,
     User,
@@ -42,12 +43,13 @@ KINDS: dict[type[Base], str] = {
     Gateway: "gateway",
     PriceList: "pricelist",
     Block: "block",
+    ShortCode: "shortcode",
     Token: "token",
     Import: "import",
     Job: "job",
 }
 """What history calls each resource. A price, which is no row of its own but a series of them, is a `price`."""
-SECRET = frozenset({"ha1_md5", "sha256"})
+SECRET = frozenset({"ha1_md5", "ha1_sha256", "sha256", "auth_password"})
 # What every change changes, what another entry tells, and what an import keeps in its files.
 UNTOLD = frozenset({"id", "version", "created_at", "updated_at", "rows_version", "preview"})
 

@@ -9,23 +9,36 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.orm import Session
 
 from sipsvc.errors import ConfigError
+from sipsvc.store.types import VAULTS
+from sipsvc.vault import Vault
 
 BUSY_TIMEOUT_MS = 10_000
 
 
-def open_database(url: str) -> Engine:
+def open_database(url: str, keys: Path | None = None) -> Engine:
     """An engine for `url`; an SQLite file's folder is made. Raises ConfigError for one that cannot be used.
+
+    `keys` is the folder of the key that seals secrets (`vault`); without it none can be read or written.
 
     On SQLite a transaction sees one state of the file from its first read to its end. So a transaction that
     writes must write first, or take the lock to write as `writing` does: one that read an older state is refused
     at once, whatever the busy timeout.
     """
+    engine = _open(url)
+    if keys is not None:
+        VAULTS[engine.dialect] = Vault(keys)
+    return engine
+
+
+def _open(url: str) -> Engine:
     try:
         parsed = make_url(url)
     except ArgumentError:
@@ -55,6 +68,13 @@ def open_database(url: str) -> Engine:
 def migrate(url: str, revision: str = "head") -> None:
     """Bring the database up to `revision`; on one that is up to date it changes nothing."""
     _run(url, lambda config: command.upgrade(config, revision))
+
+
+def outdated(connection: Connection) -> str:
+    """Why the schema is not the one this version works with; "" when it is. Raises what a database raises."""
+    script = ScriptDirectory.from_config(_configured())
+    found, wanted = MigrationContext.configure(connection).get_current_revision(), script.get_current_head()
+    return "" if found == wanted else f"the schema is at revision {found}, this version needs {wanted}"
 
 
 def downgrade(url: str, revision: str) -> None:
@@ -92,8 +112,7 @@ def _run(url: str, step: Any) -> None:
     if sqlite:
         # A table is altered there by copying it, and dropping the old one would take along what points at it.
         event.listen(engine, "connect", _forget_references)
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config = _configured()
     try:
         with engine.begin() as connection:
             config.attributes["connection"] = connection
@@ -103,6 +122,12 @@ def _run(url: str, step: Any) -> None:
                 assert not broken, f"the migration breaks references: {broken[:5]}"
     finally:
         engine.dispose()
+
+
+def _configured() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    return config
 
 
 def _refused(url: URL, reason: str) -> ConfigError:

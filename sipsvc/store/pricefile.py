@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sipsvc.errors import SipsvcError
-from sipsvc.store.sections import LONGEST_INTERVAL_S, clean, money, prefix
+from sipsvc.store.values import LONGEST_INTERVAL_S, clean, money, prefix
 
 Fault = tuple[str, object, str]
 

@@ -4,139 +4,48 @@ from __future__ import annotations
 
 import ipaddress
 import re
-import unicodedata
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
 from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
-    GetCoreSchemaHandler,
-    GetJsonSchemaHandler,
     ValidationInfo,
-    WithJsonSchema,
     field_validator,
     model_validator,
 )
-from pydantic_core import CoreSchema
-from pydantic_core.core_schema import no_info_after_validator_function
 
 from sipsvc.directory.rules import check_replacement, compile_rule
-from sipsvc.settings import HOST_NAME
+from sipsvc.store.addresses import default_port, host_name, network
+from sipsvc.store.exchange import Rate
+from sipsvc.store.values import (
+    LONGEST_BEFORE,
+    LONGEST_INTERVAL_S,
+    Algorithm,
+    Amount,
+    Currency,
+    Digits,
+    Fingerprint,
+    Interval,
+    Limit,
+    Matches,
+    Milliseconds,
+    Name,
+    Section,
+    SipUsername,
+    Slug,
+    TechPrefix,
+    Text,
+    UriPrefix,
+    Window,
+    empty_is_none,
+    once,
+)
 
-# Below this no charge, however long the call, leaves the 64 bits that money is stored in.
-MONEY = re.compile(r"[0-9]{1,8}(\.[0-9]+)?")
-# What is true of a type in the words of JSON Schema, for the API's description.
-NO_CONTROLS = r"[^\u0000-\u001f\u007f-\u009f\u2028\u2029]"
-NO_BLANKS = r"[^\s\u0000-\u001f\u007f-\u009f\u2028\u2029]"
-AMOUNT = r"^[0-9]{1,8}(\.[0-9]{1,6})?$"
-LONGEST_PREFIX = 18
-LONGEST_INTERVAL_S = 86_400
 # Answers that mean the callee or the request, not the gateway: never tried elsewhere (SIP-13).
 NEVER_HUNTED = frozenset({486, 501, 505, 513, 580})
-
-
-def money(value: Any) -> Decimal:
-    """Text such as `0.0125` as an exact Decimal. Raises ValueError with why."""
-    if isinstance(value, Decimal):
-        return value
-    if not isinstance(value, str):
-        raise ValueError('money is text: write it in quotes, such as "0.50"')
-    if not MONEY.fullmatch(value):
-        if re.fullmatch(r"-[0-9.]+", value):
-            raise ValueError("must not be negative")
-        raise ValueError("is not an amount such as 0.0125 (digits and a decimal point, below 100000000)")
-    if len(value.partition(".")[2]) > 6:
-        raise ValueError("has more than 6 decimal places")
-    return Decimal(value)
-
-
-def clean(value: str) -> str:
-    """Text without control characters (SIP-5). Raises ValueError that names the first."""
-    for character in value:
-        if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp"):
-            raise ValueError(f"control character U+{ord(character):04X} is not allowed")
-    return value
-
-
-def prefix(value: str) -> str:
-    """Digits of an E.164 prefix. Raises ValueError with why."""
-    if not (value.isascii() and value.isdigit()):
-        raise ValueError("must be digits only, at least one" if value else "is empty")
-    if value[0] == "0":
-        raise ValueError("an international number never begins with 0")
-    if len(value) > LONGEST_PREFIX:
-        raise ValueError(f"is longer than {LONGEST_PREFIX} digits")
-    return value
-
-
-def _filled(value: str) -> str:
-    if not value.strip():
-        raise ValueError("is empty")
-    return value
-
-
-@dataclass(frozen=True, slots=True)
-class Matches:
-    """The whole text fits `pattern`, or `reason` says what it must be. JSON Schema is told the pattern."""
-
-    pattern: str
-    reason: str
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return no_info_after_validator_function(self._check, handler(source))
-
-    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return {**handler(schema), "pattern": f"^({self.pattern})$"}
-
-    def _check(self, value: str) -> str:
-        if not re.fullmatch(self.pattern, value):
-            raise ValueError(self.reason)
-        return value
-
-
-def _empty_is_none(value: Any) -> Any:
-    return None if value in ("", None) else money(value)
-
-
-Text = Annotated[
-    str, Field(max_length=1024), AfterValidator(clean), Field(json_schema_extra={"pattern": f"^{NO_CONTROLS}*$"})
-]
-Name = Annotated[
-    str,
-    Field(max_length=1024),
-    AfterValidator(clean),
-    AfterValidator(_filled),
-    Field(json_schema_extra={"pattern": f"^{NO_CONTROLS}*{NO_BLANKS}{NO_CONTROLS}*$"}),
-]
-Slug = Annotated[
-    str, Matches(r"[a-z0-9][a-z0-9._-]{0,63}", "must be 1 to 64 of a-z 0-9 . _ - and begin with a letter or digit")
-]
-Currency = Annotated[str, Matches(r"[A-Z]{3}", "must be an ISO 4217 code such as USD")]
-Digits = Annotated[str, Matches(r"[0-9]*", "must be digits only")]
-Prefix = Annotated[
-    str, AfterValidator(prefix), Field(json_schema_extra={"pattern": f"^[1-9][0-9]{{0,{LONGEST_PREFIX - 1}}}$"})
-]
-Amount = Annotated[
-    Decimal,
-    BeforeValidator(money),
-    WithJsonSchema({"type": "string", "pattern": AMOUNT, "examples": ["0.0125"]}),
-]
-SipUsername = Annotated[
-    Text, Matches(r'[^":\\\s]{0,128}', "must be at most 128 characters without space, colon, quote or backslash")
-]
-Interval = Annotated[int, Field(ge=1, le=LONGEST_INTERVAL_S)]
-Milliseconds = Annotated[int, Field(ge=1, le=600_000)]
-
-
-class Section(BaseModel):
-    """No value is converted on the way in: "5080" is no port and 1 is not true."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, validate_default=True)
 
 
 class Platform(Section):
@@ -151,6 +60,8 @@ class Platform(Section):
     durable_wait_ms: Annotated[int, Field(ge=1, le=1000)] = 20
     min_se_s: Annotated[int, Field(ge=90, le=86_400)] = 90
     session_expires_s: Annotated[int, Field(ge=0, le=86_400)] = 1800
+    rates: dict[Currency, Rate] = {}
+    digest: Annotated[list[Algorithm], Field(min_length=1), AfterValidator(once)] = ["SHA-256", "MD5"]
 
     @field_validator("session_expires_s")
     @classmethod
@@ -203,6 +114,7 @@ class CallerIds(Section):
     allowed: list[Annotated[str, Matches(r"[0-9]+\*?|\*", "must be digits, or digits and *, or *")]] = []
     default: Digits = ""
     otherwise: Literal["refuse", "default"] = "refuse"
+    diversion: bool = False
 
     @field_validator("otherwise")
     @classmethod
@@ -213,12 +125,17 @@ class CallerIds(Section):
 
 
 class TrunkFields(Section):
-    """How a customer's calls are known, wherever it is written down: by `source` or by `username` (SIP-20, SIP-21)."""
+    """How a customer's calls are known, wherever it is written down: by `source`, `certificate` or `username`
+    (SIP-20, SIP-21). Without `algorithms` all are accepted that there are."""
 
     source: Annotated[str, Field(max_length=64)] = ""
     port: Annotated[int, Field(ge=0, le=65535)] = 0
     username: SipUsername = ""
     password: Annotated[Text, Field(repr=False)] = ""
+    max_channels: Limit = 0
+    tech_prefix: TechPrefix = ""
+    certificate: Fingerprint = ""
+    algorithms: Annotated[list[Algorithm], AfterValidator(once)] = []
 
     @field_validator("source")
     @classmethod
@@ -227,29 +144,40 @@ class TrunkFields(Section):
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
-        if bool(self.source) == bool(self.username):
-            raise ValueError("needs either source or username" if not self.source else "has both source and username")
-        if self.source and self.password:
-            raise ValueError("password and ha1_md5 go with a username, not with source")
-        if self.username and self.port:
-            raise ValueError("port goes with source, not with a username")
+        ways = [name for name in ("source", "certificate", "username") if getattr(self, name)]
+        if not ways:
+            raise ValueError("needs either source or username, or certificate")
+        if len(ways) > 1:
+            raise ValueError(f"has both {' and '.join(ways)}")
+        (way,) = ways
+        if way != "username" and self.password:
+            raise ValueError(f"password and its hashes go with a username, not with {way}")
+        if way != "username" and self.algorithms:
+            raise ValueError(f"algorithms go with a username, not with {way}")
+        for name in ("port", "tech_prefix"):
+            if way != "source" and getattr(self, name):
+                raise ValueError(f"{name} goes with source, not with a {way}")
         return self
 
 
 class Trunk(TrunkFields):
-    """`[[customer.trunk]]`: a username has `password` or `ha1_md5`."""
+    """`[[customer.trunk]]`: a username has `password`, or hashes of it."""
 
     id: Slug
+    ha1_sha256: Annotated[
+        str, Matches(r"([0-9a-f]{64})?", "must be 64 lower-case hexadecimal digits"), Field(repr=False)
+    ] = ""
     ha1_md5: Annotated[
         str, Matches(r"([0-9a-f]{32})?", "must be 32 lower-case hexadecimal digits"), Field(repr=False)
     ] = ""
 
     @model_validator(mode="after")
     def _one_secret(self) -> Self:
-        if self.username and bool(self.password) == bool(self.ha1_md5):
-            raise ValueError("a username needs either password or ha1_md5")
-        if self.source and self.ha1_md5:
-            raise ValueError("password and ha1_md5 go with a username, not with source")
+        hashes = bool(self.ha1_md5 or self.ha1_sha256)
+        if self.username and bool(self.password) == hashes:
+            raise ValueError("a username needs either password or ha1_md5, ha1_sha256 or both")
+        if not self.username and hashes:
+            raise ValueError("password and its hashes go with a username")
         return self
 
 
@@ -260,9 +188,15 @@ class CustomerFields(Section):
     status: Literal["trial", "active", "suspended", "closed"] = "active"
     pricelist: str
     allow_expensive: bool = False
-    max_channels: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    max_channels: Limit = 0
     dial_plan: DialPlan = DialPlan()
     caller_ids: CallerIds = CallerIds()
+    max_cps: Limit = 0
+    busy_status: Literal[486, 503] = 486
+    spend_alert_hour: Amount | None = None
+    spend_alert_day: Amount | None = None
+    spend_cap_hour: Amount | None = None
+    spend_cap_day: Amount | None = None
 
 
 class Customer(CustomerFields):
@@ -307,14 +241,45 @@ class GatewayFields(Section):
     trusted: bool = False
     remote_party_id: bool = False
     p_asserted_identity: bool = False
-    caller_prefix: Annotated[str, Matches(r"[0-9A-Za-z+*#._-]*", "must be letters, digits and + * # . _ -")] = ""
+    caller_prefix: Annotated[
+        str, Field(max_length=LONGEST_BEFORE), Matches(r"[0-9A-Za-z+*#._-]*", "must be letters, digits and + * # . _ -")
+    ] = ""
     caller_prefix_in: list[Literal["from", "pai", "rpid"]] = ["from", "pai", "rpid"]
     # Before the prefix, which may hold more when it is escaped.
     uri_prefix_escaped: bool = True
-    uri_prefix: Text = ""
+    uri_prefix: UriPrefix = ""
     hunt_codes: list[int] = [500, 502, 503, 504]
     provisional_timeout_ms: Milliseconds = 4000
     ring_timeout_s: Annotated[int, Field(ge=1, le=3600)] = 185
+    auth_username: SipUsername = ""
+    auth_password: Annotated[Text, Field(max_length=128, repr=False)] = ""
+    auth_realm: Annotated[Text, Matches(r'[^"\\]*', "must not hold a quote or backslash")] = ""
+    ping_interval_s: Annotated[int, Field(ge=0, le=3600)] = 0
+    down_after: Annotated[int, Field(ge=1, le=100)] = 3
+    up_after: Annotated[int, Field(ge=1, le=100)] = 2
+    registration: bool = False
+    registration_expires_s: Annotated[int, Field(ge=60, le=86_400)] = 3600
+
+    @field_validator("auth_password")
+    @classmethod
+    def _whole_login(cls, value: str, info: ValidationInfo) -> str:
+        if not value and info.data.get("auth_username"):
+            raise ValueError("is needed with auth_username")
+        return value
+
+    @field_validator("auth_password", "auth_realm", "registration")
+    @classmethod
+    def _of_a_login(cls, value: Any, info: ValidationInfo) -> Any:
+        if value and info.data.get("auth_username") == "":
+            raise ValueError("goes with auth_username")
+        return value
+
+    plus_in_caller: bool = False
+    diversion: bool = False
+    max_channels: Limit = 0
+    max_cps: Limit = 0
+    weight: Annotated[int, Field(ge=0, le=1_000_000)] = 1
+    schedule: Annotated[list[Window], Field(max_length=20)] = []
 
     @field_validator("host")
     @classmethod
@@ -322,7 +287,7 @@ class GatewayFields(Section):
         try:
             address = ipaddress.ip_address(value)
         except ValueError:
-            return _host_name(value)
+            return host_name(value)
         if address.is_unspecified or address.is_multicast or "%" in value:
             raise ValueError("must be the address of one host")
         return str(address)
@@ -368,56 +333,23 @@ class PriceListFields(Section):
     expensive_at: Amount | None = Decimal("0.50")
     min_rate: Amount = Decimal(0)
     max_profit: Amount | None = None
-    strategy: Literal["cheapest", "priority"] = "cheapest"
+    strategy: Literal["cheapest", "priority", "weight"] = "cheapest"
+    expected_s: Annotated[int, Field(ge=1, le=LONGEST_INTERVAL_S)] = 60
+    allow_loss: bool = False
 
 
 class PriceList(PriceListFields):
     """`[[pricelist]]`. TOML has no null: `expensive_at` "" is no threshold, `max_profit` "" no cap."""
 
     id: Slug
-    expensive_at: Annotated[Decimal | None, BeforeValidator(_empty_is_none)] = Decimal("0.50")
-    max_profit: Annotated[Decimal | None, BeforeValidator(_empty_is_none)] = None
+    expensive_at: Annotated[Decimal | None, BeforeValidator(empty_is_none)] = Decimal("0.50")
+    max_profit: Annotated[Decimal | None, BeforeValidator(empty_is_none)] = None
     rows: Name
 
 
-class Block(Section):
-    """`[[block]]` (SIP-26)."""
+def usable(offered: Iterable[str], algorithms: Collection[str], kept: Mapping[str, Any]) -> bool:
+    """Whether a username can answer a challenge: by one of `offered`, that it may use and has a hash for (SIP-21).
 
-    prefix: Prefix
-    reason: Name
-
-
-def is_address(host: str) -> bool:
-    """Whether a gateway's host is an IP address and no name."""
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
-def default_port(host: str, transport: str) -> int:
-    """The port of a gateway that names none; 0 for a name, whose port DNS may say (RFC 3263 §4.2)."""
-    return (5061 if transport == "tls" else 5060) if is_address(host) else 0
-
-
-def _host_name(value: str) -> str:
-    """In lower case. Raises ValueError with why it is none."""
-    name = value.removesuffix(".").lower()
-    last = name.rpartition(".")[2]
-    if not HOST_NAME.fullmatch(name) or last.isdigit() or last == name:
-        raise ValueError("must be an IP address without brackets, or a host name with its domain") from None
-    return name
-
-
-def network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
-    """A trunk's source. Raises ValueError with why."""
-    try:
-        found = ipaddress.ip_network(text)
-    except ValueError as error:
-        if "host bits" in str(error):
-            raise ValueError(f"has host bits set; the network is {ipaddress.ip_network(text, strict=False)}") from None
-        raise ValueError("must be an address or a network such as 192.0.2.0/24") from None
-    if isinstance(found, ipaddress.IPv6Network) and found.network_address.ipv4_mapped is not None:
-        raise ValueError("an IPv4 address is written as IPv4")
-    return found
+    `algorithms` () are all, `kept` are hashes by algorithm, "" or None for none.
+    """
+    return any(bool(kept[name]) and (not algorithms or name in algorithms) for name in offered)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Annotated, Literal
-from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, Field
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from sipsvc.store.models import Customer, User
-from sipsvc.store.sections import Matches
+from sipsvc.store.schedule import time_zone
+from sipsvc.store.values import Matches
 
 BillingType = Literal["usage", "user_bundle", "port_bundle"]
 Plan = Literal["standard", "advanced"]
@@ -23,14 +23,6 @@ _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]"
 _LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 EMAIL = rf"{_ATOM}+(\.{_ATOM}+)*@{_LABEL}(\.{_LABEL})+"
 PHONE = r"\+?[0-9][0-9 ().-]{0,30}"
-
-
-def time_zone(value: str) -> str:
-    """An IANA time zone's name. Raises ValueError with why."""
-    # Only what is in the list may reach ZoneInfo, which would open any file by its name.
-    if value not in available_timezones():
-        raise ValueError("is no time zone of the IANA database, such as Europe/Berlin")
-    return ZoneInfo(value).key
 
 
 Email = Annotated[

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import datetime
+from decimal import Decimal
 from itertools import groupby, islice
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, Select, func, or_, select, type_coerce
+from sqlalchemy import BigInteger, ColumnElement, Connection, Select, func, or_, select, type_coerce
 from sqlalchemy.orm import Session
 
 from sipsvc import directory as d
+from sipsvc.directory.build import SPENDS
 from sipsvc.directory.image import Cells, compile_image
 from sipsvc.errors import ConfigError
 from sipsvc.store import models as m
 from sipsvc.store.changes import HANG_UP, utc_now
+from sipsvc.store.schedule import compiled
 from sipsvc.store.types import to_ms
 
 Fields = dict[str, Any]
@@ -44,7 +47,13 @@ def platform(session: Session) -> Fields:
     row = session.get_one(m.PlatformSettings, 1)
     times = ("t1_ms", "t2_ms", "t4_ms", "durable_wait_ms", "min_se_s", "session_expires_s")
     timing = {name: getattr(row, name) for name in times} | {"max_call_ms": row.max_call_s * 1000}
-    return {"realm": row.realm, "nonce_lifetime_ms": row.nonce_lifetime_s * 1000, "timing": timing}
+    return {
+        "realm": row.realm,
+        "nonce_lifetime_ms": row.nonce_lifetime_s * 1000,
+        "timing": timing,
+        "digest": row.digest,
+        "rates": row.rates,
+    }
 
 
 def items(session: Session, kind: str, ids: Collection[str] | None = None) -> Iterator[Fields]:
@@ -117,27 +126,30 @@ def groups(connection: Connection, kind: str, owner: str, prefixes: Iterable[str
             yield prefix, there.get(prefix, [])
 
 
-def for_call(session: Session, customer: str, number: Callable[[d.Customer], str]) -> d.Directory:
-    """As much of the catalogue as decides one customer's call to `number(customer)`, which is "" where it is none.
+def for_call(session: Session, customer: str, number: Callable[[d.Customer, d.Directory], str]) -> d.Directory:
+    """As much of the catalogue as decides one customer's call to `number(customer, short codes)`, "" where it is none.
 
     Prices are there of all times, but of the number's prefixes only: so it takes no longer for a list of 500,000 rows
     than for one of ten. Without that customer there is none in it.
     """
     builder = d.Builder()
-    # No call is decided on the platform's settings.
     builder.place(d.Platform())
     row = session.get(m.Customer, customer)
+    if session.get(m.PlatformSettings, 1) is not None:
+        builder.put("platform", platform(session))
     if row is not None:
-        digits = number(d.customer_of(_customer(row)))
+        found = _of_scope(session, m.ShortCode, row)
+        codes = [d.shortcode_of(fields) for fields in items(session, "shortcode", found)]
+        digits = number(d.customer_of(_customer(row)), d.assemble(0, d.Platform(), codes))
         prefixes = [digits[:length] for length in range(1, len(digits) + 1)]
         gateways = session.scalars(select(m.Gateway.id).where(m.Gateway.partner == row.partner)).all()
-        blocks = or_(m.Block.partner.is_(None), m.Block.partner == row.partner)
         wanted: dict[str, Sequence[str]] = {
             "pricelist": [row.pricelist],
             "gateway": gateways,
             "customer": [row.id],
             "trunk": session.scalars(select(m.Trunk.id).where(m.Trunk.customer == row.id)).all(),
-            "block": session.scalars(select(m.Block.id).where(blocks, m.Block.prefix.in_(prefixes))).all(),
+            "block": _of_scope(session, m.Block, row, m.Block.prefix.in_(prefixes)),
+            "shortcode": found,
         }
         for kind, ids in wanted.items():
             for fields in items(session, kind, ids):
@@ -146,6 +158,13 @@ def for_call(session: Session, customer: str, number: Callable[[d.Customer], str
                 for owner, cells in _of_prefixes(session.connection(), kind, ids, prefixes).items():
                     builder.table(kind, owner, d.Image(compile_image(cells)), {})
     return builder.commit(session.execute(select(m.Catalogue.version)).scalar_one_or_none() or 0)
+
+
+def _of_scope(session: Session, model: Any, customer: m.Customer, *more: ColumnElement[bool]) -> Sequence[str]:
+    """The ids of what is the platform's, the customer's partner's or its own, and of no other customer."""
+    whose = or_(model.partner.is_(None), model.partner == customer.partner)
+    single = or_(model.customer.is_(None), model.customer == customer.id)
+    return session.scalars(select(model.id).where(whose, single, *more)).all()
 
 
 def _of_prefixes(
@@ -195,13 +214,19 @@ def _customer(row: m.Customer) -> Fields:
         "pricelist": row.pricelist,
         "allow_expensive": row.allow_expensive,
         "max_channels": row.max_channels,
+        "max_cps": row.max_cps,
+        "busy_status": row.busy_status,
         "dial_plan": row.dial_plan,
         "caller_ids": row.caller_ids,
+        **{name: _optional(getattr(row, name)) for name in SPENDS},
     }
 
 
 def _trunk(row: m.Trunk) -> Fields:
-    same = ("id", "customer", "source", "port", "ha1_md5", "enabled")
+    same = (
+        "id", "customer", "source", "port", "ha1_md5", "enabled", "max_channels", "ha1_sha256", "algorithms",
+        "tech_prefix", "certificate",
+    )  # fmt: skip
     return {name: getattr(row, name) for name in same} | {"username": row.username or ""}
 
 
@@ -209,24 +234,37 @@ def _gateway(row: m.Gateway) -> Fields:
     same = (
         "id", "name", "partner", "host", "port", "currency", "priority", "enabled", "trusted", "remote_party_id",
         "p_asserted_identity", "caller_prefix", "caller_prefix_in", "uri_prefix", "uri_prefix_escaped", "hunt_codes",
-        "provisional_timeout_ms", "transport", "tcp_if_large",
+        "provisional_timeout_ms", "transport", "tcp_if_large", "auth_username", "auth_password", "auth_realm",
+        "plus_in_caller", "diversion", "max_channels", "max_cps", "weight", "ping_interval_s", "down_after", "up_after",
+        "registration", "registration_expires_s",
     )  # fmt: skip
     return {name: getattr(row, name) for name in same} | {
         "rewrites": [[rule["pattern"], rule["replacement"]] for rule in row.rewrites],
         "ring_timeout_ms": row.ring_timeout_s * 1000,
+        "schedule": [compiled(text, utc_now().year) for text in row.schedule],
     }
 
 
 def _pricelist(row: m.PriceList) -> Fields:
-    same = ("id", "name", "partner", "currency", "strategy")
+    same = ("id", "name", "partner", "currency", "strategy", "expected_s", "allow_loss")
     return {name: getattr(row, name) for name in same} | {
         "minimum": str(row.minimum),
-        "expensive_at": None if row.expensive_at is None else str(row.expensive_at),
+        "expensive_at": _optional(row.expensive_at),
     }
 
 
+def _optional(amount: Decimal | None) -> str | None:
+    return None if amount is None else str(amount)
+
+
 def _block(row: m.Block) -> Fields:
-    return {"id": row.id, "partner": row.partner or "", "prefix": row.prefix, "reason": row.reason}
+    same = ("id", "prefix", "reason", "action", "liftable", "lift_expensive")
+    return {name: getattr(row, name) for name in same} | {"partner": row.partner or "", "customer": row.customer or ""}
+
+
+def _shortcode(row: m.ShortCode) -> Fields:
+    same = ("id", "partner", "code", "name", "number", "gateways", "dial", "emergency")
+    return {name: getattr(row, name) for name in same} | {"customer": row.customer or ""}
 
 
 # In an order in which each finds what it needs when it is put into a directory.
@@ -236,6 +274,7 @@ KINDS: dict[str, tuple[Any, Callable[[Any], Fields]]] = {
     "customer": (m.Customer, _customer),
     "trunk": (m.Trunk, _trunk),
     "block": (m.Block, _block),
+    "shortcode": (m.ShortCode, _shortcode),
 }
 # The rows of each kind that has them, and the column that says whose they are.
 ROWS: dict[str, tuple[Any, Any]] = {

@@ -1,29 +1,32 @@
 """Whether a packet's source would fit two trunks, or a trunk and a gateway, alike (SIP-20).
 
-That is asked across all partners, for they share the listeners; the answer names nobody.
+That is asked across all partners, for they share the listeners; the answer names a trunk only to its own partner.
 """
 
 from __future__ import annotations
 
 import ipaddress
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
+from sipsvc.store.addresses import at_port, is_address, network
 from sipsvc.store.models import Gateway, Trunk
-from sipsvc.store.sections import is_address, network
 
 
-def source_taken(session: Session, source: str, port: int, trunk: str | None) -> str:
-    """Why `source` (a network as `sections.network` writes it) with `port` cannot be a trunk's, "" where it can.
+def source_taken(
+    session: Session, source: str, port: int, tech_prefix: str, trunk: str | None, partner: str | None
+) -> str:
+    """Why `source` (a network as `addresses.network` writes it) cannot be a trunk's with that port and tech prefix.
 
-    `trunk` is the id of the one that asks. Port 0 is any.
+    "" where it can. `trunk` is the id of the one that asks, `partner` whose it is. Port 0 is any.
     """
-    same = select(Trunk.id).where(Trunk.source == source, Trunk.port == port)
-    if trunk is not None:
-        same = same.where(Trunk.id != trunk)
-    if session.execute(same.limit(1)).first() is not None:
-        return f"with port {port or 'any'} is already the source of a trunk"
+    same = select(Trunk.id, Trunk.partner).where(
+        Trunk.source == source, Trunk.port == port, Trunk.tech_prefix == tech_prefix
+    )
+    other = _another(session, same, trunk, partner)
+    if other:
+        return f"{at_port(port, tech_prefix)} is already the source of {other}"
     found = network(source)
     if found.num_addresses == 1:
         address = str(found.network_address)
@@ -45,3 +48,20 @@ def address_taken(session: Session, host: str, port: int) -> str:
     if session.execute(same.limit(1)).first() is not None:
         return f"with port {port} is the source of a trunk"
     return ""
+
+
+def certificate_taken(session: Session, certificate: str, trunk: str | None, partner: str | None) -> str:
+    """Why `certificate` cannot be a trunk's, "" where it can; the rest as in `source_taken`."""
+    same = select(Trunk.id, Trunk.partner).where(Trunk.certificate == certificate)
+    other = _another(session, same, trunk, partner)
+    return f"is already that of {other}" if other else ""
+
+
+def _another(session: Session, same: Select[str, str], trunk: str | None, partner: str | None) -> str:
+    """The trunk found, as `partner` may know of it, "" for none but `trunk`."""
+    if trunk is not None:
+        same = same.where(Trunk.id != trunk)
+    found = session.execute(same.order_by(Trunk.id).limit(1)).first()
+    if found is None:
+        return ""
+    return f"trunk {found[0]}" if found[1] == partner else "a trunk of another partner"

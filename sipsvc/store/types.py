@@ -5,16 +5,23 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import orjson
 from sqlalchemy import BigInteger, Dialect, Text
 from sqlalchemy.types import TypeDecorator
+
+from sipsvc.errors import ConfigError
+from sipsvc.observe import get_logger
+from sipsvc.vault import Unreadable, Vault
 
 SCALE = 6
 # The default context would round what it moves to 28 digits; this one keeps any amount as it is.
 WIDE = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
+# What seals for each open database; what was opened without it sees no secrets (`database.open_database`).
+VAULTS: WeakKeyDictionary[Dialect, Vault] = WeakKeyDictionary()
 
 
 def to_scaled(value: Decimal) -> int:
@@ -103,3 +110,35 @@ class JsonText(TypeDecorator[Any]):
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
         return None if value is None else orjson.loads(value)
+
+
+class Sealed(TypeDecorator[str]):
+    """A secret that must be told again, kept as what only the vault's key opens; `purpose` says what it is.
+
+    What cannot be opened reads as "" and is logged: a lost key costs the passwords, not the calls.
+    """
+
+    impl = Text
+    cache_ok = True
+
+    def __init__(self, purpose: str) -> None:
+        super().__init__()
+        self.purpose = purpose
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        if not value:
+            return value
+        vault = VAULTS.get(dialect)
+        if vault is None:
+            raise ValueError("a secret is not stored without the key that seals it")
+        return vault.seal(value, self.purpose)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
+        vault = VAULTS.get(dialect)
+        if not value or vault is None:
+            return "" if value else value
+        try:
+            return vault.open(value, self.purpose)
+        except (Unreadable, ConfigError) as error:
+            get_logger("store").error("secret_unreadable", secret=self.purpose, reason=str(error))
+            return ""

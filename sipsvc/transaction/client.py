@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from mypy_extensions import trait
 
 from sipsvc.effects import Flow, Now
+from sipsvc.ladder import Ladder
 from sipsvc.message import Message
 from sipsvc.message.grammar import LINE_END, canonical
 from sipsvc.timers import Timer, TimerTarget
@@ -29,18 +30,21 @@ class ClientUser:
 
 
 class ClientTransaction(TimerTarget):
-    """`key` is the branch and method of `request`, the bytes that were sent to `flow`."""
+    """`key` is the branch and method of `request`, the bytes that were sent to `flow`; `ladder` is that of its call."""
 
-    __slots__ = ("ack", "flow", "interval", "invite", "key", "layer", "linger", "request", "retransmit", "state",
-                 "stream", "timeout", "times", "user")  # fmt: skip
+    __slots__ = ("ack", "flow", "interval", "invite", "key", "ladder", "layer", "linger", "request", "retransmit",
+                 "state", "stream", "timeout", "times", "user")  # fmt: skip
 
-    def __init__(self, layer: Layer, key: str, invite: bool, request: bytes, flow: Flow, user: ClientUser) -> None:
+    def __init__(
+        self, layer: Layer, key: str, invite: bool, request: bytes, flow: Flow, user: ClientUser, ladder: Ladder | None
+    ) -> None:
         self.layer = layer
         self.key = key
         self.invite = invite
         self.request = request
         self.flow = flow
         self.user = user
+        self.ladder = ladder
         self.state: int = State.TRYING
         self.stream = flow.transport != "UDP"
         self.times = layer.reliable if self.stream else layer.times
@@ -52,6 +56,8 @@ class ClientTransaction(TimerTarget):
 
     def start(self, now: Now) -> None:
         layer = self.layer
+        if self.ladder is not None:
+            self.ladder.went(self.request, "", self.flow, now)
         layer.send(self.request, self.flow, self.key)
         if self.interval:
             self.retransmit = layer.timers.set(now.mono + self.interval, self, Event.RETRANSMIT)
@@ -87,6 +93,8 @@ class ClientTransaction(TimerTarget):
                 assert response is not None
                 self.user.on_response(self, response, now)
             elif action == Do.SEND:
+                if self.ladder is not None:
+                    self.ladder.went(self.request, "", self.flow, now)
                 layer.send(self.request, self.flow, self.key)
                 layer.retransmitted += 1
             elif action == Do.BACKOFF:
@@ -103,6 +111,8 @@ class ClientTransaction(TimerTarget):
                 assert response is not None
                 if not self.ack:
                     self.ack = ack_for(self.request, response)
+                if self.ladder is not None:
+                    self.ladder.went(self.ack, "", self.flow, now)
                 layer.send(self.ack, self.flow, "")
             elif action == Do.LINGER:
                 wait = self.times.k if not self.invite else self.times.m if event == Event.SUCCESS else self.times.d

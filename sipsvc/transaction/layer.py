@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from sipsvc.directory import Timing
 from sipsvc.effects import Flow, Now
+from sipsvc.ladder import Ladder
 from sipsvc.message import Message
 from sipsvc.timers import TimerHeap
 from sipsvc.transaction.client import ClientTransaction, ClientUser
@@ -13,12 +14,15 @@ from sipsvc.transaction.server import Key, ServerTransaction
 from sipsvc.transaction.tables import Event, times
 
 COOKIE = "z9hG4bK"
+# Where our branches name their call.
+BEFORE, BEHIND = len(COOKIE), len(COOKIE) + 16
 
 
 class Layer:
     """All transactions. `send(data, flow, ref)` hands a message out.
 
-    `times` are those of new transactions over UDP, `reliable` of those over any other transport.
+    `times` are those of new transactions over UDP, `reliable` of those over any other transport. `ladders` are those of
+    the calls there are, by what the branches of a call have behind the cookie.
     """
 
     def __init__(self, timers: TimerHeap, timing: Timing, send: Callable[[bytes, Flow, str], None]) -> None:
@@ -26,6 +30,7 @@ class Layer:
         self.send = send
         self.use(timing)
         self.retransmitted = 0
+        self.ladders: dict[str, Ladder] = {}
         self._clients: dict[str, ClientTransaction] = {}
         self._servers: dict[tuple[str, str, str], ServerTransaction] = {}
         self._merged: dict[tuple[str, str, int, str], ServerTransaction] = {}
@@ -50,7 +55,8 @@ class Layer:
     ) -> ClientTransaction:
         """Send `request`, whose top Via carries `branch`, and see to its retransmission."""
         key = f"{branch} {method}"
-        client = ClientTransaction(self, key, method == "INVITE", request, flow, user)
+        ladder = self.ladders.get(branch[BEFORE:BEHIND])
+        client = ClientTransaction(self, key, method == "INVITE", request, flow, user, ladder)
         self._clients[key] = client
         if client.stream:
             self._to_peer.setdefault(flow[:4], {})[key] = client

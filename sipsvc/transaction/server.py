@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from mypy_extensions import trait
 
 from sipsvc.effects import Flow, Now
+from sipsvc.ladder import Ladder
 from sipsvc.message import Message
 from sipsvc.message.build import response
 from sipsvc.timers import Timer, TimerTarget
@@ -28,10 +29,13 @@ class ServerUser:
 
 
 class ServerTransaction(TimerTarget):
-    """`request` is the pristine request, which came by the connection `conn`; `last` the response sent last."""
+    """`request` is the pristine request, which came by the connection `conn`; `last` the response sent last.
 
-    __slots__ = ("conn", "flow", "interval", "invite", "key", "last", "layer", "linger", "merge_key", "request",
-                 "retransmit", "state", "timeout", "times", "user")  # fmt: skip
+    `ladder` is that of the call it belongs to.
+    """
+
+    __slots__ = ("conn", "flow", "interval", "invite", "key", "ladder", "last", "layer", "linger", "merge_key",
+                 "request", "retransmit", "state", "timeout", "times", "user")  # fmt: skip
 
     def __init__(self, layer: Layer, key: Key, request: Message, flow: Flow) -> None:
         self.layer = layer
@@ -49,6 +53,7 @@ class ServerTransaction(TimerTarget):
         self.timeout: Timer | None = None
         self.linger: Timer | None = None
         self.user: ServerUser | None = None
+        self.ladder: Ladder | None = None
 
     @property
     def answered(self) -> bool:
@@ -81,6 +86,8 @@ class ServerTransaction(TimerTarget):
         layer = self.layer
         for action in row[1]:
             if action == Do.SEND:
+                if self.ladder is not None:
+                    self.ladder.went(self.last, self.request.method, self.flow, now)
                 layer.send(self.last, self.flow, "")
                 if event == Event.REQUEST or event == Event.RETRANSMIT:
                     layer.retransmitted += 1
@@ -105,6 +112,8 @@ class ServerTransaction(TimerTarget):
                 self.linger = layer.timers.set(now.mono + self.times.patience, self, Event.LINGER)
             elif action == Do.TRYING:
                 self.last = response(self.request, 100)
+                if self.ladder is not None:
+                    self.ladder.went(self.last, self.request.method, self.flow, now)
                 layer.send(self.last, self.flow, "")
             elif action == Do.EXPIRED:
                 layer.timers.cancel(self.retransmit)

@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections import deque
 from collections.abc import Callable
+from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from sipsvc.effects import Flow
@@ -146,6 +147,10 @@ class Connection(asyncio.Protocol):
         if self._over:
             made.abort()
             return
+        shown = made.get_extra_info("ssl_object") if self.key is None and self.flow.transport == "TLS" else None
+        certificate = shown.getpeercert(binary_form=True) if shown is not None else None
+        if certificate:
+            self.flow = self.flow._replace(certificate=sha256(certificate).hexdigest())
         limits, loop = self._streams.limits, self._streams.loop
         made.set_write_buffer_limits(high=limits.high_water)
         self._heard = loop.time()

@@ -83,10 +83,10 @@ def make(data: Path, run: Path) -> Path:
         f"[[block]]\nprefix = {text(r['prefix'])}\nreason = {text(r['reason'])}\n" for r in rows(data / "blocked.csv")
     )
     (run / "bundle.toml").write_text(
-        f'[platform]\nrealm = {text(realm)}\n[partner]\nname = "Bench"\n'
+        f'[platform]\nrealm = {text(realm)}\ndigest = ["MD5"]\n[partner]\nname = "Bench"\n'
         + "".join(customer(row) for row in people)
         + "".join(gateway(row, next(iter(prefixes))) for row in gateways)
-        + '[[pricelist]]\nid = "bench"\nname = "Bench"\nstrategy = "cheapest"\nrows = "prices.csv"\n'
+        + '[[pricelist]]\nid = "bench"\nname = "Bench"\nstrategy = "cheapest"\nallow_loss = true\nrows = "prices.csv"\n'
         + blocks
     )
     config = run / "sipsvc.toml"

@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -18,16 +18,17 @@ from sipsvc.directory.draft import MADE, TABLES
 from sipsvc.feed import source as source_room
 from sipsvc.feed.compiler import Compiler, compile_rows
 from sipsvc.feed.images import Images, Key
-from sipsvc.feed.intake import Intake
+from sipsvc.feed.intake import Intake, Spent
 from sipsvc.feed.line import Line, LineClosed, pair
 from sipsvc.feed.process import Feed
 from sipsvc.feed.source import Source
-from sipsvc.store import catalogue, rates
+from sipsvc.store import catalogue, cdrs, rates
 from sipsvc.store.bundle import load_bundle
 from sipsvc.store.changes import HANG_UP, LOCAL, Changes, utc_now
 from sipsvc.store.database import one_state, writing
-from sipsvc.store.models import Block, Customer, Gateway, PlatformSettings, PriceList, Trunk
+from sipsvc.store.models import Block, Customer, Gateway, PlatformSettings, PriceList, ShortCode, Trunk
 from sipsvc.store.pricefile import Row
+from tests.cdr import records
 from tests.directories import load_directory
 from tests.store.conftest import engine, write_bundle
 
@@ -102,13 +103,18 @@ def same(book: Directory, engine: Engine) -> None:
     assert book.version == right.version
     assert book.platform == right.platform
     for name in (*TABLES.values(), *MADE):
-        if name not in ("gateways", "gateways_of", "pricelists"):
+        if name not in ("gateways", "gateways_of", "limited_of", "pricelists"):
             assert getattr(book, name) == getattr(right, name), name
     assert list(book.gateways) != [] and sorted(book.gateways) == sorted(right.gateways)
     at = time.time_ns() // 1_000_000
     for key, gateway in right.gateways.items():
         mine = book.gateways[key]
         assert (mine.host, mine.rewrites, mine.coverage.size) == (gateway.host, gateway.rewrites, gateway.coverage.size)
+        assert (mine.max_channels, mine.weight, mine.schedule) == (
+            gateway.max_channels,
+            gateway.weight,
+            gateway.schedule,
+        )
         for number in NUMBERS:
             assert mine.coverage.find(number, "33", at) == gateway.coverage.find(number, "33", at)
     for key, pricelist in right.pricelists.items():
@@ -116,9 +122,12 @@ def same(book: Directory, engine: Engine) -> None:
         assert (found.minimum, found.expensive_at) == (pricelist.minimum, pricelist.expensive_at)
         for number in NUMBERS:
             assert found.rows.find(number, "", at) == pricelist.rows.find(number, "", at)
-    assert {partner: [one.id for one in mine] for partner, mine in book.gateways_of.items()} == {
-        partner: [one.id for one in mine] for partner, mine in right.gateways_of.items()
-    }
+    for made in ("gateways_of", "limited_of"):
+        ours, theirs = (
+            {partner: [one.id for one in listed] for partner, listed in getattr(one, made).items()}
+            for one in (book, right)
+        )
+        assert ours == theirs, made
 
 
 @pytest.fixture
@@ -155,7 +164,21 @@ def drop_trunk(changes: Changes) -> None:
 def block_and_unblock(changes: Changes) -> None:
     for block in changes.session.query(Block):
         changes.delete(block)
-    changes.create(Block(id="", partner=None, prefix="88", reason="satellite"))
+    for customer, prefix, action in ((None, "88", "block"), ("acme", "8816", "allow")):
+        whose = {"partner": customer and "partner", "customer": customer}
+        lift = {"liftable": customer is None, "lift_expensive": customer is not None}
+        changes.create(Block(id="", **whose, prefix=prefix, reason="satellite", action=action, **lift))
+
+
+def give_codes(changes: Changes) -> None:
+    for customer, code, gateways in ((None, "112", ["alpha", "beta"]), ("acme", "*98", [])):
+        number, emergency = "" if gateways else "442079460098", bool(gateways)
+        changes.create(
+            ShortCode(
+                id="", partner="partner", customer=customer, code=code, name="a code", number=number,
+                gateways=gateways, dial="", emergency=emergency,
+            )
+        )  # fmt: skip
 
 
 def reprice(changes: Changes) -> None:
@@ -173,13 +196,28 @@ def close_prices(changes: Changes) -> None:
     changes.rows_changed(pricelist, "one left")
 
 
+def limit(changes: Changes) -> None:
+    schedule = ["mon-fri 08:00-20:00 Europe/Berlin"]
+    limits = {"max_channels": 3, "max_cps": 2, "weight": 5, "schedule": schedule}
+    changes.update(changes.session.get_one(Gateway, "beta"), limits)
+    changes.session.get_one(PlatformSettings, 1).rates = {"USD": "1", "EUR": "1.0835"}
+
+
+def spends(changes: Changes) -> None:
+    limits = {"max_cps": 2, "busy_status": 503, "spend_cap_day": Decimal("20.5"), "spend_alert_hour": Decimal(0)}
+    changes.update(changes.session.get_one(Customer, "acme"), limits)
+    pricelist = changes.session.get_one(PriceList, "retail")
+    changes.update(pricelist, {"strategy": "weight", "expected_s": 90, "allow_loss": True})
+
+
 def remove(changes: Changes) -> None:
     catalogue.remove_gateway(changes, changes.session.get_one(Gateway, "beta"))
 
 
 @pytest.mark.rule("law 3")
 @pytest.mark.parametrize(
-    "change", [suspend, move, drop_trunk, block_and_unblock, reprice, realm, close_prices, remove],
+    "change",
+    [suspend, move, drop_trunk, block_and_unblock, give_codes, reprice, realm, close_prices, limit, spends, remove],
     ids=lambda one: one.__name__,
 )  # fmt: skip
 def test_a_change_makes_the_same_directory_as_loading_anew(both: Pair, change: Callable[[Changes], None]) -> None:
@@ -192,6 +230,35 @@ def test_a_change_makes_the_same_directory_as_loading_anew(both: Pair, change: C
     same(after, both.engine)
     assert after is not before
     assert both.sent <= 4
+
+
+@pytest.mark.rule("SIP-27")
+def test_a_worker_that_begins_is_told_what_was_spent_today(both: Pair) -> None:
+    both.all()
+    assert both.intake.spent is None, "nothing hangs on it"
+    begin = Pair(both.engine, both.images.folder)
+    with writing(both.engine) as session:
+        spends(Changes(session, LOCAL))
+    day = utc_now().replace(hour=0, minute=0, second=0, microsecond=0)
+    midnight = (day - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+    # Of today, by the hour in which they ended; of yesterday; another's; one that goes on; one that nobody answered.
+    calls = [
+        ("acme", midnight, "0.10"), ("acme", midnight + 3_599_999, "0.20"), ("acme", midnight - 1, "9"),
+        ("other", midnight, "9"), ("acme", None, "9"), ("acme", midnight, None),
+    ]  # fmt: skip
+    with writing(both.engine) as session:
+        rows = []
+        for number, (customer, ended, amount) in enumerate(calls):
+            sell = records.priced("0.02", 60, amount or "0.000000")
+            answered = (ended or midnight) - 100_000 if amount else None
+            first = records.start(number, customer=customer, invite_at=midnight - 200_000)
+            up = records.answer(number, answer_at=answered, sell=sell)
+            over = None if ended is None else records.end(number, end_at=ended, answer_at=answered, sell=sell)
+            rows.append(cdrs.merge(first, up if amount else None, over))
+        cdrs.upsert(session, rows)
+        cdrs.set_position(session, "cdr-00000002.log", 77)
+    begin.all()
+    assert begin.intake.spent == Spent([("acme", "USD", midnight, "0.300000")], "cdr-00000002.log", 77)
 
 
 @pytest.mark.rule("law 3")

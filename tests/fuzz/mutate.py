@@ -9,6 +9,8 @@ LINES = (
     b"Subject: a",
     b"s:",
     b"Privacy: id",
+    b"Privacy: user;header",
+    b"Remote-Party-ID: <sip:1@h>;privacy=uri",
     b"P-Preferred-Identity: <sip:442071838750@h>",
     b"Timestamp: 1",
     b"Require: 100rel",

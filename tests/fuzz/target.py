@@ -37,8 +37,10 @@ BOOK = directory(
 # A proxy's own business in a request it sends on.
 REWRITTEN = frozenset(
     "via route record-route max-forwards from to cseq p-asserted-identity p-preferred-identity remote-party-id "
-    "diversion identity proxy-authorization session-expires min-se".split()
+    "diversion identity proxy-authorization session-expires min-se privacy".split()
 )
+# What a caller that asks for privacy does not show (SIP-32): it goes on as it came, or not at all.
+PRIVATE = frozenset("history-info subject call-info organization user-agent reply-to in-reply-to".split())
 
 # Nobody here looks at what was sent as a message.
 NOTHING = Message([], [], b"")
@@ -144,6 +146,9 @@ def untouched(came: bytes, left: bytes) -> None:
     lengths = [int(value) for name, value, _ in read[1] if name == "content-length"]
     if not lengths:
         after = [line for line in after if not line.startswith(b"Content-Length:")]
+    there = set(after)
+    shy = {line for name, _, line in read[1] if name in PRIVATE and line not in there}
+    before = [line for line in before if line not in shy]
     if before != after:
         raise Finding(f"headers changed on the way: {before} became {after}")
     if sent_body != body[: lengths[0] if lengths else len(body)]:

@@ -41,7 +41,10 @@ def add_gateway(changes: Changes, name: str, **values: Any) -> Gateway:
         "tcp_if_large": False, "currency": "USD", "priority": 100,
         "enabled": True, "trusted": False, "remote_party_id": False, "p_asserted_identity": False, "caller_prefix": "",
         "caller_prefix_in": [], "uri_prefix": "", "uri_prefix_escaped": True, "rewrites": [], "hunt_codes": [],
-        "provisional_timeout_ms": 4000, "ring_timeout_s": 185, "rows_version": 0,
+        "provisional_timeout_ms": 4000, "ring_timeout_s": 185, "plus_in_caller": False, "diversion": False,
+        "auth_username": "", "auth_password": "", "auth_realm": "", "rows_version": 0,
+        "max_channels": 0, "max_cps": 0, "weight": 1, "schedule": [], "ping_interval_s": 0, "down_after": 3,
+        "up_after": 2, "registration": False, "registration_expires_s": 3600,
     }  # fmt: skip
     gateway = Gateway(id=name, **common | values)
     changes.create(gateway)
@@ -52,7 +55,7 @@ def add_pricelist(changes: Changes, name: str, **values: Any) -> PriceList:
     common: dict[str, Any] = {
         "partner": "reseller", "name": name, "currency": "USD", "initial": 60, "increment": 60, "minimum": Decimal(0),
         "expensive_at": Decimal("0.50"), "min_rate": Decimal(0), "max_profit": None, "strategy": "cheapest",
-        "rows_version": 0,
+        "rows_version": 0, "expected_s": 60, "allow_loss": False,
     }  # fmt: skip
     pricelist = PriceList(id=name, **common | values)
     changes.create(pricelist)

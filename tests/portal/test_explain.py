@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 
 from sipsvc.routing import REFUSALS
 from sipsvc.store.changes import utc_now
+from sipsvc.store.schedule import DAYS
 from sipsvc.store.types import instant
 from tests.portal.conftest import Portal, store_bundle, write_bundle
 from tests.portal.process import prepared, serving
@@ -78,6 +79,10 @@ def test_a_new_catalogue_is_taken_up_at_once_and_in_none_is_no_customer(tmp_path
             assert client.post("/api/v1/explain", json=question).json()["sell"]["rate"] == shown
 
 
+# An hour of the day before yesterday's weekday: whenever this runs, it is another day now.
+NEVER = f"{DAYS[(datetime.now(UTC).weekday() - 2) % 7]} 01:00-02:00 UTC"
+
+
 def draft(portal: Portal, question: dict[str, Any], **draft: Any) -> dict[str, Any]:
     answer = portal.client.post("/api/v1/explain", json=question | {"draft": draft})
     assert answer.status_code == 200, answer.text
@@ -103,6 +108,11 @@ def test_a_draft_is_decided_on_and_leaves_nothing_behind(portal: Portal) -> None
         ({"prices": [{"pricelist": "retail", "prefix": "3312", "origin": "49", "rate": "0.03"}]}, ("no_price", None)),
         ({"prices": [{"pricelist": "retail", "prefix": "33", "rate": "0.7"}]}, ("dest_expensive", "0.700000")),
         ({"changes": [{"kind": "gateways", "id": "carrier-a", "set": {"enabled": False}}]}, ("no_route", "0.012500")),
+        ({"changes": [{"kind": "gateways", "id": "carrier-a", "set": {"schedule": [NEVER]}}]},
+         ("gateways_closed", "0.012500")),
+        ({"prices": [{"gateway": "carrier-a", "prefix": "33", "rate": "0.5"}]}, ("no_route", "0.012500")),
+        ({"prices": [{"gateway": "carrier-a", "prefix": "33", "rate": "0.5"}],
+          "changes": [{"kind": "term-pricelists", "id": "retail", "set": {"allow_loss": True}}]}, ("", "0.012500")),
         ({"changes": [{"kind": "customers", "id": "acme", "set": {"status": "closed"}}]}, ("customer_closed", None)),
         ({"changes": [{"kind": "blocks", "id": "block-979", "set": {"prefix": "33"}}]}, ("dest_blocked", None)),
     ]  # fmt: skip

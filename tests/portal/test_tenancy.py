@@ -144,13 +144,15 @@ UPLOADS = sorted(name for name, known in KNOWN.items() if known.upload)
 
 @pytest.mark.rule("IP-2", "TG-7")
 @pytest.mark.parametrize("name", UPLOADS)
-def test_no_price_file_is_uploaded_for_another(world: World, name: str) -> None:
+def test_no_file_is_uploaded_for_another(world: World, name: str) -> None:
     operation, north, south = KNOWN[name], world.tenant("north"), world.tenant("south")
 
     def upload(owner: str) -> httpx.Response:
         query = {operation.upload: owner, "dry_run": "true"}
         headers = {"Content-Type": "text/csv"}
-        return world.partner_admin("south").post(name.split()[1], params=query, content=b"x", headers=headers)
+        return world.partner_admin("south").post(
+            name.split()[1], params=query, content=operation.content, headers=headers
+        )
 
     foreign, missing = upload(north.ids[operation.upload]), upload(NOWHERE)
     assert foreign.status_code == 422

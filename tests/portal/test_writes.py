@@ -141,6 +141,38 @@ def test_a_gateway_moves_from_its_name_to_an_address_and_back(world: World) -> N
     remove(world, path)
 
 
+@pytest.mark.rule("TG-1", "SIP-33", "UI-2")
+def test_a_gateways_password_is_written_and_never_shown(world: World) -> None:
+    owner, secret = world.partner_admin(), "correct-horse-battery"
+    login = {"auth_username": "acme", "auth_password": secret, "auth_realm": "carrier"}
+    asked = {"name": "Delta", "host": "198.51.100.64", **login}
+    said = [owner.post("/gateways", json=asked, headers={"Idempotency-Key": "delta"}) for _ in range(2)]
+    path = f"/gateways/{said[0].json()['id']}"
+    assert [said[0].json()[key] for key in ("auth_username", "auth_realm")] == ["acme", "carrier"]
+    said.append(owner.patch(path, json={"priority": 7}, headers=ANY))  # it is kept where nobody speaks of it
+    said.append(owner.patch(path, json={"auth_password": f"another-{secret}"}, headers=ANY))
+    said.append(owner.patch(path, json={"auth_password": f"{secret}\n"}, headers=ANY))
+    said.append(owner.post(f"{path}/revert", json={"version": 1}, headers=ANY))
+    assert said[-1].json()["priority"] == 100
+    said.append(owner.patch(path, json={"auth_username": ""}, headers=ANY))
+    assert (said[-1].status_code, said[-1].json()["errors"][0]["field"]) == (422, "auth_password")
+    gone = owner.patch(path, json=dict.fromkeys(login, ""), headers=ANY)
+    assert (gone.status_code, gone.json()["auth_username"]) == (200, "")
+    said.append(owner.post(f"{path}/revert", json={"version": 1}, headers=ANY))
+    assert (said[-1].status_code, said[-1].json()["errors"][0]["reason"]) == (422, "is needed with auth_username")
+    back = owner.patch(path, json=login, headers=ANY).json()
+    assert back["auth_username"] == "acme"
+    said += [owner.get(path), owner.get(f"{path}/history"), owner.get("/gateways", headers={"Accept": "text/csv"})]
+    said.append(owner.get(path, params={"as_of": said[0].json()["created_at"]}))
+    for answer in said:
+        assert secret not in answer.text
+        assert "v1:" not in answer.text
+    changes = [one["changes"].get("auth_password") for one in owner.get(f"{path}/history").json()["data"]]
+    hidden = "(hidden)"
+    assert changes == [["", hidden], [hidden, ""], None, [hidden, hidden], None, [None, hidden]]
+    remove(world, path)
+
+
 @pytest.mark.rule("IP-11")
 def test_keys_are_a_tokens_own_and_end_after_a_day(world: World) -> None:
     body = {"name": "Beta", "host": "198.51.100.60"}

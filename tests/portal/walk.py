@@ -27,7 +27,7 @@ class Operation:
     by their ids; `query` is what the operation cannot do without.
 
     `references` are fields of the body that name rows, with their kind. `upload` is the query parameter that says
-    whose price file the body is. `own` is what the owner gets where it is no success.
+    whose file `content` is. `own` is what the owner gets where it is no success.
     """
 
     kind: str
@@ -36,6 +36,7 @@ class Operation:
     references: Mapping[str, str] = field(default_factory=dict)
     many: bool = False
     upload: str = ""
+    content: bytes = b"x"
     own: int = 200
     query: Mapping[str, str] = field(default_factory=dict)
 
@@ -81,7 +82,18 @@ RESOURCES = (
     ),
     Sample("gateway", lambda tenant: {"name": "Another", "host": "198.51.100.77"}, {"priority": 5}),
     Sample("pricelist", lambda tenant: {"name": "Another"}, {"strategy": "priority"}),
-    Sample("block", lambda tenant: {"prefix": "8816", "reason": "satellite"}, {"reason": "because"}),
+    Sample(
+        "block",
+        lambda tenant: {"prefix": "8816", "reason": "satellite"},
+        {"reason": "because"},
+        references={"customer": "customer"},
+    ),
+    Sample(
+        "shortcode",
+        lambda tenant: {"code": "*97", "name": "Clock", "number": "442079460097"},
+        {"name": "Speaking clock"},
+        references={"customer": "customer"},
+    ),
     Sample(
         "token",
         lambda tenant: {"name": "another", "role": "customer_user", "customer": tenant.customer},
@@ -120,11 +132,14 @@ OTHERS: Mapping[str, Operation] = {
     **_prices("/gateways/{id}/coverage", "gateway"),
     **_importing("/coverage-imports", "import", "gateway"),
     **_importing("/pricelist-imports", "pricelist_import", "pricelist"),
+    "POST /blocks/import": Operation("block", "create", upload="partner", content=b"prefix,reason\n8816,satellite\n"),
     "POST /term-pricelists/{id}/populate": Operation(
         "pricelist", "update", lambda tenant: {"gateways": [tenant.ids["gateway"]], "markup": "1.5"}
     ),
+    "GET /gateways/{id}/health": Operation("gateway", "read", own=503),
     "GET /cdrs": Operation("cdr", "read", many=True),
     "GET /cdrs/{id}": Operation("cdr", "read"),
+    "GET /cdrs/{id}/ladder": Operation("cdr", "read", own=503),
     "POST /cdrs/{id}/hangup": Operation("cdr", "update", own=409),
     "GET /usage": Operation("usage", "read", query={"month": "2026-09"}),
     "GET /statistics/daily": Operation("statistics", "read", query={"from": "2026-09-21", "to": "2026-09-21"}),

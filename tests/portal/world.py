@@ -122,6 +122,7 @@ def populate(world: World) -> None:
             "pricelist": post(own, "term-pricelists", {"name": "Retail"})["id"],
             "gateway": post(own, "gateways", {"name": "Carrier", "host": f"198.51.100.{index}"})["id"],
             "block": post(own, "blocks", {"prefix": "979", "reason": "premium rate"})["id"],
+            "shortcode": post(own, "shortcodes", {"code": "*98", "name": "Voice mail", "number": "442079460098"})["id"],
         }
         for kind, owner, path in (
             ("import", "gateway", "coverage"),

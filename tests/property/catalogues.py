@@ -11,7 +11,17 @@ from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
 from sipsvc.store.changes import LOCAL, Changes
-from sipsvc.store.models import Base, Block, CoverageRow, Customer, Gateway, PlatformSettings, PriceRow, Trunk
+from sipsvc.store.models import (
+    Base,
+    Block,
+    CoverageRow,
+    Customer,
+    Gateway,
+    PlatformSettings,
+    PriceRow,
+    ShortCode,
+    Trunk,
+)
 from sipsvc.store.types import from_ms
 from tests.store.tenants import add_customer, add_partner, add_pricelist
 
@@ -27,7 +37,7 @@ RATES = [Decimal(text) for text in ("0", "0.000001", "0.01", "0.0123", "0.02", "
 DIALLED = (
     "+33123456789", "+331234567", "+331234567", "+447700900123", "0033123456789", "00 33 12 34-56-789", "0033199456789",
     "+33 (1) 99", "00447700900123", "+447700900123", "+442079460000", "0612345678", "33123456789", "00979123456",
-    "+49301234567", "alice", "9#33123456789",
+    "+49301234567", "alice", "9#33123456789", "112", "1-12", "*98", "98#",
 )  # fmt: skip
 CALLERS = (
     '"Ann" <sip:442071838750@acme.example>;tag=ann',
@@ -51,6 +61,9 @@ CALLER_IDS = (
     {"allowed": ["33612345678"], "default": "", "otherwise": "refuse"},
     {"allowed": [], "default": "447700900000", "otherwise": "default"},
 )
+SCHEDULES: list[list[str]] = [
+    [], [], [], ["mon-fri 08:00-20:00 Europe/Berlin", "sat 22:00-02:00 America/New_York"], ["mon-sun 00:00-24:00 UTC"],
+]  # fmt: skip
 REWRITES = (
     [], [], [], [{"pattern": "^44", "replacement": "0"}],
     [{"pattern": "^33(.*)", "replacement": r"0033\1"}, {"pattern": "^00", "replacement": "+"}],
@@ -94,7 +107,10 @@ def gateways(draw: st.DrawFn) -> dict[str, Any]:
         "p_asserted_identity": draw(flag), "caller_prefix": draw(st.sampled_from(["", "77", "9#"])),
         "caller_prefix_in": draw(st.lists(st.sampled_from(["from", "pai", "rpid"]), unique=True)),
         "uri_prefix": draw(st.sampled_from(["", "9#", "00"])), "uri_prefix_escaped": escaped,
+        "plus_in_caller": draw(flag), "diversion": draw(flag),
         "rewrites": draw(st.sampled_from(REWRITES)), "hunt_codes": draw(st.sampled_from([[503], [500, 503], [500]])),
+        "max_channels": 0, "max_cps": 0,
+        "weight": draw(st.sampled_from([1, 1, 5, 0])), "schedule": draw(st.sampled_from(SCHEDULES)),
     }  # fmt: skip
 
 
@@ -105,20 +121,24 @@ class Catalogue:
     customers: dict[str, dict[str, Any]]
     gateways: dict[str, dict[str, Any]]
     pricelists: dict[str, dict[str, Any]]
-    blocks: list[tuple[int | None, str]]
+    blocks: list[dict[str, Any]]
+    shortcodes: list[dict[str, Any]]
     partners: int
+    rates: dict[str, str]
 
 
 @st.composite
 def catalogues(draw: st.DrawFn) -> Catalogue:
     partners = draw(st.integers(1, 3))
-    made = Catalogue({}, {}, {}, [], partners)
+    rates = draw(st.sampled_from([{}, {"USD": "1", "EUR": "1.0835"}, {"EUR": "2.5", "USD": "0.5"}]))
+    made = Catalogue({}, {}, {}, [], [], partners, rates)
     for partner in range(partners):
         lists = [f"list-{partner}-{number}" for number in range(draw(st.integers(1, 2)))]
         for pricelist in lists:
             made.pricelists[pricelist] = {
                 "partner": partner, "currency": draw(st.sampled_from(["USD", "USD", "EUR"])),
-                "strategy": draw(st.sampled_from(["cheapest", "priority"])),
+                "strategy": draw(st.sampled_from(["cheapest", "priority", "weight"])),
+                "expected_s": draw(st.sampled_from([60, 60, 45, 300])), "allow_loss": draw(st.booleans()),
                 "minimum": draw(st.sampled_from(RATES[:3])),
                 "expensive_at": draw(st.sampled_from([None, None, Decimal("0.5"), Decimal("0.02")])),
                 "rows": draw(tables()), "row": draw(ROW),
@@ -135,8 +155,25 @@ def catalogues(draw: st.DrawFn) -> Catalogue:
                 "dial_plan": draw(st.sampled_from(PLANS[:1] * 3 + PLANS)),
                 "caller_ids": draw(st.sampled_from(CALLER_IDS)),
             }  # fmt: skip
-    blocks = st.tuples(st.none() | st.integers(0, partners - 1), st.sampled_from(PREFIXES[3:]))
-    made.blocks = sorted(draw(st.sets(blocks, max_size=2)), key=str)
+    levels: list[tuple[int | None, str | None]] = [(partner, None) for partner in range(partners)]
+    levels += [(values["partner"], id_) for id_, values in made.customers.items()]
+    prefixes = st.sets(st.tuples(st.sampled_from([(None, None), *levels]), st.sampled_from(PREFIXES[2:])), max_size=4)
+    for level, prefix in sorted(draw(prefixes), key=str):
+        action = draw(st.sampled_from(["block", "allow"]))
+        made.blocks.append({
+            "level": level, "prefix": prefix, "action": action,
+            "liftable": action == "block" and level == (None, None) and draw(st.booleans()),
+            "lift_expensive": action == "allow" and level != (None, None) and draw(st.booleans()),
+        })  # fmt: skip
+    codes = st.sets(st.tuples(st.sampled_from(levels), st.sampled_from(["112", "*98", "98#"])), max_size=3)
+    for level, code in sorted(draw(codes), key=str):
+        named = [id_ for id_, values in made.gateways.items() if values["partner"] == level[0]]
+        chosen = draw(st.lists(st.sampled_from(named), unique=True, max_size=2)) if named else []
+        number = draw(st.sampled_from(["33123456789", "447700900123"])) if not chosen else ""
+        made.shortcodes.append({
+            "level": level, "code": code, "number": number, "gateways": chosen,
+            "dial": draw(st.sampled_from(["", "9#112"])) if chosen else "", "emergency": bool(chosen) and code == "112",
+        })  # fmt: skip
     return made
 
 
@@ -152,7 +189,7 @@ def store(session: Session, made: Catalogue) -> None:
     changes = Changes(session, LOCAL)
     session.add(PlatformSettings(
         id=1, realm="here", nonce_lifetime_s=300, t1_ms=500, t2_ms=4000, t4_ms=5000, max_call_s=14_400,
-        durable_wait_ms=20, min_se_s=90, session_expires_s=1_800,
+        durable_wait_ms=20, min_se_s=90, session_expires_s=1_800, rates=made.rates, digest=["MD5"],
     ))  # fmt: skip
     for partner in range(made.partners):
         add_partner(changes, f"partner-{partner}")
@@ -166,7 +203,9 @@ def store(session: Session, made: Catalogue) -> None:
             id=id_, partner=f"partner-{values['partner']}", name=f"Gateway {number}",
             host=f"203.0.113.{1 + number}" if number % 3 else f"gw{number}.example",
             port=5080 + number if number % 3 else 0,
-            provisional_timeout_ms=4000, ring_timeout_s=185, rows_version=0, **shown,
+            provisional_timeout_ms=4000, ring_timeout_s=185, rows_version=0, ping_interval_s=0, down_after=3,
+            up_after=2, registration=False, registration_expires_s=3600, auth_username="", auth_password="",
+            auth_realm="", **shown,
         ))  # fmt: skip
         _rows(changes, CoverageRow, {"gateway": id_}, values)
     for number, (id_, values) in enumerate(made.customers.items()):
@@ -174,11 +213,20 @@ def store(session: Session, made: Catalogue) -> None:
         customer: Customer = add_customer(changes, id_, partner, **values | {"partner": partner})
         changes.create(Trunk(
             id=f"trunk-{number}", partner=partner, customer=customer.id, enabled=True, source=f"{source(number)}/32",
-            port=0, username=None, ha1_md5="",
+            port=0, username=None, ha1_md5="", ha1_sha256="", algorithms=[], tech_prefix="", certificate="",
+            max_channels=0,
         ))  # fmt: skip
-    for partner_number, prefix in made.blocks:
-        owner = None if partner_number is None else f"partner-{partner_number}"
-        changes.create(Block(id=f"block-{owner}-{prefix}", partner=owner, prefix=prefix, reason="because"))
+    for number, values in enumerate(made.blocks):
+        changes.create(Block(id=f"block-{number}", reason="because", **_at_level(values)))
+    for number, values in enumerate(made.shortcodes):
+        changes.create(ShortCode(id=f"code-{number}", name=f"Code {number}", **_at_level(values)))
+
+
+def _at_level(values: dict[str, Any]) -> dict[str, Any]:
+    """With the ids of the level in its place."""
+    partner, customer = values["level"]
+    owner = {"partner": None if partner is None else f"partner-{partner}", "customer": customer}
+    return owner | {name: value for name, value in values.items() if name != "level"}
 
 
 def _rows(changes: Changes, model: Any, owner: dict[str, Any], values: dict[str, Any]) -> None:

@@ -46,7 +46,8 @@ def calls(draw: st.DrawFn) -> tuple[str, str, list[str]]:
     if draw(st.integers(0, 2)) == 0:
         lines.append(f"P-Preferred-Identity: {draw(st.sampled_from(CALLERS[:4]))}".partition(";tag")[0])
     if draw(st.integers(0, 2)) == 0:
-        lines.append(f"Privacy: {draw(st.sampled_from(['id', 'none', 'user;id']))}")
+        asks = ["id", "none", "user;id", "session", "critical;session"]
+        lines.append(f"Privacy: {draw(st.sampled_from(asks))}")
     # What an untrusted side says of itself has no say, in either.
     lines.append("Remote-Party-ID: <sip:1@evil.example>")
     return draw(st.sampled_from(DIALLED)), draw(st.sampled_from(CALLERS)), lines
@@ -73,7 +74,7 @@ def test_explain_the_live_call_and_its_trace_agree(
     for number in range(earlier + 1):
         sent = resolved(wire, wire.give(invite(call, number), flow))
     record = [record for record in wire.records if record["kind"] == "start"][-1]
-    said = asked(database, customer, call, record["live"]["channels"], wire.now)
+    said = asked(database, customer, call, record, wire.now)
 
     event(said["code"] or f"{len(said['attempts'])} gateways")
     assert record["customer"] == customer
@@ -123,13 +124,13 @@ def invite(call: tuple[str, str, list[str]], number: int) -> bytes:
 
 
 def asked(
-    database: Database, customer: str, call: tuple[str, str, list[str]], channels: int, now: Now
+    database: Database, customer: str, call: tuple[str, str, list[str]], record: dict[str, Any], now: Now
 ) -> dict[str, Any]:
     dialled, caller, lines = call
     headers = dict(line.split(": ", 1) for line in lines)
-    question = Question(
-        customer, dialled, caller, headers.get("P-Preferred-Identity", ""), headers.get("Privacy", ""), channels
-    )
+    preferred, privacy = headers.get("P-Preferred-Identity", ""), headers.get("Privacy", "")
+    channels = record["live"]["channels"]
+    question = Question(customer, dialled, caller, preferred, privacy, channels, record["call_id"])
     with one_state(database) as connection, Session(connection) as session:
         directory = for_call(session, customer, number_of(question))
     return explain(directory, question, host=HOST, now=now)

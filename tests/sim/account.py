@@ -33,6 +33,11 @@ PROMISED = (
     "crooked responses",
     "491 on both sides",
     "calls cut by several crashes",
+    "challenges",
+    "stale nonces",
+    "gateway outages",
+    "pings",
+    "gateways passed over as down",
 )
 # From here on nothing that is promised may be missing.
 LONG_RUN = 1_000
@@ -50,6 +55,7 @@ def account(run: Run, views: list[CallView]) -> Counter[str]:
         counts["second addresses tried"] += sum(one.gateway is other.gateway for one, other in pairs)
         counts["TCP tried for size"] += view.by_tcp
         counts["gateways passed over for their name"] += len(view.unresolved)
+        counts["gateways passed over as down"] += len(view.down)
         counts["CANCEL by callers"] += view.cancel is not None
         counts["answered"] += view.answer is not None
         counts["calls cut by several crashes"] += _lives(view) > 2

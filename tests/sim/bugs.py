@@ -11,6 +11,7 @@ from sipsvc.effects import Effect, Now, WriteCdr
 from sipsvc.engine import Engine
 from sipsvc.engine import journal as journal_room
 from sipsvc.engine.admission import Admission
+from sipsvc.engine.limits import Limits
 from sipsvc.headers import Pristine
 from sipsvc.message import Message
 from sipsvc.proxy import Call, Core, InviteSession
@@ -307,3 +308,26 @@ def limitless() -> None:
             calls |= kept
 
     plant(Admission, _decide=decide)
+
+
+def places_kept() -> None:
+    """A call that leaves a gateway for another keeps its place there."""
+    right = Core.move
+
+    def move(self: Core, call: Call, gateway: str) -> None:
+        if gateway or call.phase != 0:
+            right(self, call, gateway)
+            return
+        call.at = ""
+
+    plant(Core, move=move)
+
+
+def blind_to_what_filled_up() -> None:
+    """Whether a gateway is full is looked at when a call comes, and no more when it is that gateway's turn."""
+    plant(Core, full=lambda self, gateway, now: "")
+
+
+def free_calls_a_second() -> None:
+    """A call takes no token from its customer's bucket."""
+    plant(Limits, admitted=lambda self, customer, now: None)

@@ -1,4 +1,4 @@
-"""Bugs in what happens inside a call, on the way to a gateway, and in sessions. Each function plants one."""
+"""Bugs in what happens inside a call, on the way to a gateway, in its health, and in sessions. Each plants one."""
 
 from __future__ import annotations
 
@@ -6,17 +6,22 @@ import re
 from dataclasses import replace
 from typing import Any
 
+from sipsvc.auth.carrier import Answers
 from sipsvc.dialog import Half
+from sipsvc.directory import Gateway
 from sipsvc.effects import Now
 from sipsvc.engine import Engine
 from sipsvc.engine import admission as admission_room
 from sipsvc.engine import requests as requests_room
+from sipsvc.engine.health import DOWN, Health
+from sipsvc.engine.pings import Ping
 from sipsvc.engine.requests import Requests
 from sipsvc.message import Message, parse, parse_name_addr, parse_uri
 from sipsvc.proxy import Call, Core, InviteSession
 from sipsvc.proxy import indialog as indialog_room
 from sipsvc.proxy import invite as invite_room
 from sipsvc.proxy.branch import Branch
+from sipsvc.proxy.credentials import BARE, Leg, Worn
 from sipsvc.proxy.way import Way
 from sipsvc.transaction import layer as layer_room
 from tests.sim.bugs import plant
@@ -188,6 +193,47 @@ def hasty() -> None:
     plant(layer_room, times=times)
 
 
+def ack_by_the_caller() -> None:
+    """The ACK to a 2xx goes with the caller's number and without credentials."""
+    plant(Leg, wear_ack=lambda self, request: BARE)
+
+
+def offset_lost_at_prack() -> None:
+    """Behind a PRACK the gateway is sent the caller's numbers again."""
+    right = Leg.wear
+
+    def wear(self: Leg, request: Message, *facts: Any) -> Worn:
+        worn = right(self, request, *facts)
+        if request.method == "PRACK":
+            self.steps.clear()
+        return worn
+
+    plant(Leg, wear=wear)
+
+
+def rack_by_the_caller() -> None:
+    """RAck names the INVITE as the caller numbers it."""
+    plant(Leg, _rack=lambda self, value: value)
+
+
+def credentials_elsewhere() -> None:
+    """What one gateway's challenge taught is said to the next one too."""
+    right, kept = invite_room.leg_to, dict[str, Answers]()
+
+    def leg_to(core: Core, gateway: Gateway, cseq: int) -> Leg | None:
+        leg = right(core, gateway, cseq)
+        if leg is not None and leg.answers is not None:
+            leg.answers = kept.setdefault("all", leg.answers)
+        return leg
+
+    plant(invite_room, leg_to=leg_to)
+
+
+def offset_forgotten_by_a_restart() -> None:
+    """A call that a restart brings back is numbered as by the caller."""
+    plant(Leg, restore=lambda self, record: None)
+
+
 def glare_hidden() -> None:
     """491 is told as 500."""
     right = indialog_room.Relay.on_failure
@@ -198,3 +244,32 @@ def glare_hidden() -> None:
         right(self, branch, failure, why, now)
 
     plant(indialog_room.Relay, on_failure=on_failure)
+
+
+def blind_to_health() -> None:
+    """Who is down is tried all the same."""
+    right = Health._shut
+    plant(Health, _shut=lambda self, name, out: right(self, name, False))
+
+
+def down_for_ever() -> None:
+    """Who went down stays there."""
+    plant(Health, _good=lambda self, gauge, why, now: None)
+
+
+def quick_to_judge() -> None:
+    """One failure takes a gateway out, however many it is allowed."""
+    right = Health.failed
+
+    def failed(self: Health, gateway: Gateway, why: str, after: int, now: Now) -> None:
+        right(self, gateway, why, after, now)
+        gauge = self._gauge(gateway)
+        if gauge is not None and gauge.state != DOWN:
+            self._strike(gauge, why, now)
+
+    plant(Health, failed=failed)
+
+
+def pinged_for_ever() -> None:
+    """Who is removed is pinged on."""
+    plant(Ping, stop=lambda self: None)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
+from tests.sim.login import draw_login
 from tests.sim.names import spares
 from tests.sim.network import Faults
 from tests.sim.plan import CallPlan, CustomerSpec, GatewayPlan, GatewaySpec, Row, Setting
@@ -102,7 +103,8 @@ def draw_reboots(seed: int, gateways: list[str]) -> list[tuple[float, str, float
 
 def draw_setting(seed: int) -> Setting:
     rng = Random(f"setting {seed}")
-    gateways = tuple(_gateway(rng, number) for number in range(1, rng.randint(2, 4) + 1))
+    gateways = tuple(watched(seed, _gateway(rng, number)) for number in range(1, rng.randint(2, 4) + 1))
+    gateways = tuple(replace(gateway, login=draw_login(seed, gateway.id)) for gateway in gateways)
     channels = rng.choice((0, 3, 6))
     acme = CustomerSpec(**{**ACME.__dict__, "max_channels": channels})
     longest = rng.choice((60_000,) * 9 + (400,))
@@ -148,6 +150,19 @@ def _gateway(rng: Random, number: int) -> GatewaySpec:
 
 def _named(number: int, named: bool) -> dict[str, Any]:
     return {"name": f"gw{number}.carrier.example", "spares": spares(f"10.2.0.{number}")} if named else {}
+
+
+def watched(seed: int, gateway: GatewaySpec) -> GatewaySpec:
+    """How closely it is watched; half of them are not pinged."""
+    rng = Random(f"health {seed} {gateway.id}")
+    return replace(gateway, ping_s=rng.choice((0, 0, 4, 20)), down_after=rng.choice((1, 2, 3, 3, 5)))
+
+
+def draw_outages(seed: int, gateways: list[str]) -> list[tuple[float, str, float]]:
+    """When in milliseconds which gateway takes no new call and says nothing to pings, and for how long."""
+    rng = Random(f"outages {seed}")
+    times = rng.choice((0, 0, 1, 1, 2)) if gateways else 0
+    return [(rng.uniform(0, 50_000), rng.choice(gateways), rng.uniform(10_000, 60_000)) for _ in range(times)]
 
 
 def draw_calls(seed: int, setting: Setting) -> list[CallPlan]:

@@ -7,7 +7,7 @@ from bisect import bisect_right
 
 from sipsvc.effects import Now
 from sipsvc.message import parse, parse_uri
-from sipsvc.routing import CallFacts, Live, decide
+from sipsvc.routing import CallFacts, decide, live_of
 from tests.sim.rim import Logged, Wire
 from tests.sim.scenario import PROXIES, Run
 
@@ -53,7 +53,10 @@ def _again(run: Run, start: Logged, invite: Wire, closed: str) -> object:
         request.get("p-preferred-identity") or "",
         request.get("privacy") or "",
         host,
+        request.call_id,
+        tuple(request.all("remote-party-id")),
+        tuple(request.all("diversion")),
     )
-    live = Live(record["live"]["channels"], closed)
+    live = live_of(record["live"])._replace(closed=closed)
     decision = decide(run.directories[record["directory"]], facts, live, Now(0, record["invite_at"]))
     return json.loads(json.dumps(decision.trace))

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from random import Random
 
-from tests.sim.network import Address
+from tests.sim.login import Guard
+from tests.sim.network import MS, Address
 from tests.sim.party import SDP, Party, TalkingAgent, answer_headers
+from tests.sim.plain import credentials
 from tests.sim.plan import CallPlan, GatewayPlan, GatewaySpec
 from tests.sim.sessions import given, interval
 from tests.sim.sipmsg import Msg, parse_name, parse_uri
@@ -96,8 +99,10 @@ class GatewayCall:
     def refuse(self, status: int) -> None:
         if self.tx.final:
             return
-        extra = []
-        if status in (401, 407):
+        extra, guard = [], self.agent.guard
+        if status in (401, 407) and guard is not None:
+            status, extra = guard.login.status, [guard.challenge(stale=False)]
+        elif status in (401, 407):
             extra = [("WWW-Authenticate" if status == 401 else "Proxy-Authenticate", CHALLENGE)]
         elif status == 302:
             extra = [("Contact", "<sip:elsewhere@10.99.0.1:5060>")]
@@ -181,22 +186,41 @@ class GatewayAgent(TalkingAgent):
         super().__init__(world, spec.id, address, seed)
         self.spec, self.plans, self.begin = spec, plans, begin
         self.calls: list[GatewayCall] = []
+        self.guard = Guard(spec.id, spec.login, Random(f"{seed}/guard {spec.id}")) if spec.login is not None else None
+        self.asks_for_credentials = self.guard is not None
+        # From when to when it takes no new calls and answers no pings.
+        self.outages: list[tuple[int, int]] = []
         world.net.nodes[address[0], DIRECT_PORT] = self
 
     def on_new_call(self, tx: ServerTx) -> None:
         msg = tx.msg
         plan = self.plans.get(msg.call_id)
+        away = self._away
+        if msg.method == "OPTIONS" and plan is None:
+            self.world.counts["pings"] += 1
+            if not away:
+                tx.respond(200, "OK")
+            return
         if msg.method != "INVITE" or plan is None:
             super().on_new_call(tx)
             return
         script = plan.gateways.get(self.spec.id) or GatewayPlan("404", status=404)
+        if away:
+            script = GatewayPlan("silent")
         call = GatewayCall(self, tx, script)
         self.calls.append(call)
         self.world.counts[f"gateway: {script.kind}"] += 1
         self.begin(call)
 
+    def go_away(self, away_ms: float) -> None:
+        """For a while it hears nothing but what belongs to calls that it has."""
+        self.outages.append((self.world.net.time, self.world.net.time + int(away_ms * MS)))
+        self.world.counts["gateway outages"] += 1
+
     def reboot(self, down_ms: float) -> None:
         super().reboot(down_ms)
+        if self.guard is not None:
+            self.guard.forget()
         self.forgotten.update(call.invite.call_id for call in self.calls)
         self.world.forgotten |= self.forgotten
 
@@ -207,7 +231,29 @@ class GatewayAgent(TalkingAgent):
 
     def on_request(self, tx: ServerTx) -> None:
         self._check_way(tx)
-        super().on_request(tx)
+        if self.guard is None or (self._away and not tx.msg.to_tag) or self._let_in(tx, self.guard):
+            super().on_request(tx)
+
+    @property
+    def _away(self) -> bool:
+        return any(begin <= self.world.net.time < end for begin, end in self.outages)
+
+    def _let_in(self, tx: ServerTx, guard: Guard) -> bool:
+        verdict, fault = guard.weigh(tx.msg)
+        if fault:
+            self.world.report("credentials", tx.msg.call_id, f"{self.name}: {fault}")
+        if verdict == "in":
+            return True
+        self.world.counts["stale nonces" if verdict == "stale" else "challenges"] += 1
+        status = guard.login.status
+        tx.respond(status, REASONS[status], [guard.challenge(verdict == "stale")])
+        return False
+
+    def on_ack(self, msg: Msg) -> None:
+        tx = self.acked_by(msg)
+        if tx is not None and credentials(msg) != credentials(tx.msg):
+            self.world.report("ack-credentials", msg.call_id, f"{self.name} got {msg} with other credentials")
+        super().on_ack(msg)
 
     def _check_way(self, tx: ServerTx) -> None:
         """Inside a dialog the proxy must follow this side's route set, strict routers included (SIP-16)."""

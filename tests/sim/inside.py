@@ -155,7 +155,7 @@ def _left_at(view: CallView) -> dict[str, int]:
     """From when on nothing more is said on a branch of hunting: it was left, refused by its socket, or is over."""
     found: dict[str, int] = {}
     for index, branch in enumerate(view.branches):
-        moments = [later.at for later in view.branches[index + 1 :]]
+        moments = [later.tried.at for later in view.branches[index + 1 :]]
         if view.answer is not None and view.answer[0] is not branch:
             moments.append(view.answer[1].at)
         if view.final is not None and view.final.msg.status >= 300:

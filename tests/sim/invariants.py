@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
-from tests.sim import expiries, inside, noise, ways, wirechecks
+from tests.sim import challenges, expiries, inside, noise, ways, wirechecks
 from tests.sim.explained import explained
+from tests.sim.health import health
 from tests.sim.late import late_answers
+from tests.sim.limits import places
 from tests.sim.network import MS, utc_of
 from tests.sim.plan import CustomerSpec, longest, price
 from tests.sim.rim import Logged, Wire
@@ -30,8 +32,10 @@ SETTLED_BY_ANSWER = ("cdr_id", "answer_at", "progress_at", "status", "gateway", 
 # What a refused call is told (SIP-26, SIP-27).
 REFUSALS = {
     "no_price": 403, "dest_blocked": 403, "dest_expensive": 403, "no_route": 404, "caller_not_allowed": 403,
-    "customer_suspended": 403, "channels_full": 486, "draining": 503, "session_interval": 422,
+    "customer_suspended": 403, "draining": 503, "session_interval": 422, "gateways_busy": 503, "gateways_down": 503,
 }  # fmt: skip
+# Those with the status its customer has for them.
+BUSY = ("channels_full", "trunk_full", "cps_exceeded")
 
 
 def check(run: Run) -> list[CallView]:
@@ -48,6 +52,7 @@ def check(run: Run) -> list[CallView]:
     quiet(run)
     channels(run)
     explained(run, wires)
+    health(run)
     views = []
     for plan in run.plans.values():
         view = CallView(run, plan, wires[plan.call_id], records[plan.call_id])
@@ -57,7 +62,7 @@ def check(run: Run) -> list[CallView]:
             strangers(view)
             continue
         cdr_once(view)
-        for look in (*wirechecks.CHECKS, *inside.CHECKS, *expiries.CHECKS, *ways.CHECKS):
+        for look in (*wirechecks.CHECKS, *inside.CHECKS, *expiries.CHECKS, *ways.CHECKS, *challenges.CHECKS):
             look(view)
         hung_up(view)
         if view.final is not None and len(view.records) >= 2:
@@ -66,6 +71,7 @@ def check(run: Run) -> list[CallView]:
             cdr_money(view)
             late_answers(view)
             disk_first(view)
+    places(run, views)
     by_call = {view.plan.call_id: view for view in views}
     run.world.findings[:] = [finding for finding in run.findings if stands(finding, by_call.get(finding.call_id))]
     return views
@@ -77,7 +83,9 @@ def stands(finding: Finding, view: CallView | None) -> bool:
         return True
     if finding.rule == "ack-arrives" and finding.at - int(GIVE_UP * MS) >= view.forgotten_at:
         return False  # answered when all there was had long been over
-    if finding.rule == "ack-of-failure-arrives" and any(view.expired(branch) for branch in view.branches):
+    if finding.rule == "ack-of-failure-arrives" and any(
+        view.expired(branch) or view.given_up(branch) for branch in view.branches
+    ):
         return False  # refused when that was waited for no longer
     code = view.records[-1].record.get("code") if view.records else ""
     if finding.rule == "final-reaches-caller" and "up" in view.fates and code == "session_expired":
@@ -111,7 +119,8 @@ def quiet(run: Run) -> None:
 
 def channels(run: Run) -> None:
     """The limit is kept, and only the limit refuses: by the log, how many calls were open at each start (law 6)."""
-    limits = {spec.id: spec.max_channels for spec in run.setting.customers if spec.max_channels}
+    # Each customer has one trunk, which may have a limit of its own.
+    limits = {spec.id: (spec.max_channels, spec.trunk_channels) for spec in run.setting.customers}
     ends = {logged.record["cdr_id"]: logged.record for logged in run.host.log if logged.record["kind"] == "end"}
     open_now: dict[str, set[str]] = defaultdict(set)
     answered: set[str] = set()
@@ -127,13 +136,13 @@ def channels(run: Run) -> None:
                 calls &= answered
         cdr_id = record["cdr_id"]
         if record["kind"] == "start":
-            limit = limits.get(record["customer"], 0)
             there = len(open_now[record["customer"]])
             code = ends.get(cdr_id, {}).get("code", "")
-            if limit and there >= limit and code not in ("channels_full", _expected(run, record)):
-                run.world.report("channels", record["call_id"], f"let in as number {there + 1} of {limit}")
-            if code == "channels_full" and there < limit:
-                run.world.report("channels", record["call_id"], f"refused with {there} of {limit} in use")
+            for limit, full in zip(limits[record["customer"]], ("channels_full", "trunk_full"), strict=True):
+                if limit and there >= limit and code not in ("channels_full", full, _expected(run, record)):
+                    run.world.report("channels", record["call_id"], f"let in as number {there + 1} of {limit}")
+                if code == full and there < limit:
+                    run.world.report("channels", record["call_id"], f"refused with {there} of {limit} in use")
             open_now[record["customer"]].add(cdr_id)
         elif record["kind"] == "end":
             for calls in open_now.values():
@@ -232,17 +241,22 @@ def cdr_says(view: CallView) -> None:
     must("status", end["status"], view.final.msg.status)
     must("customer", start["customer"], view.customer.id)
     code = end["code"]
-    if code in REFUSALS:
-        must("refusal", (end["status"], end["hangup_by"]), (REFUSALS[code], "proxy"))
+    if code in REFUSALS or code in BUSY:
+        status = REFUSALS.get(code, view.customer.busy_status)
+        must("refusal", (end["status"], end["hangup_by"]), (status, "proxy"))
         response = view.final.msg
         if "399" not in response.get("warning") or bool(response.get("retry-after")) != (code == "draining"):
             view.report("cdr-refusal", f"{code}: Warning {response.get('warning')!r}, {response.get('retry-after')!r}")
-    if code == "channels_full":
-        return  # rightly or not is for `channels` to say
+    if code in BUSY or code == "gateways_busy":
+        return  # rightly or not is for `channels` and `places` to say
     if end["code"] == "draining":
         drained = view.run.host.drained_at
         if drained is None or view.records[0].at < drained or view.records[0].life:
             view.report("cdr-code", "refused as draining, and nobody drains")
+        return
+    if end["code"] == "gateways_down" and view.expect in ("", "session_interval"):
+        if view.candidates:
+            view.report("cdr-code", f"refused with {[one.id for one in view.candidates]} up")
         return
     if view.expect:
         must("code", end["code"], view.expect)
@@ -335,7 +349,7 @@ def cdr_money(view: CallView) -> None:
     customer = view.customer
     assert customer is not None
     shown = customer.shown(plan.caller)
-    if view.expect or end["code"] in ("channels_full", "draining") or shown is None:
+    if view.expect or end["code"] in (*BUSY, "gateways_busy", "draining") or shown is None:
         for side in ("sell", "buy"):
             if end[side] is not None and end[side]["amount"] != "0.000000":
                 view.report("money", f"refused, yet {side} is {end[side]}")

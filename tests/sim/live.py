@@ -44,6 +44,8 @@ def addresses(rng: Random, setting: Setting) -> Setting:
     one, other = rng.sample(setting.gateways, 2)
     if one.name or other.name:
         return setting  # a name is no address: who it leads to is for the name server to say
+    if one.login != other.login:
+        return setting  # who lives there keeps asking for its own credentials
     return _with_gateways(
         setting,
         replace(one, address=other.address, dead=other.dead),

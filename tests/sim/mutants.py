@@ -43,6 +43,9 @@ MUTANTS: dict[str, Callable[[], None]] = {
         bugs.old_gateways,
         bugs.calls_lost_in_a_swap,
         bugs.limitless,
+        bugs.places_kept,
+        bugs.blind_to_what_filled_up,
+        bugs.free_calls_a_second,
         bugs_inside.session_for_ever,
         bugs_inside.bye_at_expiry,
         bugs_inside.unbilled_talk,
@@ -61,6 +64,15 @@ MUTANTS: dict[str, Callable[[], None]] = {
         bugs_inside.bodies_lost,
         bugs_inside.hasty,
         bugs_inside.glare_hidden,
+        bugs_inside.ack_by_the_caller,
+        bugs_inside.offset_lost_at_prack,
+        bugs_inside.rack_by_the_caller,
+        bugs_inside.credentials_elsewhere,
+        bugs_inside.offset_forgotten_by_a_restart,
+        bugs_inside.blind_to_health,
+        bugs_inside.down_for_ever,
+        bugs_inside.quick_to_judge,
+        bugs_inside.pinged_for_ever,
     )
 }
 

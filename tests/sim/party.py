@@ -245,7 +245,7 @@ class Party:
             return
         self.requests_seen.append(msg)
         self.check_identity(msg)
-        if msg.get("proxy-authorization") or msg.get("authorization"):
+        if (msg.get("proxy-authorization") or msg.get("authorization")) and not self.agent.asks_for_credentials:
             self._report("no-credentials", f"{msg.line} carries credentials")
         # Once it is over, a BYE of the other side may cross one that the proxy made with the same number.
         repeated = any(seen.cseq == msg.cseq and seen.method == msg.method for seen in self.requests_seen[:-1])
@@ -287,6 +287,7 @@ class TalkingAgent(Agent):
     """An agent that can be in calls. `forgotten` are those it knew of before it was started anew."""
 
     makes_calls = False
+    asks_for_credentials = False
 
     def __init__(self, world: World, name: str, address: Address, seed: int) -> None:
         super().__init__(world, name, address, seed)
@@ -306,8 +307,12 @@ class TalkingAgent(Agent):
         """`tx` is about to answer 2xx under `tag`; its ACK is to be told to it."""
         self._acks[tx.msg.call_id, tag, tx.msg.cseq] = tx
 
+    def acked_by(self, msg: Msg) -> ServerTx | None:
+        """The INVITE whose 2xx it acknowledges."""
+        return self._acks.get((msg.call_id, msg.to_tag, msg.cseq))
+
     def on_ack(self, msg: Msg) -> None:
-        tx = self._acks.get((msg.call_id, msg.to_tag, msg.cseq))
+        tx = self.acked_by(msg)
         if tx is None:
             if msg.call_id not in self.forgotten:
                 self.world.report("ack-stray", msg.call_id, f"{self.name} got {msg} for nothing it answered")

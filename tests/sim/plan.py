@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from urllib.parse import quote
 
+from tests.sim.login import Login
 from tests.sim.network import Address
 
 
@@ -71,6 +72,9 @@ class CustomerSpec:
     source: str = ""
     username: str = ""
     password: str = ""
+    trunk_channels: int = 0
+    max_cps: int = 0
+    busy_status: int = 486
 
     def shown(self, caller: str) -> str | None:
         """The caller ID a call goes out with, or None where it is refused (SIP-23)."""
@@ -104,6 +108,13 @@ class GatewaySpec:
     spares: tuple[str, ...] = ()
     # Requests too large for UDP are to be tried by TCP, which no gateway here takes: it refuses, or says nothing.
     tcp_if_large: bool = False
+    max_channels: int = 0
+    max_cps: int = 0
+    # It challenges, and we have credentials for it.
+    login: Login | None = None
+    # Every so many seconds it is asked whether it is there, 0 never; so many failures take it out.
+    ping_s: int = 0
+    down_after: int = 3
 
     @property
     def host(self) -> str:
@@ -202,11 +213,16 @@ class Setting:
         customer = self.customer(plan)
         if customer is not None and customer.status == "suspended" and plan.expect != "wrong password":
             return "customer_suspended"
+        if not plan.expect and not self.candidates(plan):
+            return "no_route"
         too_small = plan.timer and 0 < plan.session_s < self.min_se
         return plan.expect or ("session_interval" if too_small else "")
 
     def candidates(self, plan: CallPlan) -> list[tuple[GatewaySpec, Row]]:
-        """The gateways a call must be tried at, in order: by buy price, or by priority and then price."""
+        """The gateways a call must be tried at, in order: by buy price, or by priority and then price.
+
+        None at which a minute loses money, where both prices are in one currency (SIP-28).
+        """
         customer = self.customer(plan)
         shown = customer.shown(plan.caller) if customer is not None else None
         if customer is None or shown is None:
@@ -214,8 +230,14 @@ class Setting:
         found = []
         for gateway in self.gateways:
             row = longest(gateway.rows, plan.e164, shown)
-            if row is not None:
+            if row is not None and not self._loses(customer, plan, shown, row):
                 found.append((gateway, row))
         by_priority = customer.strategy == "priority"
         found.sort(key=lambda pair: (pair[0].priority if by_priority else 0, pair[1].per_minute))
         return found
+
+    def _loses(self, customer: CustomerSpec, plan: CallPlan, shown: str, buy: Row) -> bool:
+        sell = longest(customer.rows, plan.e164, shown)
+        if sell is None or customer.currency != "USD":
+            return False
+        return Fraction(price(buy, 60_000)[1]) > Fraction(price(sell, 60_000, customer.minimum)[1])

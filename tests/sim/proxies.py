@@ -54,7 +54,8 @@ class RecordingProxy:
             routes = routes[1:]
         if self._mine(uri) and not routes and self.inside is not None:
             host, port = self.inside
-            uri = f"sip:{parse_uri(uri).user}@{host}:{port}"
+            user = parse_uri(uri).user
+            uri = f"sip:{user}{'@' if user else ''}{host}:{port}"
         hop = parse_uri(parse_name(routes[0]).uri if routes and not self.strict else uri)
         vias = msg.all("via")
         seen = f"{vias[0]};received={src[0]}"

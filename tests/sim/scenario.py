@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import partial
 from random import Random
+from typing import Any
 
 import re2
 
@@ -35,14 +36,17 @@ from tests.sim.drawing import (
     WRONG_PASSWORD,
     draw_calls,
     draw_faults,
+    draw_outages,
     draw_reboots,
     draw_setting,
     draw_way,
 )
 from tests.sim.gateways import GatewayAgent
+from tests.sim.limiting import draw_limits
 from tests.sim.live import draw_changes
+from tests.sim.login import PASSWORD, USER
 from tests.sim.names import Names
-from tests.sim.network import MS, Address, Network
+from tests.sim.network import MS, Address, Faults, Network
 from tests.sim.noise import SOURCE, Noise
 from tests.sim.plan import CallPlan, CustomerSpec, GatewaySpec, Row, Setting
 from tests.sim.proxies import RecordingProxy
@@ -53,6 +57,8 @@ from tests.sim.sipua import GIVE_UP, Finding, World
 
 PROXIES: tuple[Address, ...] = (("10.0.0.1", 5060), ("10.0.0.2", 5070))
 SHORT_CALL_MS = 1_000
+# Longer than any gateway is left alone.
+SETTLE_MS = 660_000
 LINGER_MS = 3 * GIVE_UP
 NETS = {"acme": "10.1.0", "beta": "10.5.0", "gone": "10.3.0", "stranger": "10.66.0", "wrong": "10.67.0"}
 
@@ -73,6 +79,9 @@ class Run:
     gateways: dict[str, GatewayAgent]
     proxies: list[RecordingProxy]
     noise: Noise
+    # When it was over for the gateways, and how they did then.
+    settled_at: int = 0
+    health: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def engine(self) -> Engine:
@@ -98,13 +107,13 @@ def _customer(spec: CustomerSpec) -> Customer:
     return Customer(
         spec.id, f"{spec.id} Ltd", "demo", spec.status, f"list-{spec.id}", spec.allow_expensive, spec.max_channels,
         DialPlan(("00",), spec.national, spec.country, "international"),
-        CallerIds(spec.allowed, spec.default, spec.otherwise),
+        CallerIds(spec.allowed, spec.default, spec.otherwise), spec.max_cps, spec.busy_status,
     )  # fmt: skip
 
 
 def _trunk(spec: CustomerSpec, realm: str) -> Trunk:
     ha1 = hexmd5(f"{spec.username}:{realm}:{spec.password}") if spec.username else ""
-    return Trunk(f"trunk-{spec.id}", spec.id, spec.source, 0, spec.username, ha1)
+    return Trunk(f"trunk-{spec.id}", spec.id, spec.source, 0, spec.username, ha1, True, spec.trunk_channels)
 
 
 def _gateway(spec: GatewaySpec) -> Gateway:
@@ -118,6 +127,10 @@ def _gateway(spec: GatewaySpec) -> Gateway:
         caller_prefix=spec.caller_prefix, caller_prefix_in=spec.caller_prefix_in, uri_prefix=spec.uri_prefix,
         uri_prefix_escaped=spec.escaped, rewrites=rewrites, hunt_codes=spec.hunt_codes,
         ring_timeout_ms=spec.ring_timeout_ms, tcp_if_large=spec.tcp_if_large,
+        max_channels=spec.max_channels, max_cps=spec.max_cps,
+        auth_username=USER if spec.login is not None else "",
+        auth_password=PASSWORD if spec.login is not None else "",
+        ping_interval_s=spec.ping_s, down_after=spec.down_after,
     )  # fmt: skip
 
 
@@ -172,7 +185,7 @@ def make_engine(directory: Directory, seed: int, life: int = 0) -> Engine:
 
 def prepare(seed: int) -> Run:
     """Everything in place, nothing begun."""
-    setting = draw_setting(seed)
+    setting = draw_limits(seed, draw_setting(seed))
     plans = {plan.call_id: plan for plan in draw_calls(seed, setting)}
     changes = draw_changes(seed, setting)
     settings = [setting, *(changed for _, changed in changes)]
@@ -181,6 +194,7 @@ def prepare(seed: int) -> Run:
     world = World(net)
     world.stateful = frozenset(host for host, _ in PROXIES)
     host = EngineHost(net, make_engine(books[setting.version], seed), list(PROXIES), books[setting.version])
+    host.enter(lambda: host.engine.restore([], host.now))
     for at, changed in changes:
         net.after(at, partial(host.swap, books[changed.version]))
     host.names = Names(net, seed, {spec.name: spec.address for spec in setting.gateways if spec.name})
@@ -188,6 +202,8 @@ def prepare(seed: int) -> Run:
     gateways = {spec.id: _carrier(world, spec, plans, seed, proxies) for spec in setting.gateways if not spec.dead}
     for at, name, down_ms in draw_reboots(seed, list(gateways)):
         net.after(at, partial(gateways[name].reboot, down_ms))
+    for at, name, away_ms in draw_outages(seed, list(gateways)):
+        net.after(at, partial(gateways[name].go_away, away_ms))
     agents: dict[str, CustomerAgent] = {}
     callers = {}
     for plan in plans.values():
@@ -241,7 +257,21 @@ def play(run: Run) -> Run:
     net.run(net.time + int((60_000 + LONGEST_SETUP_MS + run.setting.max_call_ms) * MS),
             lambda: all(call.done for call in run.callers.values()))  # fmt: skip
     net.run(net.time + int(LINGER_MS * MS))
+    settle(run)
     return run
+
+
+def settle(run: Run) -> None:
+    """In fair weather gateways come back by themselves; when there are none any more, nothing is asked of them."""
+    net, host = run.world.net, run.host
+    if any(spec.ping_s for spec in run.setting.gateways):
+        foul, net.faults = net.faults, Faults()
+        net.run(net.time + int(SETTLE_MS * MS))
+        net.faults = foul
+    run.settled_at = net.time
+    run.health = run.engine.gateway_health()
+    host.swap(replace(host.directory, version=host.directory.version + 1, gateways={}, gateways_of={}))
+    net.run(net.time + int(LINGER_MS * MS))
 
 
 def is_known(plan: CallPlan) -> bool:

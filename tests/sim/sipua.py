@@ -356,8 +356,10 @@ class Agent:
     def _ack(self, server: ServerTx | None, msg: Msg) -> None:
         if server is not None and server.refused:
             server.acked(server.tag)
-        elif server is not None:
+        elif server is not None and server.owed_an_ack:
             self.world.report("ack-branch", msg.call_id, f"{self.name}: ACK on the branch of its {server.final} INVITE")
+        elif server is not None:
+            return  # whatever it said besides is acknowledged there
         else:
             self.on_ack(msg)
 

@@ -10,6 +10,7 @@ from typing import Any
 from tests.sim.customers import CallerCall
 from tests.sim.gateways import GatewayCall
 from tests.sim.network import MS
+from tests.sim.plain import Plain, guarded
 from tests.sim.plan import CallPlan, CustomerSpec, GatewaySpec, Row, Setting
 from tests.sim.rim import Logged, Wire
 from tests.sim.scenario import PROXIES, Run, is_known
@@ -21,16 +22,20 @@ INSTANT = MS
 PROVISIONAL_MS = 4_000
 # What an address gets at least, where there are two in what a look-up left of that, each by TCP and then by UDP.
 LEAST_SHARE_MS = 400
+# Why a gateway is passed over that a call could go to otherwise (SIP-27).
+PASSED_OVER = ("full", "over_rate")
 
 
 @dataclass
 class Branch:
-    """One INVITE the engine sent to a gateway, and what came back on it."""
+    """One INVITE the engine sent to a gateway, and what came back on it. `tried` is how that began: the same, or what
+    was challenged before."""
 
     gateway: GatewaySpec
     buy: Row
     first: Wire
     id: str
+    tried: Wire
     replies: list[Wire] = field(default_factory=list)
 
     @property
@@ -51,10 +56,12 @@ class Branch:
 
 
 class CallView:
-    """`wires` and `records` are this call's alone, in the engine's order."""
+    """`wires` and `records` are this call's alone, in the engine's order; `wires` as if no gateway challenged."""
 
     def __init__(self, run: Run, plan: CallPlan, wires: list[Wire], records: list[Logged]) -> None:
-        self.run, self.plan, self.wires, self.records = run, plan, wires, records
+        self.run, self.plan, self.records = run, plan, records
+        self.plain = Plain(wires, guarded(run.setting))
+        self.wires = self.plain.wires
         self.caller: CallerCall = run.callers[plan.call_id]
         self.caller_address = self.caller.agent.seen_at
         self.known = is_known(plan)
@@ -79,6 +86,11 @@ class CallView:
     def customer(self) -> CustomerSpec | None:
         """Its customer as it was then."""
         return self.setting.customer(self.plan)
+
+    @cached_property
+    def down(self) -> frozenset[str]:
+        """The gateways it was decided to pass over because they are down (SIP-34)."""
+        return frozenset(self.start["live"].get("down", ())) if self.records else frozenset()
 
     @cached_property
     def expect(self) -> str:
@@ -162,7 +174,8 @@ class CallView:
             if gateway is None or gateway.id not in rows:
                 self.report("hunting-order", f"INVITE to {wire.peer}, which must not get this call")
                 continue
-            found[wire.msg.branch] = Branch(gateway, rows[gateway.id], wire, wire.msg.branch)
+            tried = self.plain.began.get(wire.msg.branch, wire)
+            found[wire.msg.branch] = Branch(gateway, rows[gateway.id], wire, wire.msg.branch, tried)
         for wire in self.where(out=False, caller=False, method="INVITE", request=False):
             branch = found.get(wire.msg.branch)
             if branch is not None and branch.is_heard(wire.msg):
@@ -194,7 +207,8 @@ class CallView:
         tag = self.answer[1].msg.to_tag
         host, ended = self.run.host, self.records[-1] if self.records else None
         since = host.deaths[ended.life - 1] if ended is not None and ended.life else 0
-        for wire in self.wires:
+        # A BYE that was challenged is one all the same.
+        for wire in self.plain.raw:
             msg = wire.msg
             if msg.method == "BYE" and not msg.status and tag in (msg.to_tag, msg.from_tag) and wire.at > since:
                 return wire
@@ -221,8 +235,21 @@ class CallView:
         return any(wire.msg.status == 100 and wire.at <= died for wire in self.upward)
 
     def expired(self, branch: Branch) -> bool:
-        """Whether its gateway's first word came when the transaction had timed out (timer B)."""
-        return bool(branch.replies) and branch.replies[0].at >= branch.at + int(GIVE_UP * MS) - INSTANT
+        """Whether its gateway's first word came when the transaction had timed out (timer B), or its last so long after
+        the CANCEL that nothing was expected any more (§9.1)."""
+        if branch.replies and branch.replies[0].at >= branch.at + int(GIVE_UP * MS) - INSTANT:
+            return True
+        final = branch.final(1 << 62)
+        cancels = self.where(out=True, caller=False, method="CANCEL", request=True)
+        cancel = next((wire for wire in cancels if wire.msg.branch == branch.id), None)
+        return bool(cancel and final and final.at >= cancel.at + int(GIVE_UP * MS) - INSTANT)
+
+    def given_up(self, branch: Branch) -> bool:
+        """Whether its failure came when that was waited for no longer: 64·T1 after its CANCEL (§9.1)."""
+        cancels = [wire.at for wire in self.where(out=True, caller=False, method="CANCEL", request=True)
+                   if wire.msg.branch == branch.id]  # fmt: skip
+        final = branch.final(1 << 62)
+        return bool(cancels) and final is not None and final.at >= cancels[0] + int(GIVE_UP * MS) - INSTANT
 
     def failed(self, branch: Branch) -> bool:
         """Whether the send to this gateway was refused by the network."""
@@ -240,6 +267,21 @@ class CallView:
         return [(one["started_at"], one["gateway"]) for one in end.get("attempts", ()) if one["left"] == "dns"]
 
     @cached_property
+    def candidates(self) -> list[GatewaySpec]:
+        """The gateways it must be tried at, in order; whether those that were full, over their rate or down when it
+        came were so, others say."""
+        starts = [one.record for one in self.records if one.record["kind"] == "start"]
+        trace = starts[-1]["trace"] if starts else ()
+        shut = self.down | {said[0] for what, *said in trace if what == "gateway" and said[1] in PASSED_OVER}
+        return [gateway for gateway, _ in self.setting.candidates(self.plan) if gateway.id not in shut]
+
+    @cached_property
+    def passed_over(self) -> bool:
+        """Whether it found a gateway full, or over its rate, when its turn came."""
+        end = self.records[-1].record if self.records else {}
+        return any(one["left"] in PASSED_OVER for one in end.get("attempts", ()))
+
+    @cached_property
     def by_tcp(self) -> int:
         """How many attempts were made by TCP, and to no avail, because the INVITE is too large for UDP (SIP-6)."""
         end = self.records[-1].record if self.records else {}
@@ -250,7 +292,7 @@ class CallView:
         others = [one.gateway for one in self.branches[self.branches.index(branch) + 1 :]]
         if others and others[0].name and others[0] is not branch.gateway:
             return True
-        candidates = [gateway for gateway, _ in self.setting.candidates(self.plan)]
+        candidates = self.candidates
         if not others and branch.gateway in candidates:
             # The last that is seen: the next may have been looked up when all was over.
             following = candidates[candidates.index(branch.gateway) + 1 :]
@@ -281,7 +323,7 @@ class CallView:
 
 def on_the_wire(attempt: dict[str, Any]) -> bool:
     """Whether it is to be seen on the wire here, where there is only UDP."""
-    return attempt["left"] != "dns" and not attempt["address"].startswith("tcp:")
+    return attempt["left"] not in ("dns", *PASSED_OVER) and not attempt["address"].startswith("tcp:")
 
 
 def ours(msg: Msg) -> bool:

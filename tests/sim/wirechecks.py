@@ -16,7 +16,7 @@ LATE = 3_500 * MS
 
 def order_of_hunting(view: CallView) -> None:
     """The gateways tried are the candidates, cheapest (or first) first, each once (SIP-28)."""
-    expected = [gateway.id for gateway, _ in view.setting.candidates(view.plan)]
+    expected = [gateway.id for gateway in view.candidates]
     seen = view.turns
     # A restart may decide a call once more, on another directory, when it had been tried already.
     since = max((one.order for one in view.records if one.record["kind"] == "start"), default=0)
@@ -32,7 +32,8 @@ def reason_to_hunt(view: CallView, branch: Branch, at: int, order: int) -> bool:
     """Whether by then this branch gave cause to try the next gateway (SIP-13)."""
     final = branch.final(order)
     if final is not None:
-        return final.msg.status in branch.gateway.hunt_codes
+        refused = branch.gateway.login is not None and final.msg.status in (401, 407)
+        return refused or final.msg.status in branch.gateway.hunt_codes
     return view.failed(branch) or view.left_for_silence(branch, at, order)
 
 
@@ -45,7 +46,7 @@ def _another_address(before: Branch, branch: Branch, order: int) -> bool:
 def causes_of_hunting(view: CallView) -> None:
     """Each attempt after the first has a cause, and none comes after an answer, a 6xx, a CANCEL, or the end."""
     for before, branch in zip(view.branches, view.branches[1:], strict=False):
-        at, order = branch.at, branch.first.order
+        at, order = branch.tried.at, branch.tried.order
         if view.blurred(before) or _another_address(before, branch, order):
             continue
         if not reason_to_hunt(view, before, at, order):
@@ -73,7 +74,9 @@ def best_response(view: CallView) -> None:
         for branch in view.branches
     )
     # Who could not be reached counts as one that said 503 (§16.9).
-    unreached = bool(view.unresolved or view.by_tcp) or any(view.failed(branch) for branch in view.branches)
+    unreached = bool(view.unresolved or view.by_tcp or view.passed_over) or any(
+        view.failed(branch) for branch in view.branches
+    )
     cancelled = view.cancel is not None and view.cancel.order < order
     if view.answer is not None:
         allowed = {view.answer[1].msg.status}
@@ -85,7 +88,7 @@ def best_response(view: CallView) -> None:
         allowed |= ({408} if silent or view.by_tcp else set()) | ({500} if unreached else set())
     if status not in allowed:
         view.report("best-response", f"caller got {status}, branches {finals}, allowed {sorted(allowed)}")
-    candidates = view.setting.candidates(view.plan)
+    candidates = view.candidates
     if status >= 300 and not cancelled and not rang_out and len(view.turns) < len(candidates):
         last = view.branches[-1]
         if reason_to_hunt(view, last, view.final.at, order) and not any(final >= 600 for final in finals):
@@ -127,7 +130,7 @@ def cancels(view: CallView) -> None:
 def _unwanted_at(view: CallView, index: int) -> int | None:
     """When this branch stopped being wanted: the next was tried, another answered, the caller gave up or was told."""
     branch = view.branches[index]
-    moments = [later.at for later in view.branches[index + 1 : index + 2]]
+    moments = [later.tried.at for later in view.branches[index + 1 : index + 2]]
     if view.cancel is not None and view.cancel.order < view.final_order:
         moments.append(view.cancel.at)
     if view.answer is not None and view.answer[0] is not branch:
@@ -177,7 +180,11 @@ def answers(view: CallView) -> None:
 def acks_of_failures(view: CallView) -> None:
     """The ACK to a non-2xx: on its INVITE's branch, with its Request-URI (§17.1.1.3)."""
     for branch in view.branches:
-        if any(200 <= reply.msg.status < 300 for reply in branch.replies) or view.expired(branch):
+        if (
+            any(200 <= reply.msg.status < 300 for reply in branch.replies)
+            or view.expired(branch)
+            or view.given_up(branch)
+        ):
             continue
         failures = [reply for reply in branch.replies if reply.msg.status >= 300]
         for reply in failures:
@@ -272,7 +279,9 @@ def dress(view: CallView) -> None:
         if msg.uri != uri:
             view.report("uri-prefix", f"{gateway.id} got {msg.uri}, wants {uri}")
         said = parse_uri(msg.name("from").uri).user
-        wanted = {gateway.caller(shown, "from")} | ({shown, "anonymous"} if plan.privacy else set())
+        wanted = {gateway.caller(shown, "from")}
+        if plan.privacy:  # whom we trust sees the caller's own; a number that is not its own nobody sees
+            wanted = wanted | {shown, "anonymous"} if gateway.trusted else {"anonymous"}
         if said not in wanted:
             view.report("caller-id", f"{gateway.id} got From {said}, wants {sorted(wanted)}")
         open_to_it = gateway.trusted or not plan.privacy

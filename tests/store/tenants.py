@@ -23,6 +23,7 @@ def add_pricelist(changes: Changes, pricelist: str, partner: str, **values: Any)
     usual: dict[str, Any] = {
         "name": pricelist, "currency": "USD", "initial": 1, "increment": 1, "minimum": Decimal(0),
         "expensive_at": None, "min_rate": Decimal(0), "max_profit": None, "strategy": "cheapest", "rows_version": 0,
+        "expected_s": 60, "allow_loss": False,
     }  # fmt: skip
     made = PriceList(id=pricelist, partner=partner, **usual | values)
     changes.create(made)
@@ -35,6 +36,7 @@ def add_customer(changes: Changes, customer: str, owner: str, **values: Any) -> 
     usual: dict[str, Any] = {
         "partner": owner, "name": customer, "status": "active", "pricelist": owner, "time_zone": "UTC",
         "allow_expensive": False, "max_channels": 0, "dial_plan": PLAIN_PLAN, "caller_ids": ANY_CALLER, "email": None,
+        "max_cps": 0, "busy_status": 486,
     }  # fmt: skip
     blank = "contact_first_name contact_last_name phone billing_address billing_type plan tier".split()
     made = Customer(id=customer, **dict.fromkeys(blank, "") | usual | values)

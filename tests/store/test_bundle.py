@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
-from hashlib import md5
+from hashlib import md5, sha256
 from pathlib import Path
 
 import pytest
 
 from sipsvc.errors import ConfigError
 from sipsvc.store.bundle import load_bundle
+from sipsvc.store.sections import Gateway
 
 from .conftest import BUNDLE, COVERAGE, PRICES
 
@@ -44,6 +45,7 @@ def in_list(text: str) -> str:
 
 ACME = 'username = "acme"\npassword = "secret"\n'
 HARBOUR = 'source = "192.0.2.0/24"\n'
+SHOWN = "ab" * 32
 SECOND = '[[customer.trunk]]\nid = "t2"\n'
 
 TOML_FAULTS = [
@@ -55,6 +57,9 @@ TOML_FAULTS = [
     (changed('realm = "here"', "durable_wait_ms = 0"), "platform.durable_wait_ms", "greater than or equal to 1"),
     (changed('realm = "here"', "min_se_s = 89"), "platform.min_se_s", "greater than or equal to 90"),
     (changed('realm = "here"', "session_expires_s = 89"), "platform.session_expires_s", "0 or not below min_se_s"),
+    (changed('realm = "here"', "rates = {usd = '1'}"), "platform.rates.usd.[key]", "ISO 4217"),
+    (changed('realm = "here"', "rates = {USD = 1.5}"), "platform.rates.USD", "must be text"),
+    (changed('realm = "here"', "rates = {USD = '0.0'}"), "platform.rates.USD", "above 0"),
     (changed('realm = "here"', "t5_ms = 1"), "platform.t5_ms", "unknown key"),
     (changed('name = "Partner"', ""), "partner.name", "is missing"),
     (changed('name = "Partner"', 'name = " "'), "partner.name", "is empty"),
@@ -72,6 +77,9 @@ TOML_FAULTS = [
     (changed('pricelist = "retail"', 'pricelist = "gold"'), "customer[0].pricelist", "no such price list"),
     (in_customer('status = "asleep"'), "customer[0].status", "'trial', 'active', 'suspended' or 'closed'"),
     (in_customer("max_channels = true"), "customer[0].max_channels", "valid integer"),
+    (in_customer("max_cps = 1.5"), "customer[0].max_cps", "valid integer"),
+    (in_customer("busy_status = 600"), "customer[0].busy_status", "486 or 503"),
+    (in_customer("spend_cap_day = 5"), "customer[0].spend_cap_day", "money is text"),
     (in_customer("max_channels = -1"), "customer[0].max_channels", "greater than or equal to 0"),
     (in_customer("allow_expensive = 1"), "customer[0].allow_expensive", "valid boolean"),
     (in_customer("chanels = 1"), "customer[0].chanels", "unknown key"),
@@ -81,12 +89,43 @@ TOML_FAULTS = [
     (in_customer('dial_plan = {international = ["+"]}'), "customer[0].dial_plan.international[0]", "digits only"),
     (in_customer('caller_ids = {allowed = ["44*2"]}'), "customer[0].caller_ids.allowed[0]", "must be digits"),
     (in_customer('caller_ids = {otherwise = "default"}'), "customer[0].caller_ids.otherwise", "needs a default"),
+    (in_customer("caller_ids = {diversion = 1}"), "customer[0].caller_ids.diversion", "valid boolean"),
     (changed(ACME, ACME + SECOND + ACME), "customer[0].trunk[1].username", "already used by customer[0].trunk[0]"),
     (changed(ACME, ""), "customer[0].trunk[0]", "needs either source or username"),
     (changed(ACME, ACME + 'source = "10.0.0.1"\n'), "customer[0].trunk[0]", "has both source and username"),
     (changed(ACME, 'username = "acme"\n'), "customer[0].trunk[0]", "needs either password or ha1_md5"),
     (changed(ACME, ACME + f'ha1_md5 = "{"a" * 32}"\n'), "customer[0].trunk[0]", "needs either password or ha1_md5"),
     (changed(ACME, 'username = "acme"\nha1_md5 = "secret"\n'), "customer[0].trunk[0].ha1_md5", "32 lower-case hex"),
+    (changed(ACME, 'username = "acme"\nha1_sha256 = "AB"\n'), "customer[0].trunk[0].ha1_sha256", "64 lower-case hex"),
+    (changed('realm = "here"', 'digest = ["SHA-1"]'), "platform.digest[0]", "'SHA-256' or 'MD5'"),
+    (changed('realm = "here"', "digest = []"), "platform.digest", "at least 1 item"),
+    (changed('realm = "here"', 'digest = ["MD5", "MD5"]'), "platform.digest", "stands twice"),
+    (changed(ACME, ACME + 'algorithms = ["md5"]\n'), "customer[0].trunk[0].algorithms[0]", "'SHA-256' or 'MD5'"),
+    (
+        changed(ACME, ACME + 'algorithms = ["SHA-256"]\n').replace('realm = "here"', 'digest = ["MD5"]'),
+        "customer[0].trunk[0].algorithms",
+        "that the platform offers (MD5) this trunk can use none",
+    ),
+    (
+        changed(ACME, f'username = "acme"\nha1_md5 = "{"a" * 32}"\nalgorithms = ["SHA-256"]\n'),
+        "customer[0].trunk[0].algorithms",
+        "this trunk can use none",
+    ),
+    (changed(HARBOUR, HARBOUR + 'algorithms = ["MD5"]\n'), "customer[1].trunk[0]", "algorithms go with a username"),
+    (changed(HARBOUR, HARBOUR + 'tech_prefix = "5a"\n'), "customer[1].trunk[0].tech_prefix", "16 digits, * or #"),
+    (changed(ACME, ACME + 'tech_prefix = "5"\n'), "customer[0].trunk[0]", "tech_prefix goes with source"),
+    (
+        changed(HARBOUR, HARBOUR + 'tech_prefix = "5"\n' + SECOND + HARBOUR + 'tech_prefix = "5"\n'),
+        "customer[1].trunk[1].source",
+        "with port any and tech prefix 5 is already the source of customer[1].trunk[0]",
+    ),
+    (changed(HARBOUR, 'certificate = "AB"\n'), "customer[1].trunk[0].certificate", "64 lower-case hexadecimal digits"),
+    (changed(HARBOUR, f'{HARBOUR}certificate = "{SHOWN}"\n'), "customer[1].trunk[0]", "both source and certificate"),
+    (
+        changed(HARBOUR, f'certificate = "{SHOWN}"\n{SECOND}certificate = "{SHOWN}"\n'),
+        "customer[1].trunk[1].certificate",
+        "already used by customer[1].trunk[0]",
+    ),
     (changed(ACME, ACME.replace("acme", "a:b")), "customer[0].trunk[0].username", "without space, colon"),
     (changed(ACME, ACME.replace('"secret"', '"secret\\u0007"')), "customer[0].trunk[0].password", "U+0007"),
     (changed(ACME, ACME.replace('"secret"', "5")), "customer[0].trunk[0].password", "valid string"),
@@ -112,17 +151,45 @@ TOML_FAULTS = [
     (changed('host = "198.51.100.1"', 'host = "_sip._udp.x.net"'), "gateway[0].host", "a host name with its domain"),
     (changed('host = "198.51.100.1"', f'host = "{"a." * 126}net"'), "gateway[0].host", "at most 253 characters"),
     (in_gateway('transport = "UDP"'), "gateway[0].transport", "'udp', 'tcp' or 'tls'"),
+    (in_gateway("max_channels = -1"), "gateway[0].max_channels", "greater than or equal to 0"),
+    (in_gateway("weight = -1"), "gateway[0].weight", "greater than or equal to 0"),
+    (in_gateway('schedule = ["mon 08:00-20:00"]'), "gateway[0].schedule[0]", "days, hours and a time zone"),
+    (in_gateway('schedule = ["mon 08:00-20:00 Here/There"]'), "gateway[0].schedule[0]", "is no time zone"),
     (in_gateway('tcp_if_large = "yes"'), "gateway[0].tcp_if_large", "valid boolean"),
+    (in_gateway('auth_username = "acme"'), "gateway[0].auth_password", "is needed with auth_username"),
+    (in_gateway('auth_password = "secret"'), "gateway[0].auth_password", "goes with auth_username"),
+    (in_gateway('auth_realm = "carrier"'), "gateway[0].auth_realm", "goes with auth_username"),
+    (in_gateway('auth_username = "a:b"\nauth_password = "x"'), "gateway[0].auth_username", "without space, colon"),
+    (in_gateway('auth_username = "a"\nauth_password = "x\\n"'), "gateway[0].auth_password", "control character"),
     (changed('host = "198.51.100.1"', 'host = "[::1]"'), "gateway[0].host", "without brackets"),
     (changed('host = "198.51.100.1"', 'host = "0.0.0.0"'), "gateway[0].host", "of one host"),
     (in_gateway("port = -1"), "gateway[0].port", "greater than or equal to 0"),
     (in_gateway("port = 65536"), "gateway[0].port", "less than or equal to 65535"),
     (in_gateway('port = "5060"'), "gateway[0].port", "valid integer"),
     (in_gateway('currency = "usd"'), "gateway[0].currency", "ISO 4217"),
+    (changed('id = "beta"', 'id = "Beta"'), "gateway[1].id", "must be 1 to 64 of"),
+    (changed('name = "Alpha"', 'name = "Al\\u2028pha"'), "gateway[0].name", "control character U+2028"),
+    (in_gateway('priority = "1"'), "gateway[0].priority", "valid integer"),
+    (in_gateway("enabled = 1"), "gateway[0].enabled", "valid boolean"),
+    (in_gateway('trusted = "no"'), "gateway[0].trusted", "valid boolean"),
+    (in_gateway("remote_party_id = 0"), "gateway[0].remote_party_id", "valid boolean"),
+    (in_gateway('p_asserted_identity = "always"'), "gateway[0].p_asserted_identity", "valid boolean"),
+    (in_gateway("uri_prefix_escaped = 1"), "gateway[0].uri_prefix_escaped", "valid boolean"),
+    (in_gateway('plus_in_caller = "+"'), "gateway[0].plus_in_caller", "valid boolean"),
+    (in_gateway("diversion = 1"), "gateway[0].diversion", "valid boolean"),
+    (in_gateway(f'caller_prefix = "{"7" * 33}"'), "gateway[0].caller_prefix", "at most 32 characters"),
+    (in_gateway(f'uri_prefix = "{"9" * 33}"'), "gateway[0].uri_prefix", "at most 32 characters"),
+    (in_gateway('uri_prefix_escaped = false\nuri_prefix = "é"'), "gateway[0].uri_prefix", "visible ASCII"),
     (in_gateway("hunt_codes = [503, 486]"), "gateway[0].hunt_codes", "486 is never hunted on"),
     (in_gateway("hunt_codes = [603]"), "gateway[0].hunt_codes", "603 is never hunted on"),
     (in_gateway("provisional_timeout_ms = 0"), "gateway[0].provisional_timeout_ms", "greater than or equal to 1"),
     (in_gateway("ring_timeout_s = 0"), "gateway[0].ring_timeout_s", "greater than or equal to 1"),
+    (in_gateway("ping_interval_s = 3601"), "gateway[0].ping_interval_s", "less than or equal to 3600"),
+    (in_gateway("down_after = 0"), "gateway[0].down_after", "greater than or equal to 1"),
+    (in_gateway("up_after = 101"), "gateway[0].up_after", "less than or equal to 100"),
+    (in_gateway("registration = 1"), "gateway[0].registration", "valid boolean"),
+    (in_gateway("registration = true"), "gateway[0].registration", "goes with auth_username"),
+    (in_gateway("registration_expires_s = 59"), "gateway[0].registration_expires_s", "greater than or equal to 60"),
     (in_gateway('caller_prefix = "<x>"'), "gateway[0].caller_prefix", "must be letters, digits"),
     (in_gateway('caller_prefix_in = ["to"]'), "gateway[0].caller_prefix_in[0]", "'from', 'pai' or 'rpid'"),
     (in_gateway('uri_prefix_escaped = false\nuri_prefix = "9@"'), "gateway[0].uri_prefix", "as it stands"),
@@ -140,7 +207,7 @@ TOML_FAULTS = [
     (in_list('expensive_at = "100000000"'), "pricelist[0].expensive_at", "below 100000000"),
     (in_list("initial = 0"), "pricelist[0].initial", "greater than or equal to 1"),
     (in_list("increment = 86401"), "pricelist[0].increment", "less than or equal to 86400"),
-    (in_list('strategy = "best"'), "pricelist[0].strategy", "'cheapest' or 'priority'"),
+    (in_list('strategy = "best"'), "pricelist[0].strategy", "'cheapest', 'priority' or 'weight'"),
     (changed('prefix = "1900"', 'prefix = "+1900"'), "block[0].prefix", "digits only"),
     (changed('reason = "premium"', 'reason = ""'), "block[0].reason", "is empty"),
     (BUNDLE + '[[block]]\nprefix = "1900"\nreason = "again"', "block[1].prefix", "already used by block[0]"),
@@ -155,6 +222,12 @@ def test_a_fault_in_the_toml(write_bundle: Write, toml: str, where: str, why: st
     faults = faults_of(write_bundle(toml))
     assert [fault[0] for fault in faults] == [where]
     assert why in faults[0][2]
+
+
+@pytest.mark.rule("SIP-29", "TG-2", "TG-3", "TG-4", "TG-5", "TG-6")
+def test_every_setting_of_a_gateway_has_a_fault_that_names_it() -> None:
+    named = {where.removeprefix("gateway[").partition("].")[2] for _, where, _ in TOML_FAULTS if "gateway[" in where}
+    assert {name.partition(".")[0].partition("[")[0] for name in named if name} == set(Gateway.model_fields)
 
 
 HEAD = "prefix,name,rate,fee,initial,increment,origin\n"
@@ -270,7 +343,10 @@ ha1_md5 = "{ready}"
 '''
     bundle = load_bundle(write_bundle(changed(ACME, ACME + more)))
     trunks = {trunk.username: trunk.ha1_md5 for trunk in bundle.trunks}
+    by_sha256 = {trunk.username: trunk.ha1_sha256 for trunk in bundle.trunks}
     assert trunks["acme"] == md5(b"acme:here:secret").hexdigest()
+    assert by_sha256["acme"] == sha256(b"acme:here:secret").hexdigest()
+    assert by_sha256["u3"] == by_sha256[""] == ""
     assert list(bundle.made_passwords) == ["u2"]
     made = bundle.made_passwords["u2"]
     assert len(made) >= 20
@@ -281,8 +357,36 @@ ha1_md5 = "{ready}"
     assert load_bundle(write_bundle(changed(ACME, ACME + more))).made_passwords["u2"] != made
 
 
+@pytest.mark.rule("SIP-20", "SIP-21")
+def test_new_ways_to_know_a_customer(write_bundle: Write) -> None:
+    more = f'''{HARBOUR}tech_prefix = "55"
+[[customer.trunk]]
+id = "other-prefix"
+source = "192.0.2.0/24"
+tech_prefix = "9#"
+[[customer.trunk]]
+id = "shown"
+certificate = "{SHOWN}"
+[[customer.trunk]]
+id = "narrow"
+username = "narrow"
+password = "secret"
+algorithms = ["SHA-256"]
+'''
+    bundle = load_bundle(write_bundle(changed(HARBOUR, more)))
+    assert bundle.platform.digest == ["SHA-256", "MD5"]
+    assert [(one.source, one.tech_prefix, one.certificate, one.algorithms) for one in bundle.trunks] == [
+        ("", "", "", []),
+        ("192.0.2.0/24", "55", "", []),
+        ("192.0.2.0/24", "9#", "", []),
+        ("", "", SHOWN, []),
+        ("", "", "", ["SHA-256"]),
+    ]
+
+
 def test_the_demo_is_valid() -> None:
     bundle = load_bundle(DEMO)
+    assert bundle.platform.digest == ["MD5"], "SIPp reads the first challenge and knows no other"
     assert list(bundle.made_passwords) == ["acme"]
     retail = {row.prefix: row for row in bundle.prices["retail"]}
     assert retail["44"].rate == Decimal("0.012")

@@ -60,14 +60,16 @@ def test_the_snapshot_is_the_bundle(engine: Engine) -> None:
         plan, callers = wanted.dial_plan.model_dump(), wanted.caller_ids.model_dump()
         assert dataclasses.asdict(customer.dial_plan) == plan | {"international": tuple(plan["international"])}
         assert dataclasses.asdict(customer.caller_ids) == callers | {"allowed": tuple(callers["allowed"])}
-    assert [(t.id, t.customer, t.source, t.port, t.username, t.ha1_md5) for t in directory.trunks.values()] == [
-        tuple(trunk) for trunk in bundle.trunks
-    ]
+    assert [
+        (t.id, t.customer, t.source, t.port, t.username, t.ha1_md5, t.max_channels) for t in directory.trunks.values()
+    ] == [tuple(trunk) for trunk in bundle.trunks]
     for sold in bundle.gateways:
         gateway = directory.gateways[sold.id]
         same = sold.model_dump(include={"name", "host", "port", "currency", "priority", "enabled", "trusted"})
         same |= sold.model_dump(include={"remote_party_id", "p_asserted_identity", "caller_prefix", "uri_prefix"})
-        same |= sold.model_dump(include={"transport", "tcp_if_large"})
+        same |= sold.model_dump(include={"transport", "tcp_if_large", "plus_in_caller", "diversion"})
+        same |= sold.model_dump(include={"max_channels", "max_cps", "weight", "ping_interval_s", "down_after"})
+        same |= sold.model_dump(include={"up_after", "registration", "registration_expires_s"})
         assert {key: getattr(gateway, key) for key in same} == same
         assert gateway.caller_prefix_in == frozenset(sold.caller_prefix_in)
         assert gateway.hunt_codes == frozenset(sold.hunt_codes)

@@ -32,7 +32,7 @@ def pricelist(**values: object) -> PriceList:
     given: dict[str, object] = {
         "name": "Retail", "currency": "USD", "initial": 60, "increment": 60, "minimum": Decimal(0),
         "expensive_at": Decimal("0.5"), "min_rate": Decimal(0), "max_profit": None, "strategy": "cheapest",
-        "rows_version": 0, "partner": "p",
+        "rows_version": 0, "partner": "p", "expected_s": 60, "allow_loss": False,
     }  # fmt: skip
     return PriceList(**given | values)
 
@@ -72,11 +72,23 @@ def test_secrets_stay_out_of_history(engine: Engine) -> None:
         change.create(
             Customer(
                 id="acme", partner="p", name="Acme", status="active", pricelist="retail", allow_expensive=False,
-                max_channels=0, dial_plan={}, caller_ids={}, **UNSAID,
+                max_channels=0, dial_plan={}, caller_ids={}, max_cps=0, busy_status=486, **UNSAID,
             )
         )  # fmt: skip
         trunk = Trunk(
-            id="pbx", partner="p", customer="acme", enabled=True, source="", port=0, username="u", ha1_md5="a" * 32
+            id="pbx",
+            partner="p",
+            customer="acme",
+            enabled=True,
+            source="",
+            port=0,
+            username="u",
+            ha1_md5="a" * 32,
+            max_channels=0,
+            ha1_sha256="",
+            algorithms=[],
+            tech_prefix="",
+            certificate="",
         )
         change.create(trunk)
         change.update(trunk, {"ha1_md5": "b" * 32})

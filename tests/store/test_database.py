@@ -83,6 +83,10 @@ def test_what_was_there_survives_the_way_up_and_down(url: str) -> None:
     customer, gateway = directory.customers["acme"], directory.gateways["alpha"]
     assert (customer.partner, customer.dial_plan.national, customer.caller_ids.allowed) == ("demo", "0", ("4420*",))
     assert [(rule.pattern, rule.replacement) for rule in gateway.rewrites] == [("^44", "0"), ("^33", "00")]
+    trunk = directory.trunks["pbx"]
+    # A hash there is for MD5 only, so nothing else is offered before a bundle says so.
+    assert (directory.platform.digest, trunk.ha1("MD5"), trunk.ha1("SHA-256")) == (("MD5",), "0123456789abcdef" * 2, "")
+    assert (trunk.algorithms, trunk.tech_prefix, trunk.certificate) == ((), "", "")
     with Session(engine) as session:
         assert tokens.has_admin(session, datetime(2027, 1, 1, tzinfo=UTC))
         (price,) = session.scalars(select(PriceRow))

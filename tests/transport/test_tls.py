@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import ssl
+from hashlib import sha256
 from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -142,6 +143,27 @@ def test_client_certificates(run: Run, papers: Papers, wanted: str, none: bool, 
         assert (await asks(rim, customer(papers, papers.stranger)) == message()) is wrong
         assert len(rim.messages) == [none, good, wrong].count(True)
         await until(lambda: len(rim.streams) == 0)
+        await rim.close()
+
+    run(go())
+
+
+@pytest.mark.rule("SIP-20")
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_messages_come_with_the_fingerprint_of_the_certificate_shown(
+    run: Run, papers: Papers, version: ssl.TLSVersion
+) -> None:
+    async def go() -> None:
+        more = {"client_certificate": "optional", "client_ca": str(papers.ca.file)}
+        rim = Rim(lambda data: data, transport="TLS", tls=Tls(settings(papers, **more)))
+        shown = ssl.PEM_cert_to_DER_cert(papers.phone[0].read_text())
+        for files in (None, papers.phone):
+            context = customer(papers, files)
+            context.minimum_version = context.maximum_version = version
+            assert await asks(rim, context) == message()
+        assert [flow.certificate for _, flow in rim.messages] == ["", sha256(shown).hexdigest()]
+        await until(lambda: len(rim.lost) == 2)
+        assert rim.lost[1] == rim.messages[1][1]
         await rim.close()
 
     run(go())

@@ -38,6 +38,7 @@ from tests.unit.wire import row
 PLATFORM = {
     "realm": "here",
     "nonce_lifetime_ms": 1_000,
+    "digest": ["SHA-256"],
     "timing": {"t1_ms": 500, "t2_ms": 4_000, "t4_ms": 5_000, "max_call_ms": 60_000, "durable_wait_ms": 20},
 }
 CUSTOMER = {
@@ -68,6 +69,7 @@ TRUNK = {
     "username": "",
     "ha1_md5": "",
     "enabled": True,
+    "algorithms": [],
 }
 GATEWAY = {
     "id": "gw",
@@ -91,6 +93,16 @@ GATEWAY = {
     "ring_timeout_ms": 2,
     "transport": "tcp",
     "tcp_if_large": True,
+    "auth_username": "acme",
+    "auth_password": "secret",
+    "auth_realm": "carrier",
+    "plus_in_caller": True,
+    "diversion": True,
+    "ping_interval_s": 30,
+    "down_after": 2,
+    "up_after": 1,
+    "registration": True,
+    "registration_expires_s": 600,
 }
 BLOCK = {"id": "b", "partner": "", "prefix": "979", "reason": "premium"}
 ALL: list[tuple[str, dict[str, Any]]] = [
@@ -123,7 +135,7 @@ def found(rows: PrefixTable, number: str) -> str:
 @pytest.mark.parametrize("items", [ALL, ALL[::-1]])
 def test_items_come_as_plain_values_in_any_order(items: list[tuple[str, dict[str, Any]]]) -> None:
     book = built(items).directory
-    assert book.platform == Platform("here", 1_000, Timing(max_call_ms=60_000))
+    assert book.platform == Platform("here", 1_000, Timing(max_call_ms=60_000), digest=("SHA-256",))
     plan = DialPlan(("00", "011"), "0", "44", "national")
     ids = CallerIds(("44*",), "441", "default")
     assert book.customers == {"acme": Customer("acme", "Acme", "p", "active", "retail", True, 5, plan, ids)}
@@ -136,6 +148,7 @@ def test_items_come_as_plain_values_in_any_order(items: list[tuple[str, dict[str
     (gateway,) = book.gateways_of["p"]
     assert gateway is book.gateways["gw"]
     assert (gateway.transport, gateway.tcp_if_large, gateway.named) == ("tcp", True, False)
+    assert (gateway.plus_in_caller, gateway.diversion) == (True, True)
     assert (gateway.hunt_codes, gateway.caller_prefix_in) == (frozenset({503}), frozenset({"from"}))
     assert gateway.rewrites[0].regex.sub("0", "4412") == "012"
     assert book.addresses == {("203.0.113.1", 5060): ("gw",)}

@@ -12,9 +12,10 @@ import pytest
 
 from sipsvc.directory import CallerIds, DialPlan, Directory, PrefixTable, Rewrite, Trunk
 from sipsvc.directory.rules import compile_rule
+from sipsvc.directory.schedule import Window
 from sipsvc.errors import SipError
 from sipsvc.message import parse_name_addr
-from sipsvc.routing import REFUSALS, CallFacts, Decision, Live, decide
+from sipsvc.routing import REFUSALS, CallFacts, Decision, Live, Spent, decide
 from sipsvc.routing.explain import render
 from tests.unit.wire import BEGIN, CALLER, CUSTOMERS, RETAIL, Wire, directory, gateway, request, row
 
@@ -37,6 +38,10 @@ def acme(**changes: Any) -> Directory:
     return directory(customer=replace(CUSTOMERS, **changes))
 
 
+# What is sold below cost: the order of gateways is looked at, not the guard.
+AT_ANY_COST = replace(RETAIL, allow_loss=True)
+TRUNKED = directory(trunks=[Trunk("acme-ip", "acme", source="198.51.100.10/32", max_channels=1)])
+NEVER_OPEN = Window("never", (), (0,), (0,))
 NEVER = Rewrite("^.*$", "", compile_rule("^.*$"))
 
 # Each refusal: the code, the decision, and the entry of its trace that says why.
@@ -45,13 +50,36 @@ CASES: list[tuple[str, Callable[[], Decision], tuple[Any, ...]]] = [
     ("customer_closed", lambda: of(acme(status="closed")), ("customer", "acme", "closed", "acme-ip")),
     ("number_invalid", lambda: of(BOOK, "alice"), ("number", "alice", "")),
     ("caller_not_allowed", lambda: of(BOOK, caller="15550000000"), ("caller", "15550000000", "", "not_allowed")),
-    ("dest_blocked", lambda: of(BOOK, "+979123"), ("block", "979", "premium rate")),
+    ("dest_blocked", lambda: of(BOOK, "+979123"), ("block", "979", "premium rate", "platform")),
     ("no_price", lambda: of(BOOK, "+61123456"), ("price", "retail", "")),
     ("dest_expensive", lambda: of(BOOK, "882123"), ("expensive", "0.500000", "0.50", "refused")),
     ("no_route", lambda: of(directory(gateway(enabled=False))), ("gateway", "gw1", "disabled")),
     ("no_route", lambda: of(directory(gateway(coverage=PrefixTable([])))), ("gateway", "gw1", "no_coverage")),
     ("no_route", lambda: of(directory(gateway(rewrites=(NEVER,)))), ("gateway", "gw1", "rewritten_to_nothing")),
+    ("privacy_critical", lambda: of(BOOK, privacy="session;critical"), ("gateway", "gw1", "privacy_critical")),
+    ("no_route", lambda: of(directory(gateway(coverage=PrefixTable([]))), live=Live(down=frozenset({"gw1"}))),
+     ("gateway", "gw1", "no_coverage")),
     ("channels_full", lambda: of(acme(max_channels=2), live=Live(2)), ("channels", 2, 2)),
+    ("trunk_full", lambda: of(TRUNKED, live=Live(0, trunk=1)), ("trunk_channels", "acme-ip", 1, 1)),
+    ("cps_exceeded", lambda: of(acme(max_cps=3), live=Live(over_cps=True)), ("cps", 3, "exceeded")),
+    (
+        "spend_cap", lambda: of(acme(spend_cap_hour=Decimal(5)), live=Live(spent=Spent(Decimal(5), Decimal(9)))),
+        ("spend", "hour", "5.000000", "5.000000", "reached"),
+    ),
+    (
+        "gateways_busy", lambda: of(directory(gateway(max_channels=2)), live=Live(gateways={"gw1": 2})),
+        ("gateway", "gw1", "full", 2, 2),
+    ),
+    (
+        "gateways_busy", lambda: of(directory(gateway(max_cps=2)), live=Live(over_rate=frozenset({"gw1"}))),
+        ("gateway", "gw1", "over_rate", 2),
+    ),
+    ("gateways_down", lambda: of(directory(gateway()), live=Live(down=frozenset({"gw1"}))), ("gateway", "gw1", "down")),
+    ("gateways_closed", lambda: of(directory(gateway(schedule=(NEVER_OPEN,)))), ("gateway", "gw1", "closed")),
+    (
+        "no_route", lambda: of(directory(gateway(1, "0.07"))),
+        ("gateway", "gw1", "loss", "0.070000", "0.060000", "USD"),
+    ),
     ("draining", lambda: of(BOOK, live=Live(0, "draining")), ("refused", "draining")),
     ("log_full", lambda: of(BOOK, live=Live(0, "log_full")), ("refused", "log_full")),
 ]  # fmt: skip
@@ -82,6 +110,7 @@ ALLOWED: list[tuple[str, Callable[[], Decision], str, list[str]]] = [
     ("a trial customer", lambda: of(acme(status="trial")), "33", ["gw1", "gw2", "gw3"]),
     ("one channel left", lambda: of(acme(max_channels=2), live=Live(1)), "33", ["gw1", "gw2", "gw3"]),
     ("expensive, but lifted", lambda: of(acme(allow_expensive=True), "882123"), "882", ["gw1", "gw2", "gw3"]),
+    ("one is down", lambda: of(BOOK, live=Live(down=frozenset({"gw1"}))), "33", ["gw2", "gw3"]),
     ("no block", lambda: of(directory(blocks={}), "979123"), "979", ["gw1", "gw2", "gw3"]),
     (
         "cheapest counts the fee",
@@ -103,7 +132,7 @@ ALLOWED: list[tuple[str, Callable[[], Decision], str, list[str]]] = [
         "by priority, then by price",
         lambda: of(directory(
             gateway(1, "0.01", priority=2), gateway(2, "0.09", priority=1), gateway(3, "0.02", priority=1),
-            pricelist=replace(RETAIL, strategy="priority"),
+            pricelist=replace(AT_ANY_COST, strategy="priority"),
         )),
         "33", ["gw3", "gw2", "gw1"],
     ),
@@ -112,6 +141,7 @@ ALLOWED: list[tuple[str, Callable[[], Decision], str, list[str]]] = [
         lambda: of(directory(
             gateway(1, coverage=PrefixTable([row("33", "0.01"), row("3312", "0.90")])),
             gateway(2, coverage=PrefixTable([row("33", "0.50")])),
+            pricelist=AT_ANY_COST,
         )),
         "33", ["gw2", "gw1"],
     ),
@@ -125,6 +155,7 @@ ALLOWED: list[tuple[str, Callable[[], Decision], str, list[str]]] = [
         lambda: of(directory(
             gateway(1, coverage=PrefixTable([row("33", "0.01", origin="49")])),
             gateway(2, coverage=PrefixTable([row("33", "0.90", origin="44")])),
+            pricelist=AT_ANY_COST,
         )),
         "33", ["gw2"],
     ),

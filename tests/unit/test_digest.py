@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from hashlib import md5
+from hashlib import md5, sha256
 from random import Random
 from typing import Any
 
@@ -15,18 +15,23 @@ from sipsvc.auth import digest
 from sipsvc.auth.digest import Nonces, expected, parse_credentials
 from sipsvc.auth.identify import NOBODY
 from sipsvc.directory import Directory, Trunk
-from sipsvc.effects import Listener, Now
+from sipsvc.effects import Flow, Listener, Now
 from tests.unit.wire import BEGIN, CALLEE, CUSTOMERS, SECRET, STRANGER, US, Sent, Wire, directory, gateway, request
 
 REALM, URI = "sipsvc", f"sip:{CALLEE}@{US}"
 
 
-def hashed(*parts: str) -> str:
-    return md5(":".join(parts).encode()).hexdigest()
+HASHES: dict[str, Callable[[bytes], Any]] = {"MD5": md5, "SHA-256": sha256}
+
+
+def hashed(*parts: str, algorithm: str = "MD5") -> str:
+    return str(HASHES[algorithm](":".join(parts).encode()).hexdigest())
 
 
 def trunk(name: str, password: str, **changes: Any) -> Trunk:
-    return replace(Trunk(name, "acme", username=name, ha1_md5=hashed(name, REALM, password)), **changes)
+    """With a hash for each algorithm."""
+    by_md5, by_sha256 = (hashed(name, REALM, password, algorithm=algorithm) for algorithm in HASHES)
+    return replace(Trunk(name, "acme", username=name, ha1_md5=by_md5, ha1_sha256=by_sha256), **changes)
 
 
 TRUNKS = (trunk("alice", "wonder"), trunk("off", "wonder", enabled=False))
@@ -44,7 +49,7 @@ def test_the_vector_of_rfc_7616() -> None:
     )
     assert credentials is not None
     ha1 = hashed("Mufasa", "http-auth@example.org", "Circle of Life")
-    assert expected(ha1, credentials, "GET") == credentials.response
+    assert expected("MD5", ha1, credentials, "GET") == credentials.response
 
 
 @pytest.mark.parametrize(
@@ -73,11 +78,24 @@ def test_reading_credentials(value: str, fields: dict[str, str] | None) -> None:
 class Phone:
     """A caller with credentials, computed here and not by the code under test."""
 
-    def __init__(self, wire: Wire, user: str = "alice", password: str = "wonder") -> None:
+    def __init__(
+        self,
+        wire: Wire,
+        user: str = "alice",
+        password: str = "wonder",
+        *,
+        algorithm: str = "MD5",
+        flow: Flow = STRANGER,
+    ) -> None:
         self.wire = wire
         self.user = user
-        self.ha1 = hashed(user, REALM, password)
+        self.algorithm = algorithm
+        self.flow = flow
+        self.ha1 = self.hashed(user, REALM, password)
         self.cseq = 1
+
+    def hashed(self, *parts: str) -> str:
+        return hashed(*parts, algorithm=self.algorithm)
 
     def challenge(self) -> Sent:
         return self.say([])
@@ -89,12 +107,12 @@ class Phone:
 
     def line(self, nonce: str, nc: str = "00000001", **changes: str) -> str:
         qop, cnonce, uri = changes.get("qop", "auth"), "c0ffee", changes.get("uri", URI)
-        response = hashed(self.ha1, nonce, nc, cnonce, qop, hashed(changes.get("method", "INVITE"), uri))
+        response = self.hashed(self.ha1, nonce, nc, cnonce, qop, self.hashed(changes.get("method", "INVITE"), uri))
         if "qop" in changes and not qop:
-            response = hashed(self.ha1, nonce, hashed("INVITE", uri))
+            response = self.hashed(self.ha1, nonce, self.hashed("INVITE", uri))
         parts = {
             "username": f'"{self.user}"', "realm": f'"{REALM}"', "nonce": f'"{nonce}"', "uri": f'"{uri}"',
-            "response": f'"{response}"', "nc": nc, "cnonce": f'"{cnonce}"', "qop": qop, "algorithm": "MD5",
+            "response": f'"{response}"', "nc": nc, "cnonce": f'"{cnonce}"', "qop": qop, "algorithm": self.algorithm,
         }  # fmt: skip
         parts.update({name: value for name, value in changes.items() if name in ("response", "algorithm", "realm")})
         return "Proxy-Authorization: Digest " + ", ".join(f"{name}={value}" for name, value in parts.items() if value)
@@ -104,7 +122,7 @@ class Phone:
         self.cseq += 1
         via = f"SIP/2.0/UDP phone.example:5060;branch=z9hG4bK-{self.user}{self.cseq}"
         sent = self.wire.give(
-            request(method, URI, *lines, Via=via, CSeq=f"{self.cseq} {method}", Call_ID=f"c{self.cseq}"), STRANGER
+            request(method, URI, *lines, Via=via, CSeq=f"{self.cseq} {method}", Call_ID=f"c{self.cseq}"), self.flow
         )
         return sent[-1]
 
@@ -249,7 +267,7 @@ def test_whoever_is_wrong_gets_the_same_answer_for_the_same_work(monkeypatch: py
         phone = Phone(Wire(book()), user, password)
         line = phone.line(phone.nonce())
         with monkeypatch.context() as patch:
-            patch.setattr(digest, "md5", counted)
+            patch.setattr("sipsvc.auth.hashes.md5", counted)
             work.clear()
             sent = phone.say([line])
         hashes.add(len(work))
@@ -266,7 +284,7 @@ def test_whoever_is_wrong_gets_the_same_answer_for_the_same_work(monkeypatch: py
 @pytest.mark.parametrize("user", ["nobody", "off"])
 def test_the_stand_in_for_an_unknown_password_opens_nothing(user: str) -> None:
     phone = Phone(Wire(book()), user)
-    phone.ha1 = NOBODY
+    phone.ha1 = NOBODY["MD5"]
     assert verdict(phone.say([phone.line(phone.nonce())])) == "407"
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sipsvc.directory import Gateway, Rewrite
 from sipsvc.directory.rules import check_replacement, compile_rule
-from sipsvc.headers import Caller, Dress, dress
+from sipsvc.headers import Caller, Dress, dress, privacy_asked
 from sipsvc.message import parse_name_addr, parse_uri
 from tests.unit.wire import CALLEE, CALLER, GATES, US, Talk, Wire, answer, directory, gateway, request
 
@@ -18,9 +18,11 @@ HOST = "192.0.2.1"
 FROM = f'"Ann" <sip:+{CALLER}@acme.example:5070>;tag=ann'
 
 
-def caller(value: str = FROM, shown: str = CALLER, **changes: Any) -> Caller:
+def caller(value: str = FROM, shown: str = CALLER, asks: str = "", **changes: Any) -> Caller:
+    """Who sends `value` as From and `asks` as Privacy."""
     from_ = parse_name_addr(value, "From")
-    plain = Caller(from_, parse_uri(from_.uri), shown, replaced=False, anonymous=False, private=False, host=HOST)
+    privacy = privacy_asked(asks, (), changes.get("anonymous", False))
+    plain = Caller(from_, parse_uri(from_.uri), shown, replaced=False, anonymous=False, privacy=privacy, host=HOST)
     return plain._replace(**changes)
 
 
@@ -100,8 +102,8 @@ IDENTITIES: list[tuple[dict[str, Any], Caller, str, list[str]]] = [
     ({"remote_party_id": True}, caller(), "", [f"{RPID};privacy=off"]),
     (BOTH, caller(), "", [PAI, f"{RPID};privacy=off"]),
     ({**BOTH, "trusted": True}, caller(), "", [PAI, f"{RPID};privacy=off"]),
-    (BOTH, caller(private=True), "", []),
-    ({**BOTH, "trusted": True}, caller(private=True), "", [PAI, f"{RPID};privacy=full"]),
+    (BOTH, caller(asks="id"), ANONYMOUS, []),
+    ({**BOTH, "trusted": True}, caller(asks="id"), "", [PAI, f"{RPID};privacy=full"]),
     (
         {**BOTH, "caller_prefix": "77"}, caller(), f'"Ann" <sip:77{CALLER}@acme.example:5070>;tag=ann',
         [f"P-Asserted-Identity: {PREFIXED}", f"Remote-Party-ID: {PREFIXED};party=calling;screen=yes;privacy=off"],
@@ -115,11 +117,21 @@ IDENTITIES: list[tuple[dict[str, Any], Caller, str, list[str]]] = [
     ({"caller_prefix": "9#"}, caller(), f'"Ann" <sip:9%23{CALLER}@acme.example:5070>;tag=ann', []),
     ({"p_asserted_identity": True}, caller(shown=DEFAULT, replaced=True), f"<sip:{DEFAULT}@acme.example:5070>;tag=ann",
      [f"P-Asserted-Identity: <sip:{DEFAULT}@{HOST}>"]),
-    ({}, caller(shown=DEFAULT, replaced=True, private=True), ANONYMOUS, []),
+    ({}, caller(shown=DEFAULT, replaced=True, asks="id"), ANONYMOUS, []),
     ({"caller_prefix": "77"}, caller('"Anonymous" <sip:anonymous@anonymous.invalid>;tag=ann', anonymous=True), "", []),
     ({"caller_prefix": "77"}, caller(f"tel:+{CALLER};tag=ann"), f"<sip:77{CALLER}@{HOST}>;tag=ann", []),
     ({"caller_prefix": "77"}, caller(f"<sip:{CALLER}@[2001:db8::9]>;tag=ann;x=y"),
      f"<sip:77{CALLER}@[2001:db8::9]>;tag=ann;x=y", []),
+    ({**BOTH, "plus_in_caller": True}, caller(FROM.replace("+", "")), FROM,
+     [PAI.replace(":4", ":+4"), f"{RPID};privacy=off".replace(":4", ":+4")]),
+    ({"plus_in_caller": True}, caller(), "", []),
+    ({"plus_in_caller": True}, caller(f"<sip:00{CALLER}@h>;tag=ann"), f"<sip:+{CALLER}@h>;tag=ann", []),
+    ({"plus_in_caller": True, "p_asserted_identity": True}, caller(shown=DEFAULT, replaced=True),
+     f"<sip:+{DEFAULT}@acme.example:5070>;tag=ann", [f"P-Asserted-Identity: <sip:+{DEFAULT}@{HOST}>"]),
+    ({"plus_in_caller": True, "caller_prefix": "77", **BOTH, "caller_prefix_in": frozenset({"from"})}, caller(),
+     f'"Ann" <sip:77+{CALLER}@acme.example:5070>;tag=ann',
+     [PAI.replace(":4", ":+4"), f"{RPID};privacy=off".replace(":4", ":+4")]),
+    ({"plus_in_caller": True}, caller('"Anonymous" <sip:anonymous@anonymous.invalid>;tag=ann', anonymous=True), "", []),
 ]  # fmt: skip
 
 

@@ -89,7 +89,7 @@ def test_channels_are_what_the_question_says() -> None:
 )  # fmt: skip
 def test_a_number_can_be_written_in_many_ways(dialled: str) -> None:
     assert ask(dialled=dialled)["e164"] == "33123456789"
-    assert number_of(Question("acme", dialled))(CUSTOMERS) == "33123456789"
+    assert number_of(Question("acme", dialled))(CUSTOMERS, directory()) == "33123456789"
 
 
 @pytest.mark.rule("EX-1", "law 4")

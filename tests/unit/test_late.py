@@ -9,7 +9,8 @@ import pytest
 from sipsvc.message import Message
 from tests.unit.wire import BEGIN, GATES, Sent, Wire, answer, directory, gateway, request
 
-DEAR = tuple(gateway(number, rate="0.06") for number in (1, 2, 3))
+# All at what the call is sold at.
+DEAR = (gateway(1, "0.06"), gateway(2, "0.03"), gateway(3, "0.02"))
 
 
 def answered_twice(wire: Wire) -> tuple[Message, Sent]:

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from sipsvc.directory import Block, CallerIds
+from sipsvc.directory import Block, CallerIds, Platform, assemble
 from sipsvc.message import parse_uri
-from sipsvc.routing.policy import blocked, caller_id
+from sipsvc.routing.policy import caller_id, verdict
 from tests.unit.wire import CALLEE, CUSTOMERS, GATES, US, Wire, answer, directory, gateway, request, talking
 
 OWN, OTHERS, DEFAULT = "442071838750", "15551234567", "442070000000"
@@ -134,13 +134,17 @@ def test_what_the_gateway_says_of_itself_reaches_the_caller_only_if_it_is_truste
     assert said == {False: [], True: ["<sip:1@h>"]}
 
 
-BLOCKED = {
-    "": {prefix: Block(prefix, "", prefix, why) for prefix, why in
-         (("979", "platform"), ("9791", "worse"), ("1", "all of it"))},
-    "ours": {prefix: Block(prefix, "ours", prefix, why) for prefix, why in
-             (("44", "ours alone"), ("97977", "longer"), ("9791", "as well"))},
-    "theirs": {},
-}  # fmt: skip
+BLOCKED = assemble(1, Platform(), [
+    Block(f"{partner}-{prefix}", partner, prefix, why)
+    for partner, prefix, why in (
+        ("", "979", "platform"), ("", "9791", "worse"), ("", "1", "all of it"),
+        ("ours", "44", "ours alone"), ("ours", "97977", "longer"), ("ours", "9791", "as well"),
+    )
+])  # fmt: skip
+
+
+def blocked(partner: str, number: str) -> Block | None:
+    return verdict(BLOCKED, replace(CUSTOMERS, partner=partner), number).block
 
 
 @pytest.mark.rule("SIP-26")
@@ -159,7 +163,7 @@ BLOCKED = {
     ],
 )
 def test_the_longest_blocked_prefix(number: str, prefix: str) -> None:
-    found = blocked(BLOCKED, "ours", number)
+    found = blocked("ours", number)
     assert (found.prefix if found else "") == prefix
 
 
@@ -178,5 +182,5 @@ def test_the_longest_blocked_prefix(number: str, prefix: str) -> None:
     ],
 )
 def test_a_partner_blocks_for_its_own_customers(partner: str, number: str, why: str) -> None:
-    found = blocked(BLOCKED, partner, number)
+    found = blocked(partner, number)
     assert (found.reason if found else "") == why

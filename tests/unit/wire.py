@@ -26,7 +26,7 @@ from sipsvc.directory import (
     Trunk,
     assemble,
 )
-from sipsvc.effects import Close, Flow, Listener, Now, Resolve, Send, Target, WriteCdr
+from sipsvc.effects import Close, Flow, Listener, Notice, Now, Resolve, Send, Target, WriteCdr
 from sipsvc.engine import Engine
 from sipsvc.message import Message, parse
 from sipsvc.message.grammar import LINE_END, canonical
@@ -80,13 +80,17 @@ def directory(
     trunks: Iterable[Trunk] = (),
     blocks: dict[str, str] | None = None,
     timing: Timing = USUAL,
+    rates: dict[str, str] | None = None,
 ) -> Directory:
     """Acme, known by CUSTOMER's address, with three gateways unless told otherwise."""
     by_address = Trunk("acme-ip", "acme", source=f"{CUSTOMER.host}/32")
     chosen = gateways or tuple(gateway(number) for number in (1, 2, 3))
     blocked = {"979": "premium rate"} if blocks is None else blocks
     listed = [Block(f"block-{prefix}", "", prefix, reason) for prefix, reason in blocked.items()]
-    return assemble(7, Platform(timing=timing), [customer, pricelist, by_address, *trunks, *chosen, *listed])
+    worth = {currency: Decimal(rate) for currency, rate in (rates or {}).items()}
+    return assemble(
+        7, Platform(timing=timing, rates=worth), [customer, pricelist, by_address, *trunks, *chosen, *listed]
+    )
 
 
 def datagram(start: str, *lines: str, body: bytes = b"") -> bytes:
@@ -145,7 +149,7 @@ class Sent(NamedTuple):
 
 class Wire:
     """An engine between a customer and gateways. What it wrote stands in `records`, what it sent in `sent`, what it
-    wanted to be looked up in `asked`.
+    wanted to be looked up in `asked`, what it gave notice of in `notices`.
 
     With `disk` off, `Engine.durable` is never called and answers wait for their timer.
     """
@@ -169,6 +173,7 @@ class Wire:
         self.records: list[dict[str, Any]] = []
         self.closed: list[Flow] = []
         self.asked: list[Resolve] = []
+        self.notices: list[Notice] = []
 
     def give(self, data: bytes, flow: Flow = CUSTOMER) -> list[Sent]:
         """One datagram in; what left because of it."""
@@ -201,6 +206,8 @@ class Wire:
                     self.closed.append(effect.flow)
                 elif isinstance(effect, Resolve):
                     self.asked.append(effect)
+                elif isinstance(effect, Notice):
+                    self.notices.append(effect)
             if self.disk:
                 self.engine.durable(self.engine_seq, self.now)
         self.sent += taken

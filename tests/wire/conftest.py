@@ -24,6 +24,7 @@ BY_DIGEST = "127.0.0.2"
 BUNDLE = """\
 [platform]
 realm = "wire"
+digest = ["MD5"]
 [partner]
 name = "Wire"
 [[customer]]

@@ -6,6 +6,7 @@ import re
 import socket
 import ssl
 import threading
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from sipsvc.demo.agent import Message, new_branch, parse, respond
 from sipsvc.demo.server import Server, free_port
 from sipsvc.message.stream import Framer
 from tests.transport.certificates import Authority
-from tests.wire.conftest import CALLER, NUMBER, Stage, write_bundle
+from tests.wire.conftest import BY_DIGEST, CALLER, NUMBER, Stage, write_bundle
 
 SECONDS = 20
 
@@ -95,6 +96,51 @@ class Carrier(threading.Thread):
             self.got = [invite, ack, link.final()]
 
 
+def secured(folder: Path, bundle: Path, ours: tuple[Path, Path], ca: Authority, more: str = "") -> tuple[Server, int]:
+    """A server, not started yet, that listens by TLS too, and at which port; `more` are lines of `[sip.tls]`."""
+    server, port = Server(folder, bundle), free_port(socket.SOCK_STREAM)
+    listen = f'"udp:{server.target}", "tls:127.0.0.1:{port}"'
+    tls = f'[sip.tls]\ncertificate = "{ours[0]}"\nkey = "{ours[1]}"\nca = "{ca.file}"\n{more}'
+    text = re.sub(r"listen = \[.*\]\n", lambda _: f"listen = [{listen}]\n{tls}", server.config.read_text(), count=1)
+    server.config.write_text(text)
+    return server, port
+
+
+@pytest.mark.rule("SIP-20")
+def test_a_customer_is_known_by_the_certificate_it_shows(tmp_path: Path) -> None:
+    ca = Authority(tmp_path, "ca")
+    ours, theirs, others = ca.sign("ours.example", "IP:127.0.0.1"), ca.sign("pbx.example"), ca.sign("other.example")
+    fingerprint = sha256(ssl.PEM_cert_to_DER_cert(theirs[0].read_text())).hexdigest()
+    bundle = write_bundle(tmp_path / "bundle", free_port(), free_port())
+    trunk = f'[[customer.trunk]]\nid = "phone-shown"\ncertificate = "{fingerprint}"\n[[gateway]]'
+    bundle.write_text(bundle.read_text().replace("[[gateway]]", trunk, 1))
+    more = f'client_certificate = "optional"\nclient_ca = "{ca.file}"\n'
+    server, port = secured(tmp_path / "serve", bundle, ours, ca, more)
+    server.start()
+    try:
+        heard = {}
+        for shown, files in (("none", None), ("another", others), ("its own", theirs)):
+            context = ssl.create_default_context(cafile=str(ca.file))
+            if files is not None:
+                context.load_cert_chain(*files)
+            with (
+                # From an address that is no customer's.
+                socket.create_connection(("127.0.0.1", port), SECONDS, source_address=(BY_DIGEST, 0)) as plain,
+                context.wrap_socket(plain, server_hostname="127.0.0.1") as connection,
+            ):
+                phone, call_id = Link(connection), new_branch()
+                sender, to = f"<sip:{CALLER}@127.0.0.1>;tag=phone", f"<sip:979123@127.0.0.1:{port}>"
+                phone.send(phone.request("INVITE", to.strip("<>"), 1, sender, to, call_id))
+                heard[shown] = phone.final().status
+        assert heard == {"none": 407, "another": 407, "its own": 403}
+        cdr = Stage(server, 0, 0).cdr(call_id)
+        assert (cdr["customer"], cdr["trunk"], cdr["auth"], cdr["code"]) == (
+            "phone", "phone-shown", "certificate", "dest_blocked",
+        )  # fmt: skip
+    finally:
+        server.stop()
+
+
 @pytest.mark.rule("SIP-6", "SIP-7", "SIP-16")
 def test_a_call_by_tls_on_both_sides(tmp_path: Path) -> None:
     ca = Authority(tmp_path, "ca")
@@ -105,11 +151,7 @@ def test_a_call_by_tls_on_both_sides(tmp_path: Path) -> None:
     bundle.write_text(
         bundle.read_text().replace(f"port = {carrier.port}", f'port = {carrier.port}\ntransport = "tls"', 1)
     )
-    server, port = Server(tmp_path / "serve", bundle), free_port(socket.SOCK_STREAM)
-    listen = f'"udp:{server.target}", "tls:127.0.0.1:{port}"'
-    tls = f'[sip.tls]\ncertificate = "{ours[0]}"\nkey = "{ours[1]}"\nca = "{ca.file}"\n'
-    text = re.sub(r"listen = \[.*\]\n", lambda _: f"listen = [{listen}]\n{tls}", server.config.read_text(), count=1)
-    server.config.write_text(text)
+    server, port = secured(tmp_path / "serve", bundle, ours, ca)
     server.start()
     try:
         trusting = ssl.create_default_context(cafile=str(ca.file))

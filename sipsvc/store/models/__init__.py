@@ -12,6 +12,7 @@ from sipsvc.store.models.catalogue import (
     PriceList,
     PriceRow,
     RateRow,
+    ShortCode,
     Trunk,
     User,
 )
@@ -41,6 +42,7 @@ __all__ = [
     "PriceRow",
     "RateRow",
     "Resource",
+    "ShortCode",
     "Token",
     "Trunk",
     "User",

@@ -10,7 +10,7 @@ from sqlalchemy import ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from sipsvc.store.models.base import Base, OfAnyone, OfPartner, Resource, RowId
-from sipsvc.store.types import JsonText, UtcMs
+from sipsvc.store.types import JsonText, Sealed, UtcMs
 
 
 class Catalogue(Base):
@@ -38,6 +38,8 @@ class PlatformSettings(Base):
     durable_wait_ms: Mapped[int]
     min_se_s: Mapped[int]
     session_expires_s: Mapped[int]
+    rates: Mapped[dict[str, str]] = mapped_column(JsonText())
+    digest: Mapped[list[str]] = mapped_column(JsonText())
 
 
 class Partner(Resource):
@@ -67,6 +69,12 @@ class Customer(OfPartner):
     max_channels: Mapped[int]
     dial_plan: Mapped[dict[str, Any]] = mapped_column(JsonText())
     caller_ids: Mapped[dict[str, Any]] = mapped_column(JsonText())
+    max_cps: Mapped[int]
+    busy_status: Mapped[int]
+    spend_alert_hour: Mapped[Decimal | None]
+    spend_alert_day: Mapped[Decimal | None]
+    spend_cap_hour: Mapped[Decimal | None]
+    spend_cap_day: Mapped[Decimal | None]
     contact_first_name: Mapped[str]
     contact_last_name: Mapped[str]
     email: Mapped[str | None]
@@ -94,7 +102,7 @@ class User(OfPartner):
 
 
 class Trunk(OfPartner):
-    """How a customer's calls are known: an address or a username. `username` is NULL where it is an address."""
+    """How a customer's calls are known: an address, a certificate or a username, which is NULL where it is another."""
 
     __tablename__ = "trunk"
     __table_args__ = (UniqueConstraint("username"),)
@@ -105,12 +113,18 @@ class Trunk(OfPartner):
     port: Mapped[int]
     username: Mapped[str | None]
     ha1_md5: Mapped[str]
+    max_channels: Mapped[int]
+    ha1_sha256: Mapped[str]
+    algorithms: Mapped[list[str]] = mapped_column(JsonText())
+    tech_prefix: Mapped[str]
+    certificate: Mapped[str]
 
 
 class Gateway(OfPartner):
     """A carrier's gateway and what it asks for (TG-1..6). `rewrites` are its rules in order (SIP-30).
 
     `host` is an address or a name, `port` 0 only with a name (SIP-8); `transport` is `udp`, `tcp` or `tls`.
+    `auth_username`, `auth_password` and `auth_realm` answer its challenges, "" for none (SIP-33).
     `rows_version` is the catalogue's version at which its coverage last changed.
     """
 
@@ -135,6 +149,20 @@ class Gateway(OfPartner):
     hunt_codes: Mapped[list[int]] = mapped_column(JsonText())
     provisional_timeout_ms: Mapped[int]
     ring_timeout_s: Mapped[int]
+    auth_username: Mapped[str]
+    auth_password: Mapped[str] = mapped_column(Sealed("gateway.auth_password"))
+    auth_realm: Mapped[str]
+    plus_in_caller: Mapped[bool]
+    diversion: Mapped[bool]
+    max_channels: Mapped[int]
+    max_cps: Mapped[int]
+    weight: Mapped[int]
+    schedule: Mapped[list[str]] = mapped_column(JsonText())
+    ping_interval_s: Mapped[int]
+    down_after: Mapped[int]
+    up_after: Mapped[int]
+    registration: Mapped[bool]
+    registration_expires_s: Mapped[int]
     rows_version: Mapped[int]
 
 
@@ -155,6 +183,8 @@ class PriceList(OfPartner):
     min_rate: Mapped[Decimal]
     max_profit: Mapped[Decimal | None]
     strategy: Mapped[str]
+    expected_s: Mapped[int]
+    allow_loss: Mapped[bool]
     rows_version: Mapped[int]
 
 
@@ -211,12 +241,34 @@ class PriceRow(RateRow, Base):
 
 
 class Block(OfAnyone):
-    """An E.164 prefix nobody of the partner (NULL: of the platform) may call, and why (SIP-26).
+    """An E.164 prefix nobody of the partner (NULL: of the platform) may call, or may all the same, and why (SIP-26).
 
-    A prefix stands once for each of them; NULL keeps the database from seeing to it, so whoever writes does.
+    With a customer it is for that one of the partner alone. A prefix stands once for each of them; NULL keeps the
+    database from seeing to it, so whoever writes does.
     """
 
     __tablename__ = "block"
 
+    customer: Mapped[str | None] = mapped_column("customer_id", ForeignKey("customer.id"), index=True)
     prefix: Mapped[str]
     reason: Mapped[str]
+    action: Mapped[str]
+    liftable: Mapped[bool]
+    lift_expensive: Mapped[bool]
+
+
+class ShortCode(OfPartner):
+    """What a few digits stand for in a partner's accounts, or one customer's (SIP-25).
+
+    `gateways` are ids in the order of trial. A code stands once for each of them, as a block's prefix does.
+    """
+
+    __tablename__ = "shortcode"
+
+    customer: Mapped[str | None] = mapped_column("customer_id", ForeignKey("customer.id"), index=True)
+    code: Mapped[str]
+    name: Mapped[str]
+    number: Mapped[str]
+    gateways: Mapped[list[str]] = mapped_column(JsonText())
+    dial: Mapped[str]
+    emergency: Mapped[bool]

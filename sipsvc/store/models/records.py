@@ -65,7 +65,7 @@ class Cdr(Base):
     directory: Mapped[int]
     attempts: Mapped[list[dict[str, Any]]] = mapped_column(JsonText())
     trace: Mapped[list[list[Any]]] = mapped_column(JsonText())
-    live: Mapped[dict[str, int]] = mapped_column(JsonText())
+    live: Mapped[dict[str, Any]] = mapped_column(JsonText())
     sell: Mapped[dict[str, Any] | None] = mapped_column(JsonText())
     buy: Mapped[dict[str, Any] | None] = mapped_column(JsonText())
     billed_s: Mapped[int | None]

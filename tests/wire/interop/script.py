@@ -23,6 +23,8 @@ REASONS = {
     183: "Session Progress",
     200: "OK",
     302: "Moved Temporarily",
+    401: "Unauthorized",
+    407: "Proxy Authentication Required",
     422: "Session Interval Too Small",
     404: "Not Found",
     405: "Method Not Allowed",
@@ -242,14 +244,16 @@ class Caller(Script):
 
 
 class Callee(Script):
-    """The gateway's side. `hops` is how many Vias an INVITE brings, `routes` how many Record-Routes."""
+    """The gateway's side. `hops` is how many Vias an INVITE brings, `routes` how many Record-Routes, `first` the
+    number in its CSeq."""
 
     tag = "g[pid]x[call_number]"
     mine = f"[$here];tag={tag}"
     theirs = "[$there]"
 
-    def __init__(self, *, strict: bool = False, hops: int = 2, routes: int = 1, lost: int = 0) -> None:
+    def __init__(self, *, strict: bool = False, hops: int = 2, routes: int = 1, lost: int = 0, first: int = 1) -> None:
         super().__init__(strict=strict, lost=lost)
+        self.first = first
         self.hops = hops
         self.routes = routes
 
@@ -267,6 +271,19 @@ class Callee(Script):
             saves += [(f"beyond{n}", "Record-Route", "<[^>]+>", n) for n in range(2, self.routes + 1)]
         return self._add(f'<recv request="INVITE" rrs="true"{self._lost}>{self._actions(checks, *saves)}</recv>')
 
+    def turns_away(self, status: int, *fields: str) -> Self:
+        """Refuse the first INVITE, which may come once more with the next number."""
+        self.hear("INVITE")
+        copied = ["[last_Via:]", "[last_From:]", f"[last_To:];tag={self.tag}t", "[last_CSeq:]"]
+        self._response(status, copied, fields, False)
+        self.first += 1
+        return self.hear("ACK")
+
+    def challenges(self, method: str, status: int, *fields: str) -> Self:
+        """Refuse a request inside the dialog, which is to come once more."""
+        self.hear(method).answer(status, *fields)
+        return self.hear("ACK") if method == "INVITE" else self
+
     def reply(self, status: int, *fields: str, offer: bool = False) -> Self:
         """Answer the first INVITE, whatever came since."""
         copied = [
@@ -274,7 +291,7 @@ class Callee(Script):
             *(f"Record-Route: [$route{n}]" for n in range(1, self.routes + 1)),
             "From: [$there]",
             "To: [$here]" + (f";tag={self.tag}" if status > 100 else ""),
-            "CSeq: 1 INVITE",
+            f"CSeq: {self.first} INVITE",
         ]
         self._response(status, copied, fields, offer)
         if status >= 200:

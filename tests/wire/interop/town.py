@@ -61,6 +61,10 @@ BY_REFUSED = "443679460018"
 """A gateway by TCP that nobody listens at, then the plain one."""
 BY_LIAR = "443479460018"
 """A carrier whose certificate an authority signed that we do not know, then the plain gateway."""
+BY_GUARD = "444179460018"
+"""The carrier's Kamailio, which wants credentials by SHA-256 for everything we send."""
+BY_ASKING = "444279460018"
+"""A gateway that wants credentials by MD5."""
 BY_NAME = "443579460018"
 """A gateway by SRV records, the first of which leads to nobody."""
 
@@ -132,6 +136,11 @@ require_certificate = yes
 ca_list = {ca}
 """
 LIMIT = "$dlg_ctx(timeout_bye) = 1; dlg_manage();"
+LOGIN = ("reseller", "carrier-Secret-9")
+GUARD = (
+    f'if (!pv_proxy_authenticate("carrier.test", "{LOGIN[1]}", "0")) '
+    '{ t_newtran(); proxy_challenge("carrier.test", "1"); exit; } consume_credentials();'
+)
 # Kamailio answers our challenge for a Request-URI of ours.
 CREDENTIALS = (
     '$ru = "sip:" + $rU + "@{us}"; $avp(realm) = "wire"; $avp(user) = "phone"; $avp(password) = "{password}"; '
@@ -192,7 +201,7 @@ class Town:
 
 def write_bundle(folder: Path, gateways: list[Gateway]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    parts = ['[platform]\nrealm = "wire"\n[partner]\nname = "Interop"\n']
+    parts = ['[platform]\nrealm = "wire"\ndigest = ["MD5"]\n[partner]\nname = "Interop"\n']
     for name, trunks in CUSTOMERS.items():
         parts.append(CUSTOMER.format(id=name))
         parts += [TRUNK.format(id=f"{name}-{index}", how=how) for index, how in enumerate(trunks)]
@@ -210,6 +219,7 @@ def _gateways(ports: dict[str, int]) -> list[Gateway]:
     patient = 'uri_prefix = "1002"\nprovisional_timeout_ms = 20000'
     plain = {"4420": "0.012", "4421": "0.012", "4426": "0.012", "4434": "0.012", "4436": "0.012"}
     tcp, tls = 'transport = "tcp"', 'transport = "tls"'
+    login = f'auth_username = "{LOGIN[0]}"\nauth_password = "{LOGIN[1]}"\nprovisional_timeout_ms = 20000'
     return [
         Gateway("carrier", CARRIER, ports["carrier"], {"4420": "0.010"}, carrier),
         Gateway("strict", CARRIER, ports["strict"], {"4422": "0.010"}),
@@ -228,6 +238,8 @@ def _gateways(ports: dict[str, int]) -> list[Gateway]:
         Gateway("tls", CARRIER, ports["tls"], {"4433": "0.010"}, tls),
         Gateway("liar", CARRIER, ports["liar"], {"4434": "0.010"}, tls),
         Gateway("limit", CARRIER, ports["limit"], {"4440": "0.010"}),
+        Gateway("guard", CARRIER, ports["guard"], {"4441": "0.010"}, login),
+        Gateway("asks", OFFICE, ports["asks"], {"4442": "0.010"}, f'{login}\nauth_realm = "asks.test"'),
         Gateway("fork", CARRIER, ports["fork"], {"4437": "0.010"}),
         Gateway("stateless", CARRIER, ports["stateless"], {"4438": "0.010"}),
         Gateway("name-tls", "secure.test", 0, {"4439": "0.010"}, tls),
@@ -248,6 +260,7 @@ def _legs(server: Server, ports: dict[str, int], targets: dict[str, str]) -> lis
         Leg(CARRIER, ports["tls"], far, transport="tls"),
         Leg(CARRIER, ports["liar"], far, transport="tls"),
         Leg(CARRIER, ports["limit"], far, before=LIMIT),
+        Leg(CARRIER, ports["guard"], far, before=GUARD, inside=GUARD),
         Leg(CARRIER, ports["fork"], far, before=f'append_branch("sip:{OFFICE}:{ports["far-2"]}");'),
         Leg(CARRIER, ports["stateless"], far, relay="forward()"),
         Leg(PHONE, ports["pbx"], us, before=CREDENTIALS.format(us=targets["udp"], password=PASSWORD)),
@@ -272,7 +285,7 @@ def town(folder: Path) -> Iterator[Town]:
     names = (
         "far", "far-2", "limit", "fork", "stateless", "pbx", "plain", "slow", "soft", "carrier", "strict", "spiral",
         "loop", "tcp", "size", "six", "six-tcp", "tls", "liar", "name", "branch", "branch-limit", "branch-strict",
-        "branch-tcp", "branch-tls",
+        "branch-tcp", "branch-tls", "guard", "asks",
     )  # fmt: skip
     ports = {name: free_port() for name in names}
     ports |= {name: free_port(socket.SOCK_STREAM) for name in ("out-tcp", "out-tls")}
