@@ -10,17 +10,17 @@ from tests.portal.world import World
 from tests.unit.wire import GATES, Wire, answer, directory, gateway, request
 
 
-def carrier(id: str) -> Gateway:
+def carrier(name: str) -> Gateway:
     """Down after one failure, and found under this id."""
-    return gateway(1, id=id, down_after=1)
+    return gateway(1, id=name, down_after=1)
 
 
 @pytest.mark.rule("SIP-34")
 def test_a_gateway_that_failed_a_call_is_down_and_says_since_when_and_why(world: World) -> None:
     tenant = world.tenant()
-    id = tenant.ids["gateway"]
-    wire = Wire(directory(carrier(id)))
-    path = f"/gateways/{id}/health"
+    owned = tenant.ids["gateway"]
+    wire = Wire(directory(carrier(owned)))
+    path = f"/gateways/{owned}/health"
     with worker(world, wire):
         before = world.partner_admin().get(path)
         sent = wire.give(request("INVITE"))[-1]
