@@ -152,6 +152,7 @@ TOML_FAULTS = [
     (changed('host = "198.51.100.1"', f'host = "{"a." * 126}net"'), "gateway[0].host", "at most 253 characters"),
     (in_gateway('transport = "UDP"'), "gateway[0].transport", "'udp', 'tcp' or 'tls'"),
     (in_gateway("max_channels = -1"), "gateway[0].max_channels", "greater than or equal to 0"),
+    (in_gateway("max_cps = -1"), "gateway[0].max_cps", "greater than or equal to 0"),
     (in_gateway("weight = -1"), "gateway[0].weight", "greater than or equal to 0"),
     (in_gateway('schedule = ["mon 08:00-20:00"]'), "gateway[0].schedule[0]", "days, hours and a time zone"),
     (in_gateway('schedule = ["mon 08:00-20:00 Here/There"]'), "gateway[0].schedule[0]", "is no time zone"),

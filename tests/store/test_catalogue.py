@@ -61,8 +61,12 @@ def test_the_snapshot_is_the_bundle(engine: Engine) -> None:
         assert dataclasses.asdict(customer.dial_plan) == plan | {"international": tuple(plan["international"])}
         assert dataclasses.asdict(customer.caller_ids) == callers | {"allowed": tuple(callers["allowed"])}
     assert [
-        (t.id, t.customer, t.source, t.port, t.username, t.ha1_md5, t.max_channels) for t in directory.trunks.values()
-    ] == [tuple(trunk) for trunk in bundle.trunks]
+        dataclasses.asdict(trunk) | {"algorithms": list(trunk.algorithms)} for trunk in directory.trunks.values()
+    ] == [
+        {"customer" if name == "customer_id" else name: value for name, value in trunk._asdict().items()}
+        | {"enabled": True}
+        for trunk in bundle.trunks
+    ]
     for sold in bundle.gateways:
         gateway = directory.gateways[sold.id]
         same = sold.model_dump(include={"name", "host", "port", "currency", "priority", "enabled", "trusted"})
