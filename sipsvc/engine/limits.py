@@ -21,8 +21,6 @@ class Limits:
     def __init__(self, core: Core, notice: Callable[[str, dict[str, Any]], None]) -> None:
         self.core = core
         self.spending = Spending()
-        # Gateways that answer nobody, by id (SIP-34); whoever finds out puts another set here.
-        self.down: frozenset[str] = NONE
         self._notice = notice
 
     def live(self, directory: Directory, customer: Customer, trunk: str, closed: str, now: Now) -> Live:
@@ -31,11 +29,8 @@ class Limits:
         channels = len(core.by_customer.get(customer.id, ()))
         limited = directory.limited_of.get(customer.partner, ())
         by_trunk = directory.trunks[trunk].max_channels
-        down = self.down
-        if down:
-            down = frozenset(one.id for one in directory.gateways_of.get(customer.partner, ()) if one.id in down)
         if not (limited or by_trunk or customer.max_cps or customer.watched):
-            return Live(channels, closed, down=down)
+            return Live(channels, closed)
         gateways, over_rate = NOWHERE, NONE
         if limited:
             gateways = {one.id: len(core.by_gateway.get(one.id, ())) for one in limited if one.max_channels}
@@ -50,7 +45,6 @@ class Limits:
             bool(customer.max_cps) and not core.customer_rates.has(customer.id, customer.max_cps, now),
             over_rate,
             self.spent(directory, customer, now) if customer.watched else None,
-            down,
         )
 
     def admitted(self, customer: Customer, now: Now) -> None:
