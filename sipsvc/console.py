@@ -65,7 +65,14 @@ def block(
     settings.data.dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     migrate(settings.data.url)
     told = store(settings.data.url, prefix, reason)
-    _print(told, json, lambda told: [f"{told['prefix']} is blocked: {told['reason']}"])
+    _print(told, json, _blocked)
+
+
+def _blocked(told: dict[str, Any]) -> list[str]:
+    lines = [f"{told['prefix']} is blocked: {told['reason']}"]
+    if told["open_still"]:
+        lines.append(f"longer entries still let calls through: {', '.join(told['open_still'])}")
+    return lines
 
 
 def drain(

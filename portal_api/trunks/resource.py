@@ -8,13 +8,14 @@ from portal_api.columns import FLAG, ID, INSTANT, INTEGER, TEXT
 from portal_api.listing import Listing
 from portal_api.problems import UNUSABLE_FIELDS, Problem
 from portal_api.resource import router_of
+from portal_api.roles import PLATFORM_ROLES
 from portal_api.spec import Spec, Values, delete_row
 from portal_api.trunks.schemas import TrunkCreate, TrunkPatch, TrunkSettable, TrunkView
 from portal_api.writes import Write
 from sipsvc.store.bundle import ha1s
 from sipsvc.store.models import PlatformSettings, Trunk
 from sipsvc.store.sections import Platform, usable
-from sipsvc.store.sources import certificate_taken, source_taken
+from sipsvc.store.sources import certificate_taken, others_caught, source_taken
 
 
 def _check(write: Write, row: Trunk | None, values: Values) -> Values:
@@ -22,6 +23,8 @@ def _check(write: Write, row: Trunk | None, values: Values) -> Values:
     own, partner = (None, values.get("partner")) if row is None else (row.id, row.partner)
     if values["source"]:
         taken = source_taken(write.session, values["source"], values["port"], values["tech_prefix"], own, partner)
+        if not taken and write.who.role not in PLATFORM_ROLES and (row is None or row.source != values["source"]):
+            taken = others_caught(write.session, values["source"], partner)
         if taken:
             raise Problem(409, "A packet from there could not be told apart.", [("source", taken)])
     elif values["certificate"]:

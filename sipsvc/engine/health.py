@@ -16,6 +16,8 @@ S = 1_000_000_000
 # How long a gateway that failed calls is left alone before one may try it, doubled each time it fails again.
 BACK_OFF_S = 30
 MOST_BACK_OFF_S = 600
+# So many of the numbers are remembered that a gateway said 503 for.
+MOST_NUMBERS = 128
 
 Say = Callable[[str, dict[str, Any]], None]
 
@@ -35,8 +37,8 @@ class Gauge(TimerTarget):
 
     BACK: ClassVar = 0
 
-    __slots__ = ("calls", "gateway", "good", "health", "open", "pings", "reason", "resting", "since", "state",
-                 "strikes", "timer", "trying", "until")  # fmt: skip
+    __slots__ = ("calls", "gateway", "good", "health", "numbers", "open", "pings", "reason", "resting", "since",
+                 "state", "strikes", "timer", "trying", "until")  # fmt: skip
 
     def __init__(self, health: Health, gateway: Gateway) -> None:
         self.health = health
@@ -47,6 +49,8 @@ class Gauge(TimerTarget):
         self.calls = self.pings = self.good = self.strikes = 0
         self.until = 0
         self.open = self.trying = self.resting = False
+        # For which it said 503 since it took a call.
+        self.numbers: set[str] = set()
         self.timer: Timer | None = None
 
     @property
@@ -113,16 +117,23 @@ class Health(Watch):
             return
         gauge.calls = gauge.strikes = 0
         gauge.trying = False
+        gauge.numbers.clear()
         if gauge.state == DOWN:
             self._good(gauge, "answered", now)
         elif gauge.state == UNKNOWN:
             self._enter(gauge, UP, "answered", now)
         self._judge(gauge)
 
-    def failed(self, gateway: Gateway, why: str, retry_after_s: int, now: Now) -> None:
+    def failed(self, gateway: Gateway, why: str, number: str, retry_after_s: int, now: Now) -> None:
         gauge = self._gauge(gateway)
         if gauge is None or gauge.resting:
             return
+        if why == "503" and not retry_after_s:
+            # Carriers say it of a number that leads nowhere, too: each counts once until the gateway takes another.
+            if number in gauge.numbers:
+                return
+            if len(gauge.numbers) < MOST_NUMBERS:
+                gauge.numbers.add(number)
         gauge.calls += 1
         gauge.good = 0
         if retry_after_s:
@@ -139,7 +150,7 @@ class Health(Watch):
 
     def refused(self, gateway: Gateway, now: Now) -> None:
         """As a failure of its own kind: what answers pings may still not let us in."""
-        self.failed(gateway, CREDENTIALS, 0, now)
+        self.failed(gateway, CREDENTIALS, "", 0, now)
 
     # What pings tell
 

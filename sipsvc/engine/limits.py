@@ -48,9 +48,10 @@ class Limits:
         )
 
     def admitted(self, customer: Customer, now: Now) -> None:
-        """A call of this customer may go. One that is refused takes no token."""
-        if customer.max_cps:
-            self.core.customer_rates.take(customer.id, customer.max_cps, now)
+        """A call of this customer may go. One that is refused takes no token, nor does an emergency without one."""
+        rates = self.core.customer_rates
+        if customer.max_cps and rates.has(customer.id, customer.max_cps, now):
+            rates.take(customer.id, customer.max_cps, now)
 
     def ended(self, directory: Directory, call: Call, amount: Decimal, now: Now) -> None:
         """An answered call with a price is over."""

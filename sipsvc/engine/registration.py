@@ -46,6 +46,11 @@ class Registrations:
                 one.change(gateway, now)
         for name, gateway in gateways.items():
             if _wanted(gateway) and name not in self._there:
+                for one in [one for one in self.leaving if one.gateway.id == name]:
+                    # Repeated now, its farewell would end what is about to begin.
+                    if one.errand is not None:
+                        one.errand.drop()
+                    self.leaving.discard(one)
                 self._there[name] = Registration(self, gateway, now)
 
     def close(self, now: Now) -> None:

@@ -55,8 +55,11 @@ class Watch:
     def worked(self, gateway: Gateway, now: Now) -> None:
         """It answered a call with anything but 100, 401, 407, 408 and 503, and is doubted."""
 
-    def failed(self, gateway: Gateway, why: str, retry_after_s: int, now: Now) -> None:
-        """A call left it, all its addresses tried: `no_response`, `transport`, or `503` with its Retry-After or 0."""
+    def failed(self, gateway: Gateway, why: str, number: str, retry_after_s: int, now: Now) -> None:
+        """A call left it, all its addresses tried: `no_response`, `transport`, or `503` with its Retry-After or 0.
+
+        `number` is what it was to dial.
+        """
 
     def refused(self, gateway: Gateway, now: Now) -> None:
         """It does not take our credentials."""

@@ -237,16 +237,17 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
             if not why and self.way is not None:
                 self.way.plain = None  # it answered by TCP, so UDP would bring the same
             unreached = why in ("transport", "no_response")
-            hunt = unreached or refused or tried.status in self._attempt(branch).gateway.hunt_codes
+            attempt = self._attempt(branch)
+            hunt = unreached or refused or tried.status in attempt.gateway.hunt_codes
             given_up = self.cancelled or self.expired
-            if refused:
-                self.core.watch.refused(self._attempt(branch).gateway, now)
+            if refused and branch.answered:  # else somebody behind it asks for what is not ours to know
+                self.core.watch.refused(attempt.gateway, now)
             if unreached or tried.status == 503:
-                # Another address may be of use after a 503 whatever the list of codes says (RFC 3263 §4.3).
+                # Another address may be of use after a 503 whatever the codes are (RFC 3263 §4.3).
                 if not given_up and self._address(now):
                     return
                 after = retry_after(response) if response is not None else 0
-                self.core.watch.failed(self._attempt(branch).gateway, why or "503", after, now)
+                self.core.watch.failed(attempt.gateway, why or "503", attempt.dress.user, after, now)
             if given_up or not hunt or not self._onward(now):
                 if tried is self.call.tried[-1] and not refused:
                     tried.left = ""
@@ -258,6 +259,8 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
             return False
         for half in self.call.dialogs.values():
             leg.overtake(half.leg)
+        # The refusal ended the early dialogs of this branch, and what answers may take up a tag of theirs.
+        self.call.dialogs = {tag: half for tag, half in self.call.dialogs.items() if half.flow is not branch.flow}
         name = self.core.branch(self.call.ref, self.loop)
         attempt = self._attempt(branch)
         worn = leg.wear(self.server.request, attempt.dress.request_uri, leg.again())
@@ -271,7 +274,8 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
         branch.leave(now)
         if self._address(now):
             return
-        self.core.watch.failed(self._attempt(branch).gateway, "no_response", 0, now)
+        attempt = self._attempt(branch)
+        self.core.watch.failed(attempt.gateway, "no_response", attempt.dress.user, 0, now)
         if not self._onward(now):
             self.outcomes.append(Outcome(408, None, branch))
             self._finish(now)
@@ -335,6 +339,8 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
 
     def _refuse_answer(self, branch: Branch, response: Message, tag: str, now: Now) -> None:
         """An answer nobody waits for: ACK it each time it comes, BYE it once (SIP-15)."""
+        if len(branch.byed) >= MOST_DIALOGS and tag not in branch.byed:
+            return  # no gateway that answers on and on fills the log
         half = self._half(branch, response)
         self.core.own_request(self.call, half, "ACK", self.pristine.cseq, now)
         if tag not in branch.byed:
@@ -389,8 +395,7 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
 
     def _well(self, branch: Branch, now: Now) -> None:
         """The gateway that is waited for has something to say. One that says it too late is of no use to calls."""
-        gateway = self._attempt(branch).gateway
-        if gateway.id in self.core.watch.doubted:
+        if (gateway := self._attempt(branch).gateway).id in self.core.watch.doubted:
             self.core.watch.worked(gateway, now)
 
     def _attempt(self, branch: Branch) -> Attempt:

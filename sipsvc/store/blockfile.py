@@ -18,6 +18,8 @@ from sipsvc.store.pricefile import Fault
 REQUIRED = ("prefix", "reason")
 # What a row may say besides; the last three are for people.
 COLUMNS = (*REQUIRED, "action", "liftable", "kind", "country", "source")
+# Everybody else's writes wait while one file is put into force.
+MOST_ROWS = 5_000
 FLAGS = {"true": True, "false": False}
 
 
@@ -50,6 +52,9 @@ def read_blocks(content: bytes, liftable: bool, of_platform: bool) -> Read:
     seen: dict[str, int] = {}
     try:
         for number, cells in enumerate(rows, 1):
+            if number > MOST_ROWS + 1:
+                faults.append((f"row {number}", None, f"is one too many: a file holds up to {MOST_ROWS} entries"))
+                break
             if names is None:
                 names = _columns(cells, faults)
                 if faults:

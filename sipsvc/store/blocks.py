@@ -31,11 +31,24 @@ def add(url: str, prefix: str, reason: str) -> dict[str, Any]:
     try:
         with writing(engine) as session:
             changes = Changes(session, LOCAL)
-            same = select(Block.id).where(Block.partner.is_(None), Block.prefix == given.prefix)
-            if session.execute(same.limit(1)).first() is not None:
+            ours = select(Block).where(Block.partner.is_(None))
+            row = session.scalars(ours.where(Block.prefix == given.prefix)).first()
+            if row is None:
+                row = Block(partner=None, customer=None, **given.model_dump())
+                changes.create(row)
+            elif row.action == "block" and not row.liftable:
                 raise ConfigError([("prefix", prefix, "is blocked already")])
-            row = Block(partner=None, customer=None, **given.model_dump())
-            changes.create(row)
-            return {"id": row.id, "prefix": row.prefix, "reason": row.reason, "version": changes.directory}
+            else:
+                changes.update(row, given.model_dump())
+            # A longer entry of the platform's speaks before this one, and may let calls through.
+            longer = ours.where(Block.prefix.startswith(given.prefix), Block.prefix != given.prefix)
+            open_still = sorted(one.prefix for one in session.scalars(longer) if one.action == "allow" or one.liftable)
+            return {
+                "id": row.id,
+                "prefix": row.prefix,
+                "reason": row.reason,
+                "open_still": open_still,
+                "version": changes.directory,
+            }
     finally:
         engine.dispose()

@@ -13,6 +13,10 @@ from sqlalchemy.orm import Session
 from sipsvc.store.addresses import at_port, is_address, network
 from sipsvc.store.models import Gateway, Trunk
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+# What a partner may take of each IP version for one trunk, as prefix lengths.
+WIDEST = {4: 16, 6: 32}
+
 
 def source_taken(
     session: Session, source: str, port: int, tech_prefix: str, trunk: str | None, partner: str | None
@@ -34,6 +38,39 @@ def source_taken(
         if session.execute(there.limit(1)).first() is not None:
             return f"with port {port} is the address of a gateway"
     return ""
+
+
+def others_caught(session: Session, source: str, partner: str | None) -> str:
+    """Why a partner may not have `source` for a trunk though nobody has just the same: it would get others' calls.
+
+    "" where it may. What the platform's operator sets up is not asked about.
+    """
+    found = network(source)
+    if found.prefixlen < WIDEST[found.version]:
+        return f"is wider than /{WIDEST[found.version]}, which only the platform's operator may set up"
+    trunks = select(Trunk.source).where(Trunk.partner != partner, Trunk.source != "").distinct()
+    if any(_overlap(found, one) for one in session.scalars(trunks)):
+        return "overlaps the source of a trunk of another partner"
+    gateways = select(Gateway.host).where(Gateway.partner != partner).distinct()
+    if any(is_address(host) and _overlap(found, host) for host in session.scalars(gateways)):
+        return "holds the address of another partner's gateway"
+    return ""
+
+
+def others_trunk_at(session: Session, host: str, partner: str | None) -> str:
+    """Why a partner may not have a gateway at `host`, "" where it may: it would take in another partner's calls."""
+    if not is_address(host):
+        return ""
+    single = network(host)
+    trunks = select(Trunk.source).where(Trunk.partner != partner, Trunk.source != "").distinct()
+    if any(_overlap(single, one) for one in session.scalars(trunks)):
+        return "lies in the source of a trunk of another partner"
+    return ""
+
+
+def _overlap(network: Network, other: str) -> bool:
+    there = ipaddress.ip_network(other)
+    return network.version == there.version and network.overlaps(there)
 
 
 def address_taken(session: Session, host: str, port: int) -> str:

@@ -53,7 +53,10 @@ def test_customers_behind_one_address_are_told_apart_by_tech_prefix(world: World
     # Another partner's trunk is not named.
     said = refused(stranger.post("/trunks", json=asked | {"customer": theirs}), 409, "source")
     assert said.endswith("of a trunk of another partner")
-    post(stranger, "trunks", asked | {"customer": theirs, "tech_prefix": "66"})
+    # Who shares an address with another partner's customer is for the platform to say.
+    apart = asked | {"customer": theirs, "tech_prefix": "66"}
+    assert refused(stranger.post("/trunks", json=apart), 409, "source").startswith("overlaps")
+    post(world.of("platform_admin"), "trunks", apart)
     found = owner.get("/trunks", params={"filter[tech_prefix][eq]": "55"}).json()["data"]
     assert [one["id"] for one in found] == [first["id"]]
     for wrong in ("5a", "+", "1" * 17, "5\n"):
@@ -122,3 +125,29 @@ def test_an_account_narrows_what_is_accepted_to_what_it_has_a_hash_for(world: Wo
     finally:
         with stored(world) as session:
             session.get_one(PlatformSettings, 1).digest = before
+
+
+@pytest.mark.rule("SIP-20", "IP-2")
+def test_no_partner_takes_what_another_partners_customers_and_gateways_send(world: World) -> None:
+    north, south = world.partner_admin(), world.partner_admin("south")
+    owner, other = world.tenant(), world.tenant("south")
+    trunk = {"customer": owner.customer, "source": "198.18.7.0/28"}
+    assert north.post("/trunks", json=trunk).status_code == 201
+    host = {"name": "Far", "host": "198.18.9.9"}
+    assert north.post("/gateways", json=host).status_code == 201
+    for source, why in (
+        ("198.18.7.4/32", "overlaps the source of a trunk of another partner"),
+        ("198.18.0.0/20", "overlaps the source of a trunk of another partner"),
+        ("198.18.9.9/32", "holds the address of another partner's gateway"),
+        ("0.0.0.0/1", "is wider than /16"),
+        ("2001::/20", "is wider than /32"),
+    ):
+        for more in ({}, {"port": 5099}, {"tech_prefix": "77"}):
+            refused = south.post("/trunks", json={"customer": other.customer, "source": source} | more)
+            assert refused.status_code == 409, refused.text
+            assert why in refused.json()["errors"][0]["reason"], refused.text
+    refused = south.post("/gateways", json={"name": "Tap", "host": "198.18.7.5", "port": 5099})
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (409, "host")
+    platform = world.of("platform_admin")
+    allowed = platform.post("/trunks", json={"customer": other.customer, "source": "198.18.7.4/32"})
+    assert allowed.status_code == 201, allowed.text

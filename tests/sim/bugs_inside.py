@@ -261,8 +261,8 @@ def quick_to_judge() -> None:
     """One failure takes a gateway out, however many it is allowed."""
     right = Health.failed
 
-    def failed(self: Health, gateway: Gateway, why: str, after: int, now: Now) -> None:
-        right(self, gateway, why, after, now)
+    def failed(self: Health, gateway: Gateway, why: str, number: str, after: int, now: Now) -> None:
+        right(self, gateway, why, number, after, now)
         gauge = self._gauge(gateway)
         if gauge is not None and gauge.state != DOWN:
             self._strike(gauge, why, now)

@@ -13,8 +13,8 @@ from sqlalchemy.orm import Session
 
 from sipsvc.directory import Block, ShortCode
 from sipsvc.errors import ConfigError
-from sipsvc.store import catalogue
-from sipsvc.store.blockfile import COLUMNS, read_blocks
+from sipsvc.store import blocks, catalogue
+from sipsvc.store.blockfile import COLUMNS, MOST_ROWS, read_blocks
 from sipsvc.store.bundle import load_bundle
 from sipsvc.store.changes import LOCAL, Changes
 from sipsvc.store.database import downgrade, migrate, open_database, writing
@@ -225,3 +225,31 @@ def test_the_way_down_keeps_what_was_there_before(url: str) -> None:
     with engine.connect() as connection:
         assert connection.execute(text("SELECT prefix FROM block")).scalars().all() == ["979"]
     engine.dispose()
+
+
+@pytest.mark.rule("SIP-26", "SIP-38")
+def test_what_the_operator_blocks_in_a_hurry_is_blocked_and_what_is_not_is_named(url: str) -> None:
+    migrate(url)
+    plain = {"partner": None, "customer": None, "reason": "x", "lift_expensive": False}
+    engine = open_database(url)
+    with writing(engine) as session:
+        changes = Changes(session, LOCAL)
+        changes.create(BlockRow(prefix="4479", action="allow", liftable=False, **plain))
+        changes.create(BlockRow(prefix="447000", action="block", liftable=True, **plain))
+        changes.create(BlockRow(prefix="447001", action="block", liftable=False, **plain))
+    told = blocks.add(url, "4479", "fraud")
+    assert (told["prefix"], told["open_still"]) == ("4479", [])
+    assert blocks.add(url, "447", "fraud")["open_still"] == ["447000"]
+    with pytest.raises(ConfigError, match="is blocked already"):
+        blocks.add(url, "4479", "fraud again")
+    with writing(engine) as session:
+        kept = session.scalars(select(BlockRow).where(BlockRow.prefix == "4479")).one()
+        assert (kept.action, kept.liftable, kept.reason) == ("block", False, "fraud")
+    engine.dispose()
+
+
+@pytest.mark.rule("SIP-26")
+def test_a_file_of_too_many_blocks_is_refused_by_its_row() -> None:
+    rows = "".join(f"{1_000_000 + number},x\n" for number in range(MOST_ROWS + 1))
+    read = read_blocks(f"prefix,reason\n{rows}".encode(), False, True)
+    assert read.faults == [("row 5002", None, "is one too many: a file holds up to 5000 entries")]

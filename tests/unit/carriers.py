@@ -6,7 +6,7 @@ from typing import Any
 
 from sipsvc.directory import Directory, Gateway
 from sipsvc.effects import Notice
-from tests.unit.wire import CUSTOMER, GATES, Sent, Wire, answer, directory, request
+from tests.unit.wire import CUSTOMER, GATES, US, Sent, Wire, answer, directory, request
 
 
 class Town(Wire):
@@ -35,13 +35,14 @@ class Town(Wire):
             return []
         return self.give(answer(one.message, int(word), *self.extra), one.flow)
 
-    def call(self, wait_ms: float = 40_000) -> list[str]:
-        """One call to its end; the gateways that were tried."""
+    def call(self, wait_ms: float = 40_000, dialled: str = "") -> list[str]:
+        """One call to its end, each to another number unless told; the gateways that were tried."""
         self.calls += 1
         names = {flow.host: f"gw{number}" for number, flow in enumerate(GATES, 1)}
         number = self.calls
         via = f"SIP/2.0/UDP {CUSTOMER.host}:{CUSTOMER.port};branch=z9hG4bK-{number};rport"
-        sent = self.give(request(Via=via, Call_ID=f"call-{number}"))
+        uri = f"sip:{dialled or 33_123_000_000 + number}@{US}"
+        sent = self.give(request("INVITE", uri, Via=via, Call_ID=f"call-{number}"))
         sent += self.wait(wait_ms)
         mine = [one for one in sent if one.what == "INVITE" and one.message.call_id == f"call-{number}"]
         return list(dict.fromkeys(names[one.flow.host] for one in mine if one.flow.host in names))

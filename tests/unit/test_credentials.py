@@ -340,3 +340,26 @@ def test_no_number_moves_where_nobody_challenges() -> None:
     assert wire.give(talk.by_caller("ACK", 1))[0].message.cseq == 1
     assert wire.give(talk.by_caller("BYE", 2))[0].message.cseq == 2
     assert "leg" not in wire.records[1]["gateway_half"]
+
+
+@pytest.mark.rule("SIP-33", "law 7")
+def test_an_answer_under_the_tag_of_an_early_dialog_before_the_challenge_counts_from_its_own_invite() -> None:
+    wire = Wire(BOOK)
+    first = wire.give(request())[-1].message
+    wire.give(answer(first, 183), GATES[0])
+    (_, again) = wire.give(challenge(first), GATES[0])
+    (ok,) = wire.give(answer(again.message, 200), GATES[0])
+    talk = Talk(wire, again.message, ok.message)
+    (ack,) = wire.give(talk.by_caller("ACK", 1))
+    assert (ack.message.cseq, credentials(ack.message)) == (2, ("n1", "00000001"))
+    (bye,) = wire.give(talk.by_caller("BYE", 2))
+    assert bye.message.cseq == 3
+
+
+@pytest.mark.rule("SIP-33", "SIP-34")
+def test_what_somebody_behind_the_gateway_asks_for_says_nothing_of_our_credentials() -> None:
+    wire = Wire(directory(gateway(down_after=1, **LOGIN | {"auth_realm": "carrier"}), gateway(2)))
+    first = wire.give(request())[-1].message
+    sent = wire.give(challenge(first, realm="pbx.callee"), GATES[0])
+    assert [one.flow for one in sent if one.what == "INVITE"] == [GATES[1]]
+    assert wire.engine.gateway_health()["gw1"]["state"] != "down"

@@ -50,6 +50,17 @@ def test_where_all_are_down_a_call_is_refused_and_nobody_told_to_stop() -> None:
 
 
 @pytest.mark.rule("SIP-34")
+def test_one_dead_number_takes_no_gateway_out_however_often_it_is_dialled() -> None:
+    made = town(gateway(1, down_after=3), gateway(2, down_after=3))
+    made.says = {GATES[0].host: "503", GATES[1].host: "503"}
+    for _ in range(20):
+        assert made.call(100, "33123456789") == ["gw1", "gw2"]
+    made.call(100, "33123456780")
+    assert made.call(100, "33123456781") == ["gw1", "gw2"]
+    assert made.call(100, "33123456782") == [], "three numbers are no fault of a number's"
+
+
+@pytest.mark.rule("SIP-34")
 @pytest.mark.parametrize("word", ["486", "500", "404", "603", "200"])
 def test_any_other_answer_counts_for_it(word: str) -> None:
     made = town(gateway(1, down_after=2))

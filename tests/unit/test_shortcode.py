@@ -235,3 +235,14 @@ def test_without_a_code_the_plan_takes_emergency_numbers_for_numbers() -> None:
     assert dial(book(pricelist=india, gateways=(served,)), "911")[1] == ["sip:911@203.0.113.1:5080"]
     wire, left = dial(book(), "112")
     assert (left, wire.end["code"]) == (["404"], "number_invalid")
+
+
+@pytest.mark.rule("SIP-27")
+def test_emergency_calls_use_up_no_calls_of_the_seconds_to_come() -> None:
+    wire = Wire(book(PLAIN_SOS, max_cps=1))
+    for number in range(60):
+        via = f"SIP/2.0/UDP 198.51.100.10:5062;branch=z9hG4bK-sos{number};rport"
+        sent = wire.give(request("INVITE", f"sip:112@{US}", Call_ID=f"sos-{number}", Via=via))
+        assert sent[-1].what == "INVITE"
+    wire.wait(1_000)
+    assert wire.give(request("INVITE"))[-1].what == "INVITE"
