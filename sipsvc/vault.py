@@ -68,8 +68,8 @@ class Vault:
 
 
 def _make(path: Path) -> None:
-    """A new key, readable by its owner only. Of several processes that make one, the first one's is everybody's."""
-    draft = path.with_name(f"{path.name}.{os.getpid()}.new")
+    """A new key, readable by its owner only. Of several who make one at once, the first one's is everybody's."""
+    draft = path.with_name(f"{path.name}.{os.urandom(8).hex()}.new")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(os.urandom(KEY_BYTES).hex().encode() + b"\n")

@@ -8,10 +8,11 @@ from functools import cache
 from typing import NamedTuple
 
 import pytest
-from hypothesis import event, example, given
+from hypothesis import assume, event, example, given
 from hypothesis import strategies as st
 
 from sipsvc.directory import CallerIds, DialPlan, Directory, PrefixTable
+from sipsvc.routing.number import e164
 from tests.unit.wire import CUSTOMERS, RETAIL, US, Wire, directory, gateway, request, row
 
 PLANS = (
@@ -94,7 +95,8 @@ def escaped(draw: st.DrawFn, text: str) -> str:
 def disguised(draw: st.DrawFn) -> Case:
     """A blocked number in one of the ways its plan knows, dressed up."""
     plan, blocked = draw(st.sampled_from(PLANS)), draw(st.sampled_from(BLOCKED))
-    number = blocked + draw(st.from_regex(r"[2-9][0-9]{4,8}", fullmatch=True))
+    number = e164(f"+{blocked}{draw(st.from_regex(r'[2-9][0-9]{4,8}', fullmatch=True))}", plan)
+    assume(number.startswith(blocked))
     digits, behind = draw(st.sampled_from(ways(plan, number)))
     if draw(st.integers(0, 4)) == 0 and digits.startswith("+"):
         plain = "".join(one + draw(st.sampled_from(["", "", "-", ".", "(", ")"])) for one in digits[1:])
