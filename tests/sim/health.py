@@ -60,7 +60,8 @@ def _judged(run: Run, spec: GatewaySpec, start: Logged, asked: list[Asked]) -> N
     verdict = next((entry[2] for entry in start.record["trace"] if entry[:2] == ["gateway", spec.id]), "")
     if verdict == "down":
         pings = sum(one.ping for one in before)
-        if max(pings, len(before) - pings) < spec.down_after and not spec.tcp_if_large:
+        # A ping whose name leads nowhere has failed, and nobody saw it.
+        if max(pings, len(before) - pings) < spec.down_after and not (spec.tcp_if_large or spec.name):
             run.world.report("health-hasty", call_id, f"{spec.id} passed over after {len(before)} requests to it")
     elif verdict == "serves" and spec.dead and not spec.name and not spec.tcp_if_large:
         # Nobody is there, which the sender is told at once. One that was just sent is not told of yet.
@@ -68,7 +69,8 @@ def _judged(run: Run, spec: GatewaySpec, start: Logged, asked: list[Asked]) -> N
         pings = [one for one in failed if one.ping]
         calls = [one for one in failed if not one.ping]
         known = max(len(pings), len(calls)) >= spec.down_after
-        if known and (spec.ping_s or start.at - calls[-1].at < LEAST_BACK_OFF):
+        # What failed behind the one that took it out leaves it alone for no longer.
+        if known and (spec.ping_s or start.at - calls[spec.down_after - 1].at < LEAST_BACK_OFF):
             run.world.report("health-missed", call_id, f"{spec.id} is to be tried after {len(failed)} failures")
     elif verdict == "serves" and not spec.name and not spec.dead:
         over = [one for one in before if one.ping and one.at + PATIENCE < start.at][-spec.down_after :]

@@ -148,10 +148,15 @@ class CallView:
         return next((wire for wire in finals if wire.order > since), finals[0] if finals else None)
 
     @cached_property
+    def over_at(self) -> int:
+        """When it ended: credentials of branches that lost are forgotten then, and their ACKs go without."""
+        ended = self.records[-1] if self.records and self.records[-1].record["kind"] == "end" else None
+        return ended.at if ended is not None else 1 << 62
+
+    @cached_property
     def forgotten_at(self) -> int:
         """From when on the engine need know nothing of it: 64·T1 after its end."""
-        ended = self.records[-1] if self.records and self.records[-1].record["kind"] == "end" else None
-        return ended.at + int(GIVE_UP * MS) if ended is not None else 1 << 62
+        return self.over_at + int(GIVE_UP * MS)
 
     @property
     def final_order(self) -> int:
