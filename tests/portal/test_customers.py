@@ -232,18 +232,18 @@ def test_trunks_that_a_packet_would_fit_alike_are_refused_without_saying_whose(w
         refused = north.post("/trunks", json={"customer": mine, **body})
         assert (refused.status_code, refused.json()["errors"][0]["field"]) == (409, field), refused.text
         assert not any(key in refused.text for key in (made["id"], gateway["id"], "south", theirs, "Far"))
-    refused = north.post("/gateways", json={"name": "Near", "host": "203.0.113.240"})
-    assert refused.status_code == 201, "a network is no single address"
-    single = post(north, "trunks", {"customer": mine, "source": "203.0.113.241", "port": 5062})
-    refused = south.post("/gateways", json={"name": "Near", "host": "203.0.113.241", "port": 5062})
-    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (409, "host")
-    assert (
-        south.patch(f"/gateways/{gateway['id']}", json={"host": "203.0.113.241", "port": 5062}, headers=ANY).status_code
-        == 409
-    )
+    single = post(north, "trunks", {"customer": mine, "source": "203.0.113.245", "port": 5062})
+    # Inside another's network, whatever the port; and at another's one address.
+    for client, host, port in ((north, "203.0.113.240", 5099), (south, "203.0.113.245", 5062)):
+        refused = client.post("/gateways", json={"name": "Near", "host": host, "port": port})
+        assert (refused.status_code, refused.json()["errors"][0]["field"]) == (409, "host"), refused.text
+        assert not any(key in refused.text for key in (made["id"], single["id"], "south", "north", theirs, mine))
+    moved = south.patch(f"/gateways/{gateway['id']}", json={"host": "203.0.113.245", "port": 5062}, headers=ANY)
+    assert (moved.status_code, moved.json()["errors"][0]["field"]) == (409, "host")
+    post(north, "gateways", {"name": "Near", "host": "203.0.113.244"})
     assert north.post("/gateways", json={"name": "Named", "host": "far.example", "port": 5062}).status_code == 201
     assert north.patch(f"/trunks/{single['id']}", json={"enabled": False}, headers=ANY).status_code == 200
-    assert north.post("/trunks", json={"customer": mine, "source": "203.0.113.245/30"}).status_code == 422
+    assert north.post("/trunks", json={"customer": mine, "source": "203.0.113.246/30"}).status_code == 422
 
 
 @pytest.mark.rule("SIP-21")

@@ -96,7 +96,7 @@ def test_a_sort_orders_every_page_alike(carriers: httpx.Client, sort: str, size:
 
 def test_what_comes_in_between_pages_moves_nothing(carriers: httpx.Client) -> None:
     first = carriers.get("/gateways", params={"sort": "priority", "page[size]": 2}).json()
-    made = post(carriers, "gateways", {"name": "Late", "host": "203.0.113.99", "priority": 0})
+    made = post(carriers, "gateways", {"name": "Late", "host": "203.0.113.15", "priority": 0})
     rest = carriers.get(
         "/gateways", params={"sort": "priority", "page[size]": 500, "page[after]": first["next"]}
     ).json()["data"]
