@@ -3,12 +3,15 @@
 import sqlalchemy as sa
 from alembic import op
 
+from sipsvc.store.migrations import columns
+
 revision = "0008"
 down_revision = "0007"
 branch_labels = None
 depends_on = None
 
 ADDED = (
+    ("customer_id", sa.Text(), None),
     ("action", sa.Text(), "'block'"),
     ("liftable", sa.Boolean(), "false"),
     ("lift_expensive", sa.Boolean(), "false"),
@@ -16,14 +19,8 @@ ADDED = (
 
 
 def upgrade() -> None:
+    columns.add("block", ADDED)
     with op.batch_alter_table("block") as batch:
-        batch.add_column(sa.Column("customer_id", sa.Text(), nullable=True))
-        for name, kind, _ in ADDED:
-            batch.add_column(sa.Column(name, kind, nullable=True))
-    op.execute(f"UPDATE block SET {', '.join(f'{name} = {value}' for name, _, value in ADDED)}")
-    with op.batch_alter_table("block") as batch:
-        for name, kind, _ in ADDED:
-            batch.alter_column(name, existing_type=kind, nullable=False)
         batch.create_foreign_key("fk_block_customer_id", "customer", ["customer_id"], ["id"])
     op.create_index("ix_block_customer_id", "block", ["customer_id"])
     op.create_table(
@@ -43,11 +40,10 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """What 0005 knows comes back: what is blocked for the platform or for a partner."""
+    """What 0007 knows comes back: what is blocked for the platform or for a partner."""
     op.drop_table("shortcode")
     op.execute("DELETE FROM block WHERE customer_id IS NOT NULL OR action <> 'block'")
     op.drop_index("ix_block_customer_id", "block")
     with op.batch_alter_table("block") as batch:
         batch.drop_constraint("fk_block_customer_id", type_="foreignkey")
-        for name in ("customer_id", *(name for name, _, _ in ADDED)):
-            batch.drop_column(name)
+    columns.drop("block", (name for name, _, _ in ADDED))

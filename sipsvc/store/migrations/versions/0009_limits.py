@@ -3,10 +3,10 @@
 The guard is on for the price lists there are: what they sold below cost is left out from now on (SIP-28).
 """
 
-from typing import Any
-
 import sqlalchemy as sa
 from alembic import op
+
+from sipsvc.store.migrations import columns
 
 revision = "0009"
 down_revision = "0008"
@@ -15,8 +15,7 @@ depends_on = None
 
 LIMIT = ("max_channels", sa.Integer(), "0")
 RATE = ("max_cps", sa.Integer(), "0")
-# Name, type and what there is has; None where that is nothing.
-ADDED: dict[str, tuple[tuple[str, Any, str | None], ...]] = {
+ADDED: dict[str, columns.Columns] = {
     "platform_settings": (("rates", sa.Text(), "'{}'"),),
     "customer": (
         RATE,
@@ -30,20 +29,11 @@ ADDED: dict[str, tuple[tuple[str, Any, str | None], ...]] = {
 
 
 def upgrade() -> None:
-    for table, columns in ADDED.items():
-        with op.batch_alter_table(table) as batch:
-            for name, kind, _ in columns:
-                batch.add_column(sa.Column(name, kind, nullable=True))
-        needed = [(name, kind, value) for name, kind, value in columns if value is not None]
-        op.execute(f"UPDATE {table} SET {', '.join(f'{name} = {value}' for name, _, value in needed)}")
-        with op.batch_alter_table(table) as batch:
-            for name, kind, _ in needed:
-                batch.alter_column(name, existing_type=kind, nullable=False)
+    for table, added in ADDED.items():
+        columns.add(table, added)
 
 
 def downgrade() -> None:
-    for table, columns in reversed(ADDED.items()):
-        with op.batch_alter_table(table) as batch:
-            for name, _, _ in columns:
-                batch.drop_column(name)
+    for table, added in reversed(ADDED.items()):
+        columns.drop(table, (name for name, _, _ in added))
     op.execute("UPDATE pricelist SET strategy = 'cheapest' WHERE strategy = 'weight'")
