@@ -48,6 +48,16 @@ class Flow(NamedTuple):
     certificate: str = ""
 
 
+def written(host: str) -> str:
+    """A host as URIs and `host:port` have it: an IPv6 address in brackets (RFC 3261 §25.1)."""
+    return f"[{host}]" if ":" in host else host
+
+
+def address_text(transport: str, host: str, port: int) -> str:
+    """As records and ladders have it: `udp:203.0.113.1:5060`."""
+    return f"{transport.lower()}:{written(host)}:{port}"
+
+
 def source_of(host: str) -> str:
     """Who counts as one: an IPv4 address, or the /64 that an IPv6 host has to itself."""
     return host if ":" not in host else IPv6Address(host.partition("%")[0]).packed[:8].hex()

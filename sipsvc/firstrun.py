@@ -10,6 +10,7 @@ from typing import NamedTuple
 from sqlalchemy import Engine
 
 from sipsvc import keyring
+from sipsvc.effects import written
 from sipsvc.errors import ConfigError
 from sipsvc.keyring import private
 from sipsvc.settings import Settings
@@ -72,6 +73,6 @@ def _write_credentials(settings: Settings, passwords: dict[str, str], token: str
         "password": passwords.get(username, ""),
         "api_token": token,
         "api_url": f"http://{settings.api.listen}",
-        "sip": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
+        "sip": f"{written(host)}:{port}",
     }
     private(settings.data.dir / "demo-credentials.json", json.dumps(credentials, indent=1).encode() + b"\n")

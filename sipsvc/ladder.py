@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from sipsvc.effects import Flow, Now
+from sipsvc.effects import Flow, Now, address_text
 from sipsvc.message import Message
 
 # Of what we sent so many bytes are kept: the start line, or as much of it.
@@ -76,8 +76,7 @@ class Ladder:
 
 
 def _rung(utc: int, flow: Flow, method: str, status: int, what: str | bytes, size: int) -> Rung:
-    host = f"[{flow.host}]" if ":" in flow.host else flow.host
-    peer = f"{flow.transport.lower()}:{host}:{flow.port}"
+    peer = address_text(flow.transport, flow.host, flow.port)
     if isinstance(what, bytes):
         line = what.partition(b"\r\n")[0].decode("utf-8", "replace").removeprefix("SIP/2.0 ")
         return Rung(utc, True, peer, line.removesuffix(" SIP/2.0"), method or line.partition(" ")[0], -size)

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from sipsvc.effects import written
 from sipsvc.errors import ConfigError
 
 PREFIX = "SIPSVC_"
@@ -185,8 +186,7 @@ class SipSettings(_Section):
 
     def uri_host(self) -> str:
         """The first listener's name as a URI writes it: what the identities of its calls are at."""
-        host = self.listeners()[0].told_host
-        return f"[{host}]" if ":" in host else host
+        return written(self.listeners()[0].told_host)
 
 
 class ApiSettings(_Section):

@@ -6,6 +6,7 @@ from mypy_extensions import trait
 
 from sipsvc.directory import Gateway
 from sipsvc.effects import PORTS, Flow, Now, Target
+from sipsvc.headers import place_of
 from sipsvc.message import Message
 from sipsvc.proxy import Core
 from sipsvc.proxy.branch import MS
@@ -122,12 +123,9 @@ class Errand(Nobody, WayUser, TimerTarget):
         self.sender.on_outcome(self.method, response, "" if response is not None else self.why, now)
 
 
-def sip_uri(gateway: Gateway, user: str = "") -> str:
-    """The gateway's URI, as calls have it; `user` is escaped already."""
-    host = f"[{gateway.host}]" if ":" in gateway.host else gateway.host
-    port = f":{gateway.port}" if gateway.port else ""
-    transport = "" if gateway.transport == "udp" else f";transport={gateway.transport}"
-    return f"sip:{user}{'@' if user else ''}{host}{port}{transport}"
+def sip_uri(gateway: Gateway) -> str:
+    """The gateway's own URI, at the place that calls go to."""
+    return f"sip:{place_of(gateway.host, gateway.port, gateway.transport)}"
 
 
 def contact(core: Core, flow: Flow, user: str = "") -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from sipsvc.cdr.record import Answer, Attempt, End, Late, LateCharge, Priced, Start
 from sipsvc.dialog import Half
 from sipsvc.directory import Gateway, PriceRow
-from sipsvc.effects import Now
+from sipsvc.effects import Now, written
 from sipsvc.message import parse_name_addr, parse_uri
 from sipsvc.proxy import Call, Core, LateAnswer
 from sipsvc.proxy.call import Tried, Who
@@ -26,7 +26,6 @@ def readable(value: str) -> str:
 def start(call: Call) -> Start:
     decision = call.decision
     source = call.who.source
-    host = f"[{source.host}]" if ":" in source.host else source.host
     return {
         "kind": "start",
         "cdr_id": call.cdr_id,
@@ -36,7 +35,7 @@ def start(call: Call) -> Start:
         "partner": decision.customer.partner if decision else "",
         "trunk": call.who.trunk,
         "auth": call.who.auth,
-        "source": f"{host}:{source.port}",
+        "source": f"{written(source.host)}:{source.port}",
         "dialled": readable(call.dialled),
         "e164": decision.e164 if decision else "",
         "caller": readable(parse_uri(parse_name_addr(call.caller.own, "From").uri).user),

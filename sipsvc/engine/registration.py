@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from sipsvc.auth.carrier import Answers, Login
 from sipsvc.directory import Gateway
-from sipsvc.effects import Flow, Now, Target
+from sipsvc.effects import Flow, Now, Target, written
 from sipsvc.engine.errand import Errand, Sender, contact, sip_uri
 from sipsvc.engine.health import CREDENTIALS, S, Say, place
 from sipsvc.engine.pings import SOON_S, spread
 from sipsvc.errors import SipError
 from sipsvc.message import Message, escape_user, params_get, parse_name_addr, parse_uri
 from sipsvc.proxy import Core
+from sipsvc.proxy.credentials import answers_for
 from sipsvc.timers import Timer, TimerTarget
 
 REGISTERED, FAILING = "registered", "failing"
@@ -83,7 +83,7 @@ class Registration(Sender, TimerTarget):
         self.call_id = core.random_hex(32)
         self.tag = core.random_hex(16)
         self.cseq = 0
-        self.answers = _answers(gateway)
+        self.answers = answers_for(gateway)
         # What was done about this request already: whose challenges were answered, and its time raised.
         self.answered: set[tuple[str, str, bool]] = set()
         self.raised = False
@@ -100,7 +100,7 @@ class Registration(Sender, TimerTarget):
         """The same gateway with other settings; those that bear on the registration are tried at once."""
         before, self.gateway = self.gateway, gateway
         if _how(before) != _how(gateway):
-            self.answers = _answers(gateway)
+            self.answers = answers_for(gateway)
             self.expires = gateway.registration_expires_s
             self.failures = 0
             if self.errand is not None:
@@ -125,8 +125,7 @@ class Registration(Sender, TimerTarget):
     def request(self, method: str, flow: Flow, branch: str) -> bytes:
         core, gateway = self.ours.core, self.gateway
         registrar = sip_uri(gateway)
-        host = f"[{gateway.host}]" if ":" in gateway.host else gateway.host
-        record = f"sip:{self.user}@{host}"
+        record = f"sip:{self.user}@{written(gateway.host)}"
         self.cseq += 1
         lines = [
             f"REGISTER {registrar} SIP/2.0",
@@ -232,10 +231,6 @@ def _where(gateway: Gateway) -> Any:
 def _how(gateway: Gateway) -> Any:
     """What a registration is to be made anew with."""
     return (gateway.auth_password, gateway.auth_realm, gateway.registration_expires_s)
-
-
-def _answers(gateway: Gateway) -> Answers:
-    return Answers(Login(gateway.auth_username, gateway.auth_password, gateway.auth_realm))
 
 
 def _number(text: str | None) -> int:

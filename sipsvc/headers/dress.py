@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from sipsvc.directory import Gateway, Rewrite
 from sipsvc.directory.rules import substitute
+from sipsvc.effects import written
 from sipsvc.headers.privacy import NOTHING, Privacy
 from sipsvc.message import NameAddr, Uri, escape_user
 from sipsvc.message.grammar import HOST
@@ -67,7 +68,7 @@ def dress(gateway: Gateway, e164: str, caller: Caller, *, verbatim: bool = False
     """
     rules = () if verbatim else gateway.rewrites
     user = _rewritten(rules, e164) if rules or verbatim else e164
-    place = _place(gateway.host, gateway.port, gateway.transport)
+    place = place_of(gateway.host, gateway.port, gateway.transport)
     if not user or not place:
         return None
     if gateway.uri_prefix and not verbatim:
@@ -96,7 +97,7 @@ def dress(gateway: Gateway, e164: str, caller: Caller, *, verbatim: bool = False
         off, lines = privacy.trusted if gateway.trusted else privacy.others
         identity += lines
     from_value = _from(gateway, caller, prefixed if "from" in gateway.caller_prefix_in else number)
-    return Dress(f"sip:{user}{place}", user, from_value, identity, off)
+    return Dress(f"sip:{user}@{place}", user, from_value, identity, off)
 
 
 def _from(gateway: Gateway, caller: Caller, number: str) -> str:
@@ -147,13 +148,13 @@ def _rewritten(rules: tuple[Rewrite, ...], digits: str) -> str:
 
 
 @lru_cache(maxsize=4_096)
-def _place(host: str, port: int, transport: str) -> str:
-    """What stands behind the user part, the same on every call; "" for what is no host."""
-    written = f"[{host}]" if ":" in host else host
-    if not _HOST.match(written) or not 0 <= port <= 65_535:
+def place_of(host: str, port: int, transport: str) -> str:
+    """What stands behind the user part of a gateway's URI, the same on every call; "" for what is no host."""
+    name = written(host)
+    if not _HOST.match(name) or not 0 <= port <= 65_535:
         return ""
     # Without it the URI would stand for UDP (RFC 3263 §4.1).
-    return f"@{written}{f':{port}' if port else ''}{'' if transport == 'udp' else f';transport={transport}'}"
+    return f"{name}{f':{port}' if port else ''}{'' if transport == 'udp' else f';transport={transport}'}"
 
 
 _escaped = lru_cache(maxsize=4_096)(escape_user)

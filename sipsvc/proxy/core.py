@@ -10,7 +10,7 @@ from mypy_extensions import trait
 
 from sipsvc.dialog import Half, Reach, Tokens
 from sipsvc.directory import Gateway, Platform
-from sipsvc.effects import Flow, Listener, Now, Target
+from sipsvc.effects import Flow, Listener, Now, Target, written
 from sipsvc.proxy.buckets import Buckets
 from sipsvc.proxy.call import Call, Phase
 from sipsvc.proxy.credentials import REFUSED, Leg, leg_of
@@ -119,9 +119,7 @@ class Core(Reach):
         self.held: deque[tuple[int, InviteSession]] = deque()
         self.conns: set[int] = set()
         self.listeners = listeners
-        self.names = tuple(
-            f"[{one.host}]:{one.port}" if ":" in one.host else f"{one.host}:{one.port}" for one in listeners
-        )
+        self.names = tuple(f"{written(one.host)}:{one.port}" for one in listeners)
         self.sent_by = frozenset(name.lower() for name in self.names)
         # Our Record-Route on each listener, behind the token. Without transport a URI means UDP (RFC 3263 §4.1).
         self._route_ends = tuple(

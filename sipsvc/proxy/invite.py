@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sipsvc.dialog import Half
-from sipsvc.effects import PORTS, Flow, Now, Target
+from sipsvc.effects import PORTS, Flow, Now, Target, address_text
 from sipsvc.headers import Pristine, privacy_asked, without_identity
 from sipsvc.message import Message
 from sipsvc.message.build import join, response, upward, warning
@@ -91,11 +91,12 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
 
     def _gateway(self, now: Now) -> bool:
         """Try the next gateway, or look up where it is; False, and noted, where its limits do not let a call in."""
-        core, gateway = self.core, self.attempts[self.next].gateway
+        core, attempt = self.core, self.attempts[self.next]
+        gateway = attempt.gateway
         self.next += 1
         self.current = self.way = None
         core.move(self.call, "")
-        if (gateway.max_channels or gateway.max_cps) and not self.attempts[self.next - 1].unlimited:
+        if (gateway.max_channels or gateway.max_cps) and not attempt.unlimited:
             why = core.full(gateway, now)
             if why:
                 self._tried("", now).left = why
@@ -144,7 +145,7 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
         listener = core.listener_for(transport, host, self.server.flow.listener)
         if listener < 0:
             core.count("no_listener")
-            self._tried(_address_text(transport, host, port), now).left = "transport"
+            self._tried(address_text(transport, host, port), now).left = "transport"
             self.outcomes.append(Outcome(503, None, None))
             return False
         flow = Flow(transport, host, port, listener, 0, gateway.host if transport == "TLS" else "")
@@ -161,7 +162,7 @@ class InviteSession(ServerUser, BranchUser, WayUser, TimerTarget):
         branch.leg = leg_to(core, gateway, self.pristine.cseq)
         self.branches.append(branch)
         self.current = branch
-        self._tried(_address_text(flow.transport, host, port), now)
+        self._tried(address_text(flow.transport, host, port), now)
         branch.start(name, request, silence_ms, now)
         return True
 
@@ -444,7 +445,3 @@ def _hidden(response: Message) -> bool:
     header, remote = response.get("privacy") or "", response.all("remote-party-id")
     asked = privacy_asked(header, remote, False, "called")
     return asked is not None and asked.number
-
-
-def _address_text(transport: str, host: str, port: int) -> str:
-    return f"{transport.lower()}:[{host}]:{port}" if ":" in host else f"{transport.lower()}:{host}:{port}"

@@ -83,18 +83,16 @@ def settle(core: Core, call: Call, asked: Asked | None, response: Message, now: 
     A 2xx without an interval ends the timer (§8.2). An interval below our minimum counts as the minimum: nobody
     shall make us close a CDR while the parties talk on.
     """
-    interval = seconds(response)
-    able = asked is not None and asked.able
-    one_sided = not (interval and able)
-    if not interval and asked is not None and able:
-        interval = asked.interval
+    granted = seconds(response)
+    asked_for = asked.interval if asked is not None and asked.able else 0
+    interval = granted or asked_for
     if not interval and call.expires is None:
         return False
     core.timers.cancel(call.expiry)
     call.expiry = call.expires = None
     if interval:
         interval = max(interval, core.platform.timing.min_se_s)
-        call.one_sided = one_sided
+        call.one_sided = not (granted and asked_for)
         call.expires = Now(now.mono + interval * SECOND, now.utc + interval * 1_000)
         call.expiry = core.timers.set(call.expires.mono, call, Call.EXPIRY)
     return True

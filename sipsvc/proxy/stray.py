@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sipsvc.dialog import Half
-from sipsvc.effects import PORTS, Flow, Now
+from sipsvc.effects import PORTS, Flow, Now, written
 from sipsvc.errors import MessageDropped
 from sipsvc.headers import without_identity
 from sipsvc.message import Message, Via, params_get, parse_via, split_values
@@ -29,8 +29,7 @@ def stray_answer(core: Core, call: Call, response: Message, flow: Flow, now: Now
     elif tag != call.caller_tag:
         half = call.dialogs.get(tag)
         if half is None:
-            host = f"[{flow.host}]" if ":" in flow.host else flow.host
-            contact = f"sip:{host}:{flow.port}"
+            contact = f"sip:{written(flow.host)}:{flow.port}"
             half = Half(flow, response.get("to") or "", response.get("from") or "", contact, pinned=False)
             half.meet(response, call.token)
             known = call.gateway

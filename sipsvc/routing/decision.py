@@ -137,8 +137,7 @@ def _emergency(
     told = "replaced" if said.replaced else "kept" if own else "let_through"
     trace.append(("caller", from_uri.user, said.number, told))
     # Whoever helps has to know who called, whatever was asked for.
-    heard = call._replace(privacy="", remote=())
-    caller = _caller(heard, customer, from_uri, said, trace)._replace(privacy=None)
+    caller = _caller(call, customer, from_uri, said, trace, private=False)
     attempts = named(directory, code, caller, trace)
     refusal = "" if attempts else "no_route"
     if refusal:
@@ -147,10 +146,18 @@ def _emergency(
     return Decision(refusal, "", said.number, customer, pricelist, free(code), attempts, tuple(trace))
 
 
-def _caller(call: CallFacts, customer: Customer, from_uri: Uri, shown: Shown, trace: list[tuple[Any, ...]]) -> Caller:
-    """Who calls, with the privacy that is asked for and the diversions that may pass (SIP-32)."""
+def _caller(
+    call: CallFacts,
+    customer: Customer,
+    from_uri: Uri,
+    shown: Shown,
+    trace: list[tuple[Any, ...]],
+    *,
+    private: bool = True,
+) -> Caller:
+    """Who calls, with the diversions that may pass and, where `private`, the privacy that is asked for (SIP-32)."""
     who = from_uri.user.lower()
-    privacy = privacy_asked(call.privacy, call.remote, who in RESTRICTED)
+    privacy = privacy_asked(call.privacy, call.remote, who in RESTRICTED) if private else None
     if privacy is not None:
         trace.append(("privacy", call.privacy, privacy.remote_party))
     diverted = diversions(customer, call.diversion) if call.diversion else ()
