@@ -9,9 +9,8 @@ from typing import Any
 from sipsvc.auth import Authenticator, Challenge, Identity
 from sipsvc.dialog import Half, route_set
 from sipsvc.directory import Directory
-from sipsvc.effects import Flow, Now
+from sipsvc.effects import Flow, Now, written
 from sipsvc.engine import journal
-from sipsvc.engine.health import Health
 from sipsvc.engine.limits import Limits
 from sipsvc.engine.strangers import Strangers
 from sipsvc.errors import SipError
@@ -39,10 +38,8 @@ class Admission:
         tag_key: bytes,
         write: Callable[[Any, bool], int],
         limits: Limits,
-        health: Health,
     ) -> None:
         self.core = core
-        self.health = health
         self.directory = directory
         self.authenticator = authenticator
         self.write = write
@@ -126,8 +123,8 @@ class Admission:
     def _call(self, request: Message, uri: Uri, flow: Flow, who: Identity, now: Now) -> Call:
         core = self.core
         own = request.get("from") or ""
-        host = f"[{flow.host}]" if ":" in flow.host else flow.host
-        half = Half(flow, own, request.get("to") or "", f"sip:{host}:{flow.port}", pinned=True, cseq=request.cseq)
+        contact = f"sip:{written(flow.host)}:{flow.port}"
+        half = Half(flow, own, request.get("to") or "", contact, pinned=True, cseq=request.cseq)
         half.refresh(request)
         orphan = self.orphans.get((request.call_id, request.from_.tag, request.cseq))
         cdr_id = orphan.claim() if orphan is not None else _uuid7(now, core.random_hex(20))
@@ -155,14 +152,7 @@ class Admission:
             tuple(request.all("remote-party-id")),
             tuple(request.all("diversion")),
         )
-        down = self.health.down
-        decision = decide(self.directory, facts, live._replace(down=down) if down else live, now)
-        if down:
-            # Those of them that the decision had to do with.
-            skipped = [entry[1] for entry in decision.trace if entry[0] == "gateway" and entry[2] == "down"]
-            if skipped:
-                call.live["down"] = skipped
-        return decision
+        return decide(self.directory, facts, live, now)
 
 
 class Challenged(SipError):

@@ -61,8 +61,7 @@ class Engine(Observer):
             directory,
             blake2b(b"to-tag", key=secret, digest_size=16).digest(),
             self._write,
-            Limits(self.core, self._notice),
-            self._carriers.health,
+            Limits(self.core, self._carriers.health, self._notice),
         )
         self._requests = Requests(self.core, self.admission, self.count)
 

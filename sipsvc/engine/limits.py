@@ -8,6 +8,7 @@ from typing import Any
 
 from sipsvc.directory import Customer, Directory
 from sipsvc.effects import Now
+from sipsvc.engine.health import Health
 from sipsvc.engine.spend import Spending
 from sipsvc.proxy import Call, Core
 from sipsvc.rating import text
@@ -18,8 +19,9 @@ from sipsvc.routing.live import NONE, NOWHERE
 class Limits:
     """`notice(event, fields)` tells whoever runs this; once a window of each alert and each cap."""
 
-    def __init__(self, core: Core, notice: Callable[[str, dict[str, Any]], None]) -> None:
+    def __init__(self, core: Core, health: Health, notice: Callable[[str, dict[str, Any]], None]) -> None:
         self.core = core
+        self.health = health
         self.spending = Spending()
         self._notice = notice
 
@@ -29,8 +31,11 @@ class Limits:
         channels = len(core.by_customer.get(customer.id, ()))
         limited = directory.limited_of.get(customer.partner, ())
         by_trunk = directory.trunks[trunk].max_channels
+        down = self.health.down
+        if down:
+            down = frozenset(one.id for one in directory.gateways_of.get(customer.partner, ()) if one.id in down)
         if not (limited or by_trunk or customer.max_cps or customer.watched):
-            return Live(channels, closed)
+            return Live(channels, closed, down=down)
         gateways, over_rate = NOWHERE, NONE
         if limited:
             gateways = {one.id: len(core.by_gateway.get(one.id, ())) for one in limited if one.max_channels}
@@ -45,6 +50,7 @@ class Limits:
             bool(customer.max_cps) and not core.customer_rates.has(customer.id, customer.max_cps, now),
             over_rate,
             self.spent(directory, customer, now) if customer.watched else None,
+            down,
         )
 
     def admitted(self, customer: Customer, now: Now) -> None:

@@ -40,15 +40,10 @@ class Watched(NamedTuple):
 
 def watched(call: Call) -> Watched:
     """The call as it is now; its ladder goes on growing."""
-    return Watched(*_plain(call))
-
-
-def _plain(call: Call) -> tuple[Any, ...]:
-    """The fields of `Watched`, which is made of them only when somebody looks."""
     decision = call.decision
     last = call.winner or (call.tried[-1] if call.tried else None)
     over = call.phase is Phase.OVER
-    return (
+    return Watched(
         call.cdr_id,
         call.call_id,
         call.who.customer,
@@ -71,7 +66,7 @@ class Finished:
 
     def __init__(self, most: int = MOST, most_bytes: int = MOST_BYTES) -> None:
         self._most, self._most_bytes = most, most_bytes
-        self._calls: dict[str, tuple[tuple[Any, ...], int]] = {}
+        self._calls: dict[str, tuple[Watched, int]] = {}
         self._bytes = 0
 
     def __len__(self) -> int:
@@ -81,17 +76,17 @@ class Finished:
         rows = len(call.decision.trace) if call.decision is not None else 0
         weight = _CALL_BYTES + len(call.ladder) * _MESSAGE_BYTES + rows * _ROW_BYTES
         calls = self._calls
-        calls[call.cdr_id] = _plain(call), weight
+        calls[call.cdr_id] = watched(call), weight
         self._bytes += weight
         while len(calls) > self._most or self._bytes > self._most_bytes:
             self._bytes -= calls.pop(next(iter(calls)))[1]
 
     def get(self, cdr_id: str) -> Watched | None:
         found = self._calls.get(cdr_id)
-        return Watched(*found[0]) if found is not None else None
+        return found[0] if found is not None else None
 
     def __iter__(self) -> Iterator[Watched]:
-        return (Watched(*plain) for plain, _ in self._calls.values())
+        return (one for one, _ in self._calls.values())
 
 
 def find(core: Core, finished: Finished, key: str) -> list[Watched]:

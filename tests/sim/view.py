@@ -90,7 +90,9 @@ class CallView:
     @cached_property
     def down(self) -> frozenset[str]:
         """The gateways it was decided to pass over because they are down (SIP-34)."""
-        return frozenset(self.start["live"].get("down", ())) if self.records else frozenset()
+        if not self.records:
+            return frozenset()
+        return frozenset(said[0] for what, *said in self.start["trace"] if what == "gateway" and said[1] == "down")
 
     @cached_property
     def expect(self) -> str:

@@ -133,10 +133,10 @@ def test_a_restart_and_a_swap_know_who_is_where() -> None:
 @pytest.mark.rule("SIP-27")
 def test_a_gateway_that_is_down_is_passed_over() -> None:
     wire = Wire(directory(gateway(1), gateway(2)))
-    wire.engine.admission.health.down = frozenset({"gw1", "another's"})
+    wire.engine.admission.limits.health.down = frozenset({"gw1", "another's"})
     assert told(wire, 1).flow == GATES[1]
     assert live(wire) == {"channels": 0, "down": ["gw1"]}
-    wire.engine.admission.health.down = frozenset({"gw1", "gw2"})
+    wire.engine.admission.limits.health.down = frozenset({"gw1", "gw2"})
     refused = told(wire, 2).message
     assert (refused.status, code(wire)) == (503, "gateways_down")
     assert "retry-after" not in refused.names
