@@ -213,6 +213,8 @@ class Health(Watch):
         gauge.good = gauge.pings = gauge.until = 0
         # What failed calls and answers pings has yet to show: the next call that it fails takes it out again.
         gauge.calls = gauge.gateway.down_after - 1 if gauge.strikes else 0
+        if not gauge.strikes:
+            gauge.numbers.clear()
         self._enter(gauge, UP, why, now)
         self._shut(gauge.gateway.id, False)
         self.say("gateway_up", {"gateway": gauge.gateway.id, "reason": why})

@@ -95,6 +95,22 @@ def test_two_lost_pings_take_nobody_out() -> None:
 
 
 @pytest.mark.rule("SIP-34")
+def test_whom_pings_took_out_and_brought_back_starts_anew_with_numbers_too() -> None:
+    made = town(replace(PINGED, down_after=2), gateway(2))
+    made.says = {GATES[0].host: "503", GATES[1].host: "486"}
+    made.call(0, "33123456789")
+    made.wait(100_000)
+    assert made.state() == "down ping_503"
+    made.says[GATES[0].host] = "200"
+    made.wait(20_000)
+    assert made.state() == "up ping_answered"
+    assert made.of()["failures"] == 0
+    made.says[GATES[0].host] = "503"
+    assert made.call(0, "33123456789") == ["gw1", "gw2"]
+    assert made.of()["failures"] == 1
+
+
+@pytest.mark.rule("SIP-34")
 def test_who_answers_pings_and_fails_calls_stays_out_longer_each_time() -> None:
     made = town(replace(PINGED, down_after=2), gateway(2))
     made.wait(30_000)
@@ -173,7 +189,7 @@ def test_who_is_gone_or_disabled_is_pinged_no_more_and_forgotten() -> None:
             made.says = {GATES[0].host: "486"}
             assert made.call(0) == ["gw1"]
         else:
-            assert made.engine.admission.health.down == frozenset()
+            assert made.engine.admission.limits.health.down == frozenset()
         made.wait(40_000)
         assert made.engine.leftovers() == {"transactions": 0, "timers": 0, "calls": 0}
 
@@ -191,10 +207,10 @@ def test_a_change_elsewhere_touches_nothing() -> None:
     made = town(gateway(1, down_after=1))
     made.says = {GATES[0].host: "503"}
     made.call(0)
-    before = made.engine.admission.health.down
+    before = made.engine.admission.limits.health.down
     made.use(gateway(1, down_after=1), gateway(2), gateway(3))
     made.call(0)
-    assert made.engine.admission.health.down is before
+    assert made.engine.admission.limits.health.down is before
 
 
 @pytest.mark.rule("SIP-34")
