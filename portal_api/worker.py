@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from portal_api.problems import Problem
-from sipsvc.control import ControlError, NoServer, ask
+from sipsvc.control import ControlError, Unanswered, ask
 
 PATIENCE_S = 3.0
 
@@ -15,13 +15,8 @@ def told(folder: Path, do: str, **asked: Any) -> Any | None:
     """The first piece of its answer, None where it knows of no such thing. Raises Problem 503 where nobody answers."""
     try:
         return next(ask(folder, do, patience_s=PATIENCE_S, **asked), None)
-    except NoServer:
-        raise _away() from None
-    except ControlError as error:
-        if "did not answer" in str(error) or "hung up" in str(error):
-            raise _away() from None
+    except Unanswered:
+        away = "The SIP worker does not answer at the moment."
+        raise Problem(503, away, headers={"Retry-After": "5"}) from None
+    except ControlError:
         return None
-
-
-def _away() -> Problem:
-    return Problem(503, "The SIP worker does not answer at the moment.", headers={"Retry-After": "5"})

@@ -86,7 +86,7 @@ def drain(
 
 
 def _ask(config: str | None, do: str, **asked: Any) -> Iterable[Any]:
-    """Raises NoServer and ControlError."""
+    """Raises ControlError."""
     from sipsvc.control import ask
 
     return ask(load_settings(config).data.dir, do, **asked)

@@ -18,7 +18,8 @@ def show(folder: Path, row: Cdr, who: Principal) -> dict[str, Any]:
     A customer sees what it said and was told; which way the call went on is not its to see.
     """
     found = told(folder, "trace", call=row.cdr_id)
-    if found is None or not found["ladder"]:
+    # Callers choose their Call-IDs, and one may be the id of another's call.
+    if found is None or found["cdr_id"] != row.cdr_id or not found["ladder"]:
         raise Problem(
             410, "The messages of this call are not kept any more: those of live calls are, and of the last that ended."
         )

@@ -19,12 +19,19 @@ class ControlError(SipsvcError):
     """The server refused, or did not answer; the text says why."""
 
 
-class NoServer(ControlError):
+class Unanswered(ControlError):
+    """Nobody answered, or not to the end."""
+
+
+class NoServer(Unanswered):
     """None runs on this folder, or it is not ours to ask."""
 
 
 def ask(folder: Path, do: str, *, patience_s: float = PATIENCE_S, **asked: Any) -> Iterator[Any]:
-    """The pieces of the answer as they come. Raises NoServer and ControlError; each step waits `patience_s` at most."""
+    """The pieces of the answer as they come. Each step waits `patience_s` at most.
+
+    Raises NoServer, Unanswered, and ControlError where the server refuses.
+    """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
         link.settimeout(patience_s)
         try:
@@ -48,7 +55,7 @@ def ask(folder: Path, do: str, *, patience_s: float = PATIENCE_S, **asked: Any) 
                     else:
                         return
         except TimeoutError:
-            raise ControlError(f"the server did not answer within {patience_s:g} s") from None
+            raise Unanswered(f"the server did not answer within {patience_s:g} s") from None
         except (OSError, ValueError) as error:
-            raise ControlError(f"the server hung up: {error}") from None
-        raise ControlError("the server hung up")
+            raise Unanswered(f"the server hung up: {error}") from None
+        raise Unanswered("the server hung up")

@@ -90,11 +90,15 @@ class Finished:
 
 
 def find(core: Core, finished: Finished, key: str) -> list[Watched]:
-    """The calls whose `cdr_id` or Call-ID this is, live ones first; several INVITEs may share a Call-ID."""
+    """The calls whose `cdr_id` or Call-ID this is; several INVITEs may share a Call-ID.
+
+    The one with that id first, which no caller takes the place of by its choice of a Call-ID; then the live ones.
+    """
     live = [
         watched(call)
         for call in core.calls.values()
         if key in (call.cdr_id, call.call_id) and call.phase is not Phase.OVER
     ]
     one = finished.get(key)
-    return live + ([one] if one is not None else [one for one in finished if one.call_id == key])
+    found = live + ([one] if one is not None else [one for one in finished if one.call_id == key])
+    return sorted(found, key=lambda one: one.cdr_id != key)

@@ -2,40 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
 from portal_api import roles
 from sipsvc.store import cdrs, snapshot
-from sipsvc.store.database import one_state, open_database, writing
-from sipsvc.store.models import Cdr
+from sipsvc.store.database import one_state, open_database
 from sipsvc.store.types import from_ms
 from tests.cdr.records import answer, start
-from tests.portal.world import World
+from tests.portal.world import World, stored
 
 
-@contextmanager
-def calling(world: World, number: int) -> Iterator[str]:
-    """A call of the first tenant that is up, by its id."""
+def call_up(world: World, number: int) -> cdrs.Row:
+    """A call of the first tenant that is up."""
     tenant = world.tenant()
-    row = cdrs.merge(
-        start(number, 1000 * number, partner=tenant.partner, customer=tenant.customer), answer(number), None
-    )
-    engine = open_database(world.settings.data.url)
-    with writing(engine) as session:
-        cdrs.upsert(session, [row])
-    try:
-        yield row["cdr_id"]
-    finally:
-        with writing(engine) as session:
-            session.execute(delete(Cdr).where(Cdr.cdr_id == row["cdr_id"]))
-        engine.dispose()
+    began = start(number, 1000 * number, partner=tenant.partner, customer=tenant.customer)
+    return cdrs.merge(began, answer(number), None)
 
 
 def asked(world: World) -> list[str]:
@@ -54,7 +39,7 @@ def post(client: httpx.Client, cdr_id: str, **more: Any) -> httpx.Response:
 
 @pytest.mark.rule("SIP-19")
 def test_a_partner_ends_a_call_and_a_retry_asks_once(world: World) -> None:
-    with calling(world, 501) as cdr_id:
+    with stored(world, call_up(world, 501)) as cdr_id:
         said = [post(world.partner_admin(), cdr_id, headers={"Idempotency-Key": "end-501"}) for _ in range(2)]
     assert [one.status_code for one in said] == [202, 202]
     assert said[0].json()["cdr_id"] == cdr_id
@@ -64,7 +49,7 @@ def test_a_partner_ends_a_call_and_a_retry_asks_once(world: World) -> None:
 
 @pytest.mark.rule("SIP-19", "IP-6")
 def test_who_may_not_end_a_call(world: World) -> None:
-    with calling(world, 502) as cdr_id:
+    with stored(world, call_up(world, 502)) as cdr_id:
         for role in roles.ROLES:
             if role not in ("platform_admin", "partner_admin"):
                 assert post(world.of(role), cdr_id).status_code == 403, role

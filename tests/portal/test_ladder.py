@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import httpx
 import pytest
-from sqlalchemy import delete
-from sqlalchemy.orm import Session
 
 from sipsvc.control import ControlServer
+from sipsvc.control.place import NAME, address
 from sipsvc.store import cdrs
-from sipsvc.store.database import open_database, writing
-from sipsvc.store.models import Cdr
 from sipsvc.watch import handlers
 from tests.portal.conftest import Portal
-from tests.portal.world import World
-from tests.unit.wire import CUSTOMER, GATES, Wire, answer, directory, gateway, talking
+from tests.portal.world import World, stored
+from tests.unit.wire import CUSTOMER, GATES, Wire, answer, directory, gateway, request, talking
 from tests.watch.conftest import Loop, facts_of
 
 
@@ -40,22 +39,12 @@ def worker(world: World, wire: Wire) -> Iterator[None]:
         loop.close()
 
 
-@contextmanager
-def stored(world: World, wire: Wire) -> Iterator[str]:
-    """The engine's only call in the database, as a call of the first tenant's; its id."""
+def row_of(world: World, wire: Wire) -> cdrs.Row:
+    """The engine's only call, as one of the first tenant's."""
     tenant = world.tenant()
     who = {"partner": tenant.partner, "customer": tenant.customer}
     (start,) = [record for record in wire.records if record["kind"] == "start"]
-    row = cdrs.merge(start | who, None, wire.end | {"customer": tenant.customer})
-    engine = open_database(world.settings.data.url)
-    with writing(engine) as session:
-        cdrs.upsert(session, [row])
-    try:
-        yield row["cdr_id"]
-    finally:
-        with Session(engine) as session, session.begin():
-            session.execute(delete(Cdr).where(Cdr.cdr_id == row["cdr_id"]))
-        engine.dispose()
+    return cdrs.merge(start | who, None, wire.end | {"customer": tenant.customer})
 
 
 def finished(seed: int) -> Wire:
@@ -76,7 +65,7 @@ def get(client: httpx.Client, cdr_id: str) -> httpx.Response:
 @pytest.mark.rule("SIP-38")
 def test_the_ladder_and_the_trace_of_a_finished_call(world: World) -> None:
     wire = finished(901)
-    with stored(world, wire) as cdr_id, worker(world, wire):
+    with stored(world, row_of(world, wire)) as cdr_id, worker(world, wire):
         told = get(world.partner_admin(), cdr_id)
         assert told.status_code == 200, told.text
         assert told.json()["trace"] == [list(row) for row in wire.records[0]["trace"]]
@@ -92,7 +81,7 @@ def test_the_ladder_and_the_trace_of_a_finished_call(world: World) -> None:
 @pytest.mark.rule("SIP-38", "IP-6")
 def test_a_customer_sees_its_own_side_and_a_stranger_none(world: World) -> None:
     wire = finished(902)
-    with stored(world, wire) as cdr_id, worker(world, wire):
+    with stored(world, row_of(world, wire)) as cdr_id, worker(world, wire):
         own = get(world.customer_admin(), cdr_id)
         assert own.status_code == 200, own.text
         assert own.json()["trace"] is None
@@ -108,7 +97,7 @@ def test_a_customer_sees_its_own_side_and_a_stranger_none(world: World) -> None:
 @pytest.mark.rule("SIP-38")
 def test_a_ladder_that_is_gone_or_cannot_be_asked_for(world: World) -> None:
     wire = finished(903)
-    with stored(world, wire) as cdr_id:
+    with stored(world, row_of(world, wire)) as cdr_id:
         with worker(world, Wire()):
             gone = get(world.partner_admin(), cdr_id)
         assert (gone.status_code, gone.headers["content-type"]) == (410, "application/problem+json")
@@ -116,6 +105,35 @@ def test_a_ladder_that_is_gone_or_cannot_be_asked_for(world: World) -> None:
         away = get(world.partner_admin(), cdr_id)
         assert (away.status_code, away.headers["retry-after"]) == (503, "5")
         assert away.json()["detail"] == "The SIP worker does not answer at the moment."
+
+
+@pytest.mark.rule("SIP-38", "IP-6")
+def test_a_call_id_like_the_id_of_another_call_shows_nobody_a_wrong_ladder(world: World) -> None:
+    wire = finished(904)
+    with stored(world, row_of(world, wire)) as cdr_id:
+        via = f"SIP/2.0/UDP {CUSTOMER.host}:{CUSTOMER.port};branch=z9hG4bK-2;rport"
+        for engine, status in ((wire, 200), (Wire(directory(gateway())), 410)):
+            engine.give(request(Call_ID=cdr_id, Via=via))
+            with worker(world, engine):
+                told = get(world.partner_admin(), cdr_id)
+                assert told.status_code == status, told.text
+                assert told.json().get("call_id", "call-1") == "call-1"
+
+
+@pytest.mark.rule("SIP-38")
+def test_a_worker_that_hangs_up_does_not_answer(world: World) -> None:
+    folder = world.settings.data.dir
+    with stored(world, row_of(world, finished(905))) as cdr_id, socket.socket(socket.AF_UNIX) as mute:
+        with address(folder) as name:
+            mute.bind(name)
+        try:
+            mute.listen()
+            hanging_up = threading.Thread(target=lambda: mute.accept()[0].close())
+            hanging_up.start()
+            assert get(world.partner_admin(), cdr_id).status_code == 503
+            hanging_up.join()
+        finally:
+            (folder / NAME).unlink()
 
 
 @pytest.mark.rule("SIP-38")

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from sqlalchemy import delete
 
 from portal_api import roles
 from sipsvc.imports.runner import work_once
 from sipsvc.settings import Settings
 from sipsvc.store import cdrs
 from sipsvc.store.database import open_database, writing
+from sipsvc.store.models import Cdr
 from tests.cdr.records import answer, end, start
 from tests.portal.process import prepared, serving
 
@@ -180,3 +182,17 @@ def _call(world: World, tenant: Tenant) -> None:
     with writing(engine) as session:
         cdrs.upsert(session, [row])
     engine.dispose()
+
+
+@contextmanager
+def stored(world: World, row: cdrs.Row) -> Iterator[str]:
+    """A call that is in the database meanwhile; its id."""
+    engine = open_database(world.settings.data.url)
+    with writing(engine) as session:
+        cdrs.upsert(session, [row])
+    try:
+        yield row["cdr_id"]
+    finally:
+        with writing(engine) as session:
+            session.execute(delete(Cdr).where(Cdr.cdr_id == row["cdr_id"]))
+        engine.dispose()

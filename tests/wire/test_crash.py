@@ -7,15 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import until
 from tests.wire.conftest import Stage
-
-
-def until(condition: object, seconds: float = 10.0) -> None:
-    assert callable(condition)
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
 
 
 @pytest.mark.rule("law 8")

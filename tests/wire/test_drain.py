@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from sipsvc.cdr.segments import read_segments
+from tests.waiting import until
 from tests.wire.conftest import Stage
-from tests.wire.test_crash import until
 
 
 @pytest.mark.rule("law 8")

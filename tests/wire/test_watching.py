@@ -13,8 +13,8 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.waiting import until
 from tests.wire.conftest import NUMBER, Stage
-from tests.wire.test_crash import until
 
 
 def sipsvc(stage: Stage, *words: str, status: int = 0) -> str:
