@@ -32,8 +32,14 @@ def _caller(request: Request) -> Principal:
     return who
 
 
+async def _content(request: Request) -> bytes:
+    return await request.body()
+
+
 Caller = Annotated[Principal, Depends(_caller)]
 Database = Annotated[Session, Depends(_session)]
+Content = Annotated[bytes, Depends(_content)]
+"""A body that is a file, as it came."""
 
 
 def may(kind: str, action: roles.Action) -> Any:

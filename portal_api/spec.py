@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
-from sqlalchemy import ColumnElement, true
+from sqlalchemy import ColumnElement, select, true
 
 from portal_api import roles
 from portal_api.listing import Listing
@@ -148,6 +148,14 @@ def change(spec: Spec[R], write: Write, row: R, given: Values, action: str = "up
             raise Problem(403, "Not all of this may be changed.", [(name, reason) for name in closed])
     changes.update(row, values, action)
     return row
+
+
+def another(write: Write, model: type[R], row: R | None, **same: str | None) -> bool:
+    """Whether there is one besides `row`, whoever's, that has all these values."""
+    found = select(model.id).where(*(getattr(model, name).is_not_distinct_from(value) for name, value in same.items()))
+    if row is not None:
+        found = found.where(model.id != row.id)
+    return write.session.execute(found.limit(1)).first() is not None
 
 
 def is_owned(model: type[Resource]) -> bool:

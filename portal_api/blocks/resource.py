@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from fastapi import Depends, Query, Request
+from fastapi import Query
 from fastapi.responses import Response
-from sqlalchemy import select
 
 from portal_api.blocks.schemas import BlockCreate, BlockPatch, BlocksImported, BlockView
 from portal_api.columns import FLAG, ID, INSTANT, TEXT, choice
-from portal_api.context import may
+from portal_api.context import Content, may
 from portal_api.listing import Listing
 from portal_api.negotiation import CSV, takes
 from portal_api.problems import UNUSABLE_FIELDS, Problem, documented
 from portal_api.resource import router_of
 from portal_api.schemas import Value
-from portal_api.spec import Spec, Values, delete_row, owned
+from portal_api.spec import Spec, Values, another, delete_row, owned
 from portal_api.writes import Answer, Posting, Write
 from sipsvc.store.blockfile import put, read_blocks
 from sipsvc.store.models import Block
@@ -41,14 +40,7 @@ def _check(write: Write, row: Block | None, values: Values) -> Values:
     fault = block_at_level(values["liftable"], values["lift_expensive"], partner is None)
     if fault is not None:
         raise Problem(422, UNUSABLE_FIELDS, [fault])
-    same = select(Block.id).where(
-        Block.partner.is_not_distinct_from(partner),
-        Block.customer.is_not_distinct_from(customer),
-        Block.prefix == values["prefix"],
-    )
-    if row is not None:
-        same = same.where(Block.id != row.id)
-    if write.session.execute(same.limit(1)).first() is not None:
+    if another(write, Block, row, partner=partner, customer=customer, prefix=values["prefix"]):
         raise Problem(409, "That prefix has an entry already.", [("prefix", "is blocked or allowed already")])
     return values
 
@@ -91,14 +83,10 @@ class _Level(Section):
     customer: str | None
 
 
-async def _body(request: Request) -> bytes:
-    return await request.body()
-
-
 @takes(CSV, most=MOST_BYTES)
 def import_blocks(
     writer: Posting,
-    content: Annotated[bytes, Depends(_body)],
+    content: Content,
     partner: Annotated[Value | None, Query(description="Whose they are; the platform's where nobody's.")] = None,
     customer: Annotated[Value | None, Query(description="The one customer they are for.")] = None,
     liftable: Annotated[

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
 from portal_api.columns import ID, INSTANT, INTEGER, TEXT, choice
-from portal_api.context import Caller, Database, may
+from portal_api.context import Caller, Content, Database, may
 from portal_api.imports.schemas import ApplyIn, ImportStarted, ImportView, PopulateIn
 from portal_api.jobs.resource import SPEC as JOB
 from portal_api.jobs.resource import accepted
@@ -115,13 +115,6 @@ def _upload(
         return _started(spec, write, item, "validate")
 
     return writer.run(action)
-
-
-async def _body(request: Request) -> bytes:
-    return await request.body()
-
-
-Content = Annotated[bytes, Depends(_body)]
 
 
 @takes(CSV, most=MOST_BYTES)

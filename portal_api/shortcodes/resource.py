@@ -9,7 +9,7 @@ from portal_api.listing import Listing
 from portal_api.problems import UNUSABLE_FIELDS, Problem
 from portal_api.resource import router_of
 from portal_api.shortcodes.schemas import ShortCodeCreate, ShortCodePatch, ShortCodeView
-from portal_api.spec import Spec, Values, delete_row
+from portal_api.spec import Spec, Values, another, delete_row
 from portal_api.writes import Write
 from sipsvc.store.models import Gateway, ShortCode
 from sipsvc.store.numbers import ShortCode as ShortCodeFields
@@ -24,14 +24,7 @@ def _check(write: Write, row: ShortCode | None, values: Values) -> Values:
     missing = [name for name in named if name not in there]
     if missing:
         raise Problem(422, UNUSABLE_FIELDS, [("gateways", f"there is no gateway {missing[0]!r}")])
-    same = select(ShortCode.id).where(
-        ShortCode.partner == partner,
-        ShortCode.customer.is_not_distinct_from(customer),
-        ShortCode.code == values["code"],
-    )
-    if row is not None:
-        same = same.where(ShortCode.id != row.id)
-    if write.session.execute(same.limit(1)).first() is not None:
+    if another(write, ShortCode, row, partner=partner, customer=customer, code=values["code"]):
         raise Problem(409, "That code stands for something already.", [("code", "is taken")])
     return values
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
-
 from portal_api.columns import FLAG, ID, INSTANT, INTEGER, TEXT
 from portal_api.listing import Listing
 from portal_api.problems import UNUSABLE_FIELDS, Problem
 from portal_api.resource import router_of
 from portal_api.roles import PLATFORM_ROLES
-from portal_api.spec import Spec, Values, delete_row
+from portal_api.spec import Spec, Values, another, delete_row
 from portal_api.trunks.schemas import TrunkCreate, TrunkPatch, TrunkSettable, TrunkView
 from portal_api.writes import Write
 from sipsvc.store.bundle import ha1s
@@ -31,18 +29,11 @@ def _check(write: Write, row: Trunk | None, values: Values) -> Values:
         taken = certificate_taken(write.session, values["certificate"], own, partner)
         if taken:
             raise Problem(409, "Who shows it could not be told apart.", [("certificate", taken)])
-    elif username is not None and _username_taken(write, username, row):
+    elif username is not None and another(write, Trunk, row, username=username):
         raise Problem(409, "Somebody has that already.", [("username", "is taken")])
     stored = {name: value for name, value in values.items() if name != "password"}
     hashes = _ha1s(write, row, username, values["password"], values["algorithms"])
     return stored | {"username": username, "ha1_md5": hashes["MD5"], "ha1_sha256": hashes["SHA-256"]}
-
-
-def _username_taken(write: Write, username: str, row: Trunk | None) -> bool:
-    found = select(Trunk.id).where(Trunk.username == username)
-    if row is not None:
-        found = found.where(Trunk.id != row.id)
-    return write.session.execute(found.limit(1)).first() is not None
 
 
 def _ha1s(

@@ -92,11 +92,7 @@ def _live(facts: Facts, call: Call) -> dict[str, Any]:
     duration = call.duration_ms(facts.now())
     cost = charge(duration, call.sell.row, call.sell.minimum).amount if call.sell is not None else None
     return {
-        "cdr_id": one.cdr_id,
-        "call_id": one.call_id,
-        "customer": one.customer,
-        "number": one.e164 or one.dialled,
-        "gateway": one.gateway,
+        **_which(one),
         "phase": STATES[call.phase],
         "since": one.answer_at or one.invite_at,
         "duration_ms": duration,
@@ -107,11 +103,7 @@ def _live(facts: Facts, call: Call) -> dict[str, Any]:
 
 def _told(one: Watched) -> dict[str, Any]:
     return {
-        "cdr_id": one.cdr_id,
-        "call_id": one.call_id,
-        "customer": one.customer,
-        "number": one.e164 or one.dialled,
-        "gateway": one.gateway,
+        **_which(one),
         "state": one.state,
         "invite_at": one.invite_at,
         "answer_at": one.answer_at,
@@ -121,4 +113,15 @@ def _told(one: Watched) -> dict[str, Any]:
         "trace": one.trace,
         "ladder": [rung._asdict() for rung in one.ladder.rungs()],
         "missing": one.ladder.missing,
+    }
+
+
+def _which(one: Watched) -> dict[str, Any]:
+    """What every account of a call begins with."""
+    return {
+        "cdr_id": one.cdr_id,
+        "call_id": one.call_id,
+        "customer": one.customer,
+        "number": one.e164 or one.dialled,
+        "gateway": one.gateway,
     }
