@@ -20,7 +20,6 @@ def numbers(view: CallView) -> None:
     seen: dict[tuple[object, ...], set[int]] = defaultdict(set)
     branches: set[str] = set()
     invites: dict[tuple[str, int], list[tuple[str, str]]] = {}
-    over = view.over_at
     for wire in _requests(plain.raw, plain.guarded):
         msg = wire.msg
         if msg.method == "INVITE":
@@ -33,8 +32,9 @@ def numbers(view: CallView) -> None:
         branches.add(msg.branch)
         if msg.method == "ACK":
             given = invites.get((wire.peer[0], msg.cseq))
-            if given is not None and credentials(msg) != given and wire.at <= over:
-                view.report("ack-credentials", f"{msg} has {credentials(msg)}, its INVITE {given}")
+            if given is not None and credentials(msg) != given:
+                text = f"{msg} to {msg.to_tag} has {credentials(msg)}, its INVITE {given}"
+                view.report("ack-credentials", text, msg.to_tag, wire.at)
             continue
         dialog = (wire.peer[0], msg.to_tag, life(wire.at))
         number = plain.numbers[msg.branch]

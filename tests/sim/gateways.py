@@ -252,7 +252,8 @@ class GatewayAgent(TalkingAgent):
     def on_ack(self, msg: Msg) -> None:
         tx = self.acked_by(msg)
         if tx is not None and credentials(msg) != credentials(tx.msg):
-            self.world.report("ack-credentials", msg.call_id, f"{self.name} got {msg} with other credentials")
+            text = f"{self.name} got {msg} to {msg.to_tag} with other credentials"
+            self.world.report("ack-credentials", msg.call_id, text, msg.to_tag)
         super().on_ack(msg)
 
     def _check_way(self, tx: ServerTx) -> None:

@@ -61,7 +61,7 @@ def _judged(run: Run, spec: GatewaySpec, start: Logged, asked: list[Asked]) -> N
     if verdict == "down":
         pings = sum(one.ping for one in before)
         # A ping whose name leads nowhere has failed, and nobody saw it.
-        if max(pings, len(before) - pings) < spec.down_after and not (spec.tcp_if_large or spec.name):
+        if max(pings, len(before) - pings) < spec.down_after and not (spec.name and spec.ping_s):
             run.world.report("health-hasty", call_id, f"{spec.id} passed over after {len(before)} requests to it")
     elif verdict == "serves" and spec.dead and not spec.name and not spec.tcp_if_large:
         # Nobody is there, which the sender is told at once. One that was just sent is not told of yet.

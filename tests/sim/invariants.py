@@ -25,7 +25,7 @@ HOLDS_WHATEVER = frozenset(
 )
 LOST_WHILE_UP = frozenset(
     "2xx-gets-through other-2xx one-final cseq cancel cancel-sent timer-c ack-branch ack-of-failure-arrives disk-first "
-    "cdr-agents ack-passes answers-pass persistence session-interval ack-credentials".split()
+    "cdr-agents ack-passes answers-pass persistence session-interval".split()
 )
 # What no later word of an answer may change; an attempt that was left may still say how it ended.
 SETTLED_BY_ANSWER = ("cdr_id", "answer_at", "progress_at", "status", "gateway", "sent_to", "sell", "buy")
@@ -83,7 +83,7 @@ def stands(finding: Finding, view: CallView | None) -> bool:
         return True
     if finding.rule == "ack-arrives" and finding.at - int(GIVE_UP * MS) >= view.forgotten_at:
         return False  # answered when all there was had long been over
-    if finding.rule == "ack-credentials" and finding.at > view.over_at:
+    if finding.rule == "ack-credentials" and view.forgets_losers(finding.tag, finding.at):
         return False
     if finding.rule == "ack-of-failure-arrives" and any(
         view.expired(branch) or view.given_up(branch) for branch in view.branches

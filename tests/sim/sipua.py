@@ -23,12 +23,14 @@ Gone = Callable[[bool], None]
 
 
 class Finding(NamedTuple):
-    """Something that may not be: which invariant, in which call, when, and what."""
+    """Something that may not be: which invariant, in which call, when, and what. `tag` is the gateway's of the dialog
+    it was in, where that matters."""
 
     rule: str
     call_id: str
     at: int
     text: str
+    tag: str = ""
 
 
 class World:
@@ -44,8 +46,8 @@ class World:
         self.mute: set[str] = set()
         self.stateful: frozenset[str] = frozenset()
 
-    def report(self, rule: str, call_id: str, text: str) -> None:
-        self.findings.append(Finding(rule, call_id, self.net.time, text))
+    def report(self, rule: str, call_id: str, text: str, tag: str = "", at: int | None = None) -> None:
+        self.findings.append(Finding(rule, call_id, self.net.time if at is None else at, text, tag))
 
 
 class ClientTx:

@@ -99,8 +99,8 @@ class CallView:
         """What it must be refused for, by the setting it was decided on."""
         return self.setting.expects(self.plan)
 
-    def report(self, rule: str, text: str) -> None:
-        self.run.world.report(rule, self.plan.call_id, text)
+    def report(self, rule: str, text: str, tag: str = "", at: int | None = None) -> None:
+        self.run.world.report(rule, self.plan.call_id, text, tag, at)
 
     @cached_property
     def gateway_calls(self) -> list[GatewayCall]:
@@ -151,7 +151,7 @@ class CallView:
 
     @cached_property
     def over_at(self) -> int:
-        """When it ended: credentials of branches that lost are forgotten then, and their ACKs go without."""
+        """When it ended, by the log."""
         ended = self.records[-1] if self.records and self.records[-1].record["kind"] == "end" else None
         return ended.at if ended is not None else 1 << 62
 
@@ -225,6 +225,14 @@ class CallView:
     def fates(self) -> set[str]:
         """What restarts did to it: it was `in set-up`, `up`, had `just ended`."""
         return {self._fate(life, died) for life, died in enumerate(self.run.host.deaths)} - {""}
+
+    def forgets_losers(self, tag: str, at: int) -> bool:
+        """Whether the ACK to an answer under `tag` may go without credentials: those of branches that lost are gone
+        with the call, and with the server."""
+        if self.answer is not None and tag == self.answer[1].msg.to_tag:
+            return False
+        died = [died for life, died in enumerate(self.run.host.deaths) if self._fate(life, died) == "up"]
+        return at > min([self.over_at, *died])
 
     def _fate(self, life: int, died: int) -> str:
         before = [logged for logged in self.records if logged.life <= life]
