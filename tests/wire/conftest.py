@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sipsvc.demo.api import ApiAway
 from sipsvc.demo.server import Server, free_port
 from sipsvc.demo.sipp import Sipp
+from tests.waiting import until
 
 NUMBER = "442079460018"
 CALLER = "442079460100"
@@ -194,8 +196,15 @@ class Stage:
 
     def no_cdr(self, call_id: str) -> None:
         """True of strangers: they are counted, not recorded. Waits out a delivery."""
+        until(lambda: self._api_answers(call_id), 45)  # it starts beside the server that takes calls
         time.sleep(1.5)
         assert self.server.api.cdrs(call_id) == []
+
+    def _api_answers(self, call_id: str) -> bool:
+        with suppress(ApiAway):
+            self.server.api.cdrs(call_id)
+            return True
+        return False
 
 
 @contextmanager
