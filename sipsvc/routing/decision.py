@@ -97,7 +97,7 @@ def decide(directory: Directory, call: CallFacts, live: Live, now: Now) -> Decis
         trace.append(("block_lifted", lifted.prefix, lifted.reason))
     if allow is not None:
         trace.append(("allowed", allow.prefix, allow.reason, level(allow)))
-    pricelist = directory.pricelists[customer.pricelist]
+    pricelist = directory.pricelist_of(customer)
     leads = code if code is not None and code.gateways else None
     sell = pricelist.rows.find(number, shown, now.utc) if leads is None else free(leads)
     if sell is None:
@@ -142,7 +142,7 @@ def _emergency(
     refusal = "" if attempts else "no_route"
     if refusal:
         trace.append(("refused", refusal))
-    pricelist = directory.pricelists[customer.pricelist]
+    pricelist = directory.pricelist_of(customer)
     return Decision(refusal, "", said.number, customer, pricelist, free(code), attempts, tuple(trace))
 
 
