@@ -10,7 +10,7 @@ from portal_api.schemas import OWNER, Money, ResourceView, Value, View, examples
 from portal_api.users.schemas import EXAMPLE as USER_EXAMPLE
 from portal_api.users.schemas import UserView
 from sipsvc.store.sections import CustomerFields
-from sipsvc.store.signup import TIERS, BillingType, Email, Phone, Plan, Tier, TimeZone, Username
+from sipsvc.store.signup import TIERS, BillingType, Email, Phone, Plan, Tier, Username
 from sipsvc.store.values import Name, Section, Text
 
 PERSON: dict[str, Any] = {
@@ -113,7 +113,6 @@ class CustomerSettable(CustomerFields):
     """What may be set later; blank where a bundle, which does not say it, made the customer."""
 
     pricelist: Value = Field(description="The id of one of the partner's termination price lists.")
-    time_zone: TimeZone = "UTC"
     contact_first_name: Text
     contact_last_name: Text
     email: Email | None

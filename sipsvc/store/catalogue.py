@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any, TypeVar
 
 from sqlalchemy import delete, exists, or_, select
@@ -109,7 +110,7 @@ def replace(session: Session, bundle: Bundle, actor: Actor = LOCAL) -> int:
 
 
 UNSAID: Values = {
-    "time_zone": "UTC", "contact_first_name": "", "contact_last_name": "", "email": None, "phone": "",
+    "funds": Decimal(0), "contact_first_name": "", "contact_last_name": "", "email": None, "phone": "",
     "billing_address": "", "billing_type": "", "plan": "", "tier": "",
 }  # fmt: skip
 """What a bundle does not say of a customer."""

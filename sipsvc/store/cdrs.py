@@ -15,11 +15,12 @@ from sqlalchemy import BigInteger, ColumnElement, func, or_, select, type_coerce
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from sipsvc.store import ledger
+from sipsvc.store.ledger import ENDED
 from sipsvc.store.models import Cdr, Customer, DeliveryPosition
 from sipsvc.store.types import from_ms, from_scaled, to_ms
 
 ANSWERED = "answered"
-ENDED = "ended"
 HOUR_MS = 3_600_000
 LONGEST_CALL = timedelta(days=7)
 
@@ -72,6 +73,8 @@ def merge(start: Record | None, answer: Record | None, end: Record | None) -> Ro
         "sell_prefix": sell["prefix"] if sell else "",
         # Records of version 0.1 hold no name.
         "sell_name": sell.get("name", "") if sell else "",
+        "rating_version": 1,
+        "rated_before": [],
     }
     row["answered"] = row["answer_at"] is not None
     row["counted_at"] = (row["answer_at"] or row["invite_at"]) if ended else None
@@ -79,7 +82,8 @@ def merge(start: Record | None, answer: Record | None, end: Record | None) -> Ro
 
 
 def upsert(session: Session, rows: Sequence[Row]) -> None:
-    """Store rows of `merge`. One that ended is never changed again; one that is open is replaced.
+    """Store rows of `merge`, and post what those that ended cost (`ledger`). One that ended is never changed again
+    but by a re-rating; one that is open is replaced.
 
     A row without a partner (its record is of version 0.1, or lost) is its customer's partner's.
     """
@@ -100,6 +104,7 @@ def upsert(session: Session, rows: Sequence[Row]) -> None:
         partner = select(Customer.partner).where(Customer.id == Cdr.customer).scalar_subquery()
         found = select(Customer.id).where(Customer.id == Cdr.customer).exists()
         run(update(Cdr).where(Cdr.cdr_id.in_(orphans), Cdr.partner == "", found).values(partner=partner))
+    ledger.charge_calls(session, [row["cdr_id"] for row in final.values() if row["state"] == ENDED])
 
 
 def upsert_statement(dialect: str) -> sqlite.Insert | postgresql.Insert:

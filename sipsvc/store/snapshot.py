@@ -13,7 +13,7 @@ from sqlalchemy import BigInteger, ColumnElement, Connection, Select, func, or_,
 from sqlalchemy.orm import Session
 
 from sipsvc import directory as d
-from sipsvc.directory.build import SPENDS
+from sipsvc.directory.build import CREDIT, SPENDS
 from sipsvc.directory.image import Cells, compile_image
 from sipsvc.errors import ConfigError
 from sipsvc.store import models as m
@@ -218,7 +218,10 @@ def _customer(row: m.Customer) -> Fields:
         "busy_status": row.busy_status,
         "dial_plan": row.dial_plan,
         "caller_ids": row.caller_ids,
-        **{name: _optional(getattr(row, name)) for name in SPENDS},
+        **{name: _optional(getattr(row, name)) for name in (*SPENDS, *CREDIT)},
+        "zone": row.time_zone,
+        "prepaid": row.prepaid,
+        "funds": str(row.funds),
     }
 
 

@@ -16,6 +16,7 @@ from sipsvc.store.models.catalogue import (
     Trunk,
     User,
 )
+from sipsvc.store.models.ledger import LedgerAccount, LedgerPosting
 from sipsvc.store.models.records import Cdr, DeliveryPosition
 from sipsvc.store.models.work import History, Idempotency, Import, ImportFile, Job, Note, Token
 
@@ -33,6 +34,8 @@ __all__ = [
     "Import",
     "ImportFile",
     "Job",
+    "LedgerAccount",
+    "LedgerPosting",
     "Note",
     "OfAnyone",
     "OfPartner",

@@ -55,7 +55,8 @@ class Partner(Resource):
 class Customer(OfPartner):
     """Who pays. `max_channels` 0 is unlimited. What sign-up asks for is blank where a bundle made the customer.
 
-    An email is kept in lower case, so that it is unique in any (IP-10).
+    An email is kept in lower case, so that it is unique in any (IP-10). `funds` is what the ledger has of its account,
+    in its price list's currency, but for charges of calls; only a posting changes it (`store.ledger`).
     """
 
     __tablename__ = "customer"
@@ -75,6 +76,10 @@ class Customer(OfPartner):
     spend_alert_day: Mapped[Decimal | None]
     spend_cap_hour: Mapped[Decimal | None]
     spend_cap_day: Mapped[Decimal | None]
+    prepaid: Mapped[bool]
+    credit_limit: Mapped[Decimal | None]
+    low_balance: Mapped[Decimal | None]
+    funds: Mapped[Decimal]
     contact_first_name: Mapped[str]
     contact_last_name: Mapped[str]
     email: Mapped[str | None]

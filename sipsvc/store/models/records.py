@@ -22,6 +22,7 @@ class Cdr(Base):
     `state` is `answered` (open) or `ended`. `billed_s` is the sell side's; amounts are None until the end,
     and where the call had no price. `counted_at` says which day and month the call is of: when it was answered, else
     when its INVITE came; None until it ends, for only then is there something to count.
+    `rating_version` is one higher with each re-rating; `rated_before` has what it was sold at before, in order.
     """
 
     __tablename__ = "cdr"
@@ -78,6 +79,8 @@ class Cdr(Base):
     sell_name: Mapped[str] = mapped_column(SafeText())
     answered: Mapped[bool]
     counted_at: Mapped[datetime | None]
+    rating_version: Mapped[int]
+    rated_before: Mapped[list[dict[str, Any]]] = mapped_column(JsonText())
 
 
 class DeliveryPosition(Base):

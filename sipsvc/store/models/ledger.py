@@ -1,0 +1,57 @@
+"""Money: what was posted, and what every account has of it (DOMAIN, ledger)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+
+from sqlalchemy import Index, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from sipsvc.store.models.base import Base
+from sipsvc.store.types import SafeText
+
+
+class LedgerPosting(Base):
+    """An amount above 0 from one account to another: balanced by construction, and never changed or deleted, which the
+    database sees to.
+
+    `debit` and `credit` are keys of accounts. What it comes of is `source_type` and `source_id`, which have one posting
+    of a `kind`; `at` is when it counts, of a call its end. `customer` is NULL where no customer may see it.
+    """
+
+    __tablename__ = "ledger_posting"
+    __table_args__ = (
+        UniqueConstraint("source_type", "source_id", "kind"),
+        Index(None, "at", "id"),
+        Index(None, "partner", "at", "id"),
+        Index(None, "customer", "at", "id"),
+    )
+
+    id: Mapped[str] = mapped_column(SafeText(), primary_key=True)
+    at: Mapped[datetime]
+    # No foreign keys: what was posted outlives whom it tells of.
+    partner: Mapped[str] = mapped_column(SafeText())
+    customer: Mapped[str | None] = mapped_column(SafeText())
+    debit: Mapped[str] = mapped_column(SafeText())
+    credit: Mapped[str] = mapped_column(SafeText())
+    amount: Mapped[Decimal]
+    currency: Mapped[str]
+    source_type: Mapped[str]
+    source_id: Mapped[str] = mapped_column(SafeText())
+    kind: Mapped[str]
+    memo: Mapped[str] = mapped_column(SafeText())
+
+
+class LedgerAccount(Base):
+    """What is on an account in one currency: its credits less its debits, changed with each posting.
+
+    `charged`, of a customer's, are the charges of calls as they were delivered; re-rating does not change it.
+    """
+
+    __tablename__ = "ledger_account"
+
+    account: Mapped[str] = mapped_column(SafeText(), primary_key=True)
+    currency: Mapped[str] = mapped_column(primary_key=True)
+    balance: Mapped[Decimal]
+    charged: Mapped[Decimal]
