@@ -19,6 +19,7 @@ from portal_api import (
     health,
     imports,
     jobs,
+    ledger,
     openapi,
     partners,
     pricelists,
@@ -40,7 +41,7 @@ from sipsvc import __version__
 ROUTERS = (
     partners.router, customers.router, users.router, trunks.router, *gateways.routers, pricelists.router,
     *prices.routers, *imports.routers, jobs.router, blocks.router, shortcodes.router, tokens.router, cdrs.router,
-    usage.router, statistics.router, explain.router,
+    usage.router, statistics.router, *ledger.routers, explain.router,
 )  # fmt: skip
 """Every feature's operations. They are not nested, so that their routes can be read."""
 

@@ -36,6 +36,7 @@ _TABLE: Mapping[str, tuple[str, str, str, str, str, str, str, str]] = {
     "pricelist_import": ("pricelist-imports", "rcud", "rcud", "r", "r",  "",     "",    ""),
     "job":         ("jobs",             "rcud", "rcud", "r",    "r",     "",     "",    ""),
     "cdr":         ("cdrs",             "ru",   "r",    "r",    "r",     "r",    "r",   "r"),
+    "ledger":      ("ledger",           "rc",   "rc",   "r",    "r",     "r",    "r",   ""),
     "usage":       ("usage",            "r",    "r",    "r",    "r",     "r",    "",    "r"),
     "statistics":  ("statistics",       "r",    "r",    "r",    "r",     "",     "",    ""),
     "explain":     ("explain",          "r",    "r",    "r",    "r",     "r",    "r",   ""),

@@ -151,6 +151,22 @@ def work(config: Config = None) -> None:
     run(settings)
 
 
+@app.command("check-ledger")
+def check_ledger(config: Config = None) -> None:
+    """Whether postings, balances and calls add up, all of them counted; exits 1 and names what does not."""
+    from sqlalchemy.orm import Session
+
+    from sipsvc.store import audit
+    from sipsvc.store.database import one_state, open_database
+
+    engine = open_database(load_settings(config).data.url)
+    with one_state(engine) as connection, Session(connection) as session:
+        faults, postings = audit.faults(session), audit.count(session)
+    engine.dispose()
+    print("\n".join(faults or [f"the ledger adds up: {postings} postings"]))
+    raise typer.Exit(1 if faults else 0)
+
+
 @app.command("import")
 def import_rows(
     target_id: Annotated[str, typer.Argument(help="id of a gateway or a price list")],

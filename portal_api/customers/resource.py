@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from portal_api.columns import FLAG, ID, INSTANT, INTEGER, TEXT, choice
 from portal_api.customers.schemas import (
     CustomerCreate,
@@ -16,7 +18,7 @@ from portal_api.resource import PREFIX, router_of
 from portal_api.spec import Reference, Spec, Values, insert
 from portal_api.users.schemas import UserView
 from portal_api.writes import Answer, Write, shown
-from sipsvc.store import signup
+from sipsvc.store import ledger, signup
 from sipsvc.store.models import Customer, PriceList, User
 from sipsvc.store.values import Section
 
@@ -36,6 +38,12 @@ def _check(write: Write, row: Customer | None, values: Values) -> Values:
         taken.append(("email", "is taken"))
     if taken:
         raise Problem(409, "Somebody has that already.", taken)
+    if row is not None and values["pricelist"] != row.pricelist:
+        before, after = (ledger.currency_of(write.session, one) for one in (row.pricelist, values["pricelist"]))
+        if before != after and ledger.unsettled(write.session, [row.id], before):
+            reason = f"is in {after}, and the account has a balance in {before}"
+            raise Problem(409, "The account is to be settled first.", [("pricelist", reason)])
+        values = values | {"funds": ledger.account_of(write.session, row.id, after).funds}
     return values
 
 
@@ -68,6 +76,7 @@ SPEC = Spec(
     create=CustomerCreate,
     patch=CustomerPatch,
     created=CustomerCreated,
+    initial={"funds": Decimal(0)},
     references={"pricelist": Reference(PriceList, "price list")},
     fixed=dict.fromkeys(("plan", "tier", "billing_type"), SETTLED),
     check=_check,

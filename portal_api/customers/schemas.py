@@ -36,6 +36,9 @@ SET: dict[str, Any] = {
     "spend_cap_hour": "50.000000",
     "spend_cap_day": "200.000000",
     "time_zone": "Europe/London",
+    "prepaid": True,
+    "credit_limit": None,
+    "low_balance": "5.000000",
     **PERSON,
 }
 EXAMPLE: dict[str, Any] = {
@@ -46,6 +49,7 @@ EXAMPLE: dict[str, Any] = {
     "partner": "0198f3c2-7a10-7c44-8f0e-5b1d2a9c6e02",
     **SET,
     **BILLED,
+    "funds": "50.000000",
 }
 
 
@@ -71,6 +75,9 @@ class CustomerView(ResourceView):
     """`max_channels` and `max_cps` (calls a second) 0 are unlimited; over one the caller hears `busy_status`.
 
     Alerts and caps are of what is spent in an hour or a day (UTC), in the price list's currency, null for none.
+    A `prepaid` account has no more than was paid in, and its `credit_limit`, which others may have too (null: not
+    looked at); at `low_balance` we are told. `funds` is what was posted to it but for calls: see
+    `/customers/{id}/balance`.
     What sign-up asks for is blank where a bundle made the customer.
     """
 
@@ -91,6 +98,10 @@ class CustomerView(ResourceView):
     spend_cap_hour: Money | None
     spend_cap_day: Money | None
     time_zone: str
+    prepaid: bool
+    credit_limit: Money | None
+    low_balance: Money | None
+    funds: Money
     contact_first_name: str
     contact_last_name: str
     email: str | None

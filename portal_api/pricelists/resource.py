@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fastapi.responses import Response
+from sqlalchemy import select
 
 from portal_api.columns import AMOUNT, ID, INSTANT, TEXT, choice
 from portal_api.context import may
@@ -12,11 +13,23 @@ from portal_api.listing import Listing
 from portal_api.pricelists.schemas import PriceListCreate, PriceListPatch, PriceListView
 from portal_api.problems import Problem, documented
 from portal_api.resource import router_of
-from portal_api.spec import Spec
+from portal_api.spec import Spec, Values
 from portal_api.writes import Posting, Write
+from sipsvc.store import ledger
 from sipsvc.store.catalogue import is_used, remove_pricelist
-from sipsvc.store.models import PriceList
+from sipsvc.store.models import Customer, PriceList
 from sipsvc.store.sections import PriceListFields
+
+
+def _check(write: Write, row: PriceList | None, values: Values) -> Values:
+    """The accounts of its customers are in its currency."""
+    if row is not None and values["currency"] != row.currency:
+        customers = write.session.scalars(select(Customer).where(Customer.pricelist == row.id)).all()
+        if customer := ledger.unsettled(write.session, [one.id for one in customers], row.currency):
+            reason = f"is that of the account of customer {customer}, which has a balance"
+            raise Problem(409, "Accounts are to be settled first.", [("currency", reason)])
+        ledger.recount(write.changes, customers, {row.id: values["currency"]})
+    return values
 
 
 def _remove(write: Write, row: PriceList) -> None:
@@ -34,6 +47,7 @@ SPEC = Spec(
     create=PriceListCreate,
     patch=PriceListPatch,
     initial={"rows_version": 0},
+    check=_check,
     remove=_remove,
     listing=Listing(
         name="term-pricelists",

@@ -15,13 +15,14 @@ from sipsvc.feed.compiler import Compiler, compile_rows
 from sipsvc.feed.images import Images, Key, Name
 from sipsvc.feed.line import Message
 from sipsvc.observe import get_logger
-from sipsvc.store import cdrs, snapshot
+from sipsvc.store import cdrs, ledger, snapshot
 from sipsvc.store.changes import utc_now
 from sipsvc.store.database import one_state
 
 # In one message: what the worker makes of it must take a few milliseconds only.
 ITEMS = 50
 OVERLAID_ROWS = 400
+CHARGED = 400
 HANG_UP_FOR = timedelta(minutes=1)
 # More changed prefixes than this are compiled anew, and more rows than that in a process of its own.
 MOST_OVERLAID = 2_000
@@ -156,12 +157,15 @@ class Source:
 
 
 def _spent(session: Session) -> Iterator[Message]:
-    """What was spent today, for a worker that begins; what the log has behind `upto` is not in it."""
+    """What calls cost, for a worker that begins: of today by the hour where somebody watches that, and all that was
+    ever charged; what the log has behind `upto` is in neither."""
+    upto = list(cdrs.position(session))
     if cdrs.is_watched(session):
-        upto = list(cdrs.position(session))
         sums = ([*key, str(amount)] for *key, amount in cdrs.spent(session, utc_now()))
         yield from ({"spent": batch, "upto": upto} for batch in _batches(sums, ITEMS))
-        yield {"spent": [], "upto": upto}
+    charged = ([customer, currency, str(amount)] for customer, currency, amount in ledger.charged(session))
+    yield from ({"charged": batch, "upto": upto} for batch in _batches(charged, CHARGED))
+    yield {"spent": [], "upto": upto}
 
 
 def _puts(kind: str, items: Iterable[dict[str, Any]]) -> Iterator[Message]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, case, func, select, type_coerce
+from typing import Any
+
+from sqlalchemy import BigInteger, Select, case, func, select, type_coerce
 from sqlalchemy.orm import Session
 
 from sipsvc.rating import text
@@ -21,7 +23,9 @@ def faults(session: Session) -> list[str]:
     posted for them, and funds against balances. It reads all there is, in one state of the database
     (`database.one_state`).
     """
-    kept = {(account, currency): sums for account, currency, *sums in session.execute(_kept())}
+    kept: dict[Key, list[int]] = {}
+    for account, currency, balance, charges in session.execute(_kept()):
+        kept[account, currency] = [int(balance), int(charges)]
     posted = _posted(session)
     said = [
         f"{account} has {_pair(kept.get((account, currency)))} {currency}, its postings make "
@@ -30,8 +34,8 @@ def faults(session: Session) -> list[str]:
         if kept.get((account, currency), [0, 0]) != posted.get((account, currency), [0, 0])
     ]
     totals: dict[str, int] = {}
-    for (_, currency), (balance, _charged) in posted.items():
-        totals[currency] = totals.get(currency, 0) + balance
+    for (_, currency), (total, _charges) in posted.items():
+        totals[currency] = totals.get(currency, 0) + total
     said += [f"all accounts in {c} together have {_said(total)}" for c, total in sorted(totals.items()) if total]
     sold, charged = _sold(session), _charged(session)
     said += [
@@ -54,10 +58,10 @@ def faults(session: Session) -> list[str]:
 
 def count(session: Session) -> int:
     """How many postings there are."""
-    return session.execute(select(func.count()).select_from(LedgerPosting)).scalar_one()
+    return int(session.execute(select(func.count()).select_from(LedgerPosting)).scalar_one())
 
 
-def _kept():  # type: ignore[no-untyped-def]
+def _kept() -> Select[Any]:
     sums = (_scaled(LedgerAccount.balance), _scaled(LedgerAccount.charged))
     return select(LedgerAccount.account, LedgerAccount.currency, *sums)
 
@@ -97,7 +101,7 @@ def _charged(session: Session) -> dict[Key, int]:
     return {(str(customer), currency): int(total) for customer, currency, total in found if total}
 
 
-def _scaled(column):  # type: ignore[no-untyped-def]
+def _scaled(column: Any) -> Any:
     return type_coerce(column, BigInteger)
 
 

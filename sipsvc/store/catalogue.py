@@ -10,7 +10,7 @@ from sqlalchemy import delete, exists, or_, select
 from sqlalchemy.orm import Session
 
 from sipsvc.errors import ConfigError
-from sipsvc.store import rates, sections
+from sipsvc.store import ledger, rates, sections
 from sipsvc.store.bundle import Bundle, StoredTrunk
 from sipsvc.store.changes import LOCAL, Actor, Changes
 from sipsvc.store.models import (
@@ -63,9 +63,9 @@ def is_empty(session: Session) -> bool:
 def replace(session: Session, bundle: Bundle, actor: Actor = LOCAL) -> int:
     """Make the platform's settings and blocks, and all of the bundle's partner, what `bundle` says.
 
-    What stays the same is left alone; the partner's other resources go, but a customer that people or tokens belong
-    to is closed. Returns the catalogue's version; the caller commits. Raises ConfigError where an id is another
-    partner's.
+    What stays the same is left alone; the partner's other resources go, but a customer that people, tokens or money
+    belong to is closed. Returns the catalogue's version; the caller commits. Raises ConfigError where an id is another
+    partner's, and where an account with a balance would change its currency.
     """
     changes = Changes(session, actor)
     platform = session.get(PlatformSettings, 1)
@@ -80,6 +80,8 @@ def replace(session: Session, bundle: Bundle, actor: Actor = LOCAL) -> int:
     pricelists = _of_partner(session, PriceList, partner)
     gateways = _of_partner(session, Gateway, partner)
     customers = _of_partner(session, Customer, partner)
+    currencies = _currencies(session, partner)
+    accounts = [(customer, currencies[customer.pricelist]) for customer in customers]
     trunks = {trunk.id: _trunk(trunk) for trunk in bundle.trunks}
     # First, for a username that goes to another trunk must be free.
     for trunk in _of_partner(session, Trunk, partner):
@@ -91,6 +93,8 @@ def replace(session: Session, bundle: Bundle, actor: Actor = LOCAL) -> int:
     _sync(changes, Gateway, bought, own | {"rows_version": 0})
     paying = {item.id: item.model_dump(exclude={"trunk", "id", "block", "shortcode"}) for item in bundle.customers}
     _sync(changes, Customer, paying, own | UNSAID)
+    stay = {customer.id: before for customer, before in accounts if customer.id in paying}
+    _settle(changes, stay, _currencies(session, partner))
     _sync(changes, Trunk, trunks, own | {"enabled": True})
     _replace_numbers(changes, bundle)
     for pricelist_id, rows in bundle.prices.items():
@@ -212,10 +216,37 @@ def _replace_rows(changes: Changes, owner: Gateway | PriceList, rows: Sequence[R
     changes.rows_changed(owner, said)
 
 
+def _currencies(session: Session, partner: str) -> dict[str, str]:
+    """What the partner's price lists are in, by id."""
+    found = session.execute(select(PriceList.id, PriceList.currency).where(PriceList.partner == partner))
+    return {row.id: row.currency for row in found}
+
+
+def _settle(changes: Changes, customers: Mapping[str, str], currencies: Mapping[str, str]) -> None:
+    """Accounts follow the currencies of their price lists. `customers` says what each account was in.
+
+    Raises ConfigError where one that has a balance would go over to another.
+    """
+    moved = []
+    faults: list[tuple[str, object, str]] = []
+    for customer_id, before in customers.items():
+        customer = changes.session.get_one(Customer, customer_id)
+        after = currencies[customer.pricelist]
+        if after == before:
+            continue
+        moved.append(customer)
+        if ledger.unsettled(changes.session, [customer_id], before):
+            reason = f"is in {after}, and the account of customer {customer_id} has a balance in {before}"
+            faults.append(("customer pricelist", customer.pricelist, reason))
+    if faults:
+        raise ConfigError(faults)
+    ledger.recount(changes, moved, currencies)
+
+
 def _end(changes: Changes, customer: Customer) -> None:
     session = changes.session
     there = (select(User.id).where(User.customer == customer.id), select(Token.id).where(Token.customer == customer.id))
-    if any(session.execute(found.limit(1)).first() for found in there):
+    if ledger.has_account(session, customer.id) or any(session.execute(found.limit(1)).first() for found in there):
         changes.update(customer, {"status": "closed"})
     else:
         changes.delete(customer)

@@ -6,8 +6,9 @@ of all accounts in a currency add up to 0. A customer's balance is what it has: 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
+from itertools import islice
 from typing import Any, NamedTuple
 
 from sqlalchemy import Select, String, func, literal, select
@@ -22,6 +23,7 @@ CHARGE, COST = "charge", "cost"
 # A re-rating takes back what there was and charges anew; the rating's version makes each of them one of a kind.
 REVERSAL, RECHARGE = "reversal", "recharge"
 ENDED = "ended"
+BATCH = 500
 
 COLUMNS = (
     "id", "at", "partner", "customer", "debit", "credit", "amount", "currency", "source_type", "source_id", "kind",
@@ -158,19 +160,20 @@ def post(
 
 def accounts_of(session: Session, customers: Collection[str]) -> dict[tuple[str, str], Account]:
     """What customers have, by customer and currency."""
-    keys = {customer_account(customer): customer for customer in customers}
-    found = session.execute(
-        select(LedgerAccount.account, LedgerAccount.currency, LedgerAccount.balance, LedgerAccount.charged).where(
-            LedgerAccount.account.in_(keys)
-        )
-    )
-    return {(keys[key], currency): Account(currency, *sums) for key, currency, *sums in found}
+    there: dict[tuple[str, str], Account] = {}
+    table = LedgerAccount
+    left = iter({customer_account(customer): customer for customer in customers}.items())
+    while batch := dict(islice(left, BATCH)):
+        sums = select(table.account, table.currency, table.balance, table.charged).where(table.account.in_(batch))
+        for key, currency, balance, charges in session.execute(sums):
+            there[batch[key], currency] = Account(currency, balance, charges)
+    return there
 
 
 def account_of(session: Session, customer: str, currency: str) -> Account:
     """One customer's account, with nothing in it where nothing was posted."""
     found = accounts_of(session, [customer])
-    return found.get((customer, currency), Account(currency, Decimal(0), Decimal(0)))
+    return found.get((customer, currency), nothing(currency))
 
 
 def has_account(session: Session, customer: str) -> bool:
@@ -195,13 +198,26 @@ def charged(session: Session) -> Iterable[tuple[str, str, Decimal]]:
     return ((account.removeprefix(prefix), currency, amount) for account, currency, amount in found)
 
 
-def unsettled(session: Session, customers: Iterable[Customer], currency: str) -> str:
-    """The first of these customers who has a balance in another currency than `currency`, "" for none: its account
-    cannot be in this one before that is paid."""
-    by_id = [customer.id for customer in customers]
-    found = accounts_of(session, by_id)
-    left = {customer for (customer, other), account in found.items() if other != currency and account.balance}
-    return min(left, default="")
+def recount(changes: Changes, customers: Iterable[Customer], currencies: Mapping[str, str]) -> None:
+    """Set what customers have as funds by their account in the currency of their price list, by its id."""
+    by_id = {customer.id: customer for customer in customers}
+    accounts = accounts_of(changes.session, by_id)
+    for id_, customer in by_id.items():
+        currency = currencies[customer.pricelist]
+        changes.update(customer, {"funds": accounts.get((id_, currency), nothing(currency)).funds})
+
+
+def nothing(currency: str) -> Account:
+    """An account that nothing was posted to."""
+    return Account(currency, Decimal(0), Decimal(0))
+
+
+def unsettled(session: Session, customers: Collection[str], currency: str) -> str:
+    """The first of these customers with a balance in `currency`, "" for none: it cannot go over to another one yet."""
+    found = accounts_of(session, customers)
+    return min(
+        (customer for (customer, one), account in found.items() if one == currency and account.balance), default=""
+    )
 
 
 # -- balances --

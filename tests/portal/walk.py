@@ -27,7 +27,8 @@ class Operation:
     by their ids; `query` is what the operation cannot do without.
 
     `references` are fields of the body that name rows, with their kind. `upload` is the query parameter that says
-    whose file `content` is. `own` is what the owner gets where it is no success.
+    whose file `content` is. `own` is what the owner gets where it is no success. `right` is the kind whose right it
+    takes where that is another.
     """
 
     kind: str
@@ -38,7 +39,13 @@ class Operation:
     upload: str = ""
     content: bytes = b"x"
     own: int = 200
+    right: str = ""
     query: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def needs(self) -> tuple[str, Action]:
+        """The right it takes."""
+        return self.right or self.kind, self.action
 
 
 @dataclass(frozen=True)
@@ -146,6 +153,17 @@ OTHERS: Mapping[str, Operation] = {
     "GET /cdrs/{id}": Operation("cdr", "read"),
     "GET /cdrs/{id}/ladder": Operation("cdr", "read", own=503),
     "POST /cdrs/{id}/hangup": Operation("cdr", "update", own=409),
+    "POST /cdrs/{id}/rerate": Operation("cdr", "create", lambda tenant: {}, right="ledger", own=409),
+    "GET /ledger": Operation("ledger", "read", many=True),
+    "GET /ledger/{id}": Operation("ledger", "read"),
+    "POST /ledger": Operation(
+        "ledger",
+        "create",
+        lambda tenant: {"customer": tenant.customer, "kind": "payment", "amount": "5"},
+        references={"customer": "customer"},
+    ),
+    "GET /customers/{id}/balance": Operation("customer", "read", right="ledger"),
+    "GET /customers/{id}/statement": Operation("customer", "read", right="ledger", query={"month": "2026-09"}),
     "GET /usage": Operation("usage", "read", query={"month": "2026-09"}),
     "GET /statistics/daily": Operation("statistics", "read", query={"from": "2026-09-21", "to": "2026-09-21"}),
     "POST /explain": Operation(

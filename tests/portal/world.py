@@ -143,6 +143,7 @@ def populate(world: World) -> None:
             token = {"name": "their own", "role": "customer_user", "customer": customer}
             theirs["token"] = post(own, "tokens", token)["id"]
             theirs["cdr"] = f"cdr-{number:06d}"
+            theirs["ledger"] = f"cdr-{number:06d}.charge"
             for role in roles.CUSTOMER_ROLES:
                 client = world.token(role, partner=partner, customer=customer)
                 world.clients[f"{role} {partner_name} {customer_name}"] = client

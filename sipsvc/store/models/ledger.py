@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
+from urllib.parse import quote
 
 from sqlalchemy import Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
@@ -41,6 +42,11 @@ class LedgerPosting(Base):
     source_id: Mapped[str] = mapped_column(SafeText())
     kind: Mapped[str]
     memo: Mapped[str] = mapped_column(SafeText())
+
+    @property
+    def link(self) -> str | None:
+        """Where the API shows what it comes of; a payment is all there is of itself."""
+        return f"/api/v1/cdrs/{quote(self.source_id, safe='')}" if self.source_type == "cdr" else None
 
 
 class LedgerAccount(Base):
