@@ -11,12 +11,14 @@ from decimal import Decimal
 from itertools import islice
 from typing import Any, NamedTuple
 
-from sqlalchemy import Select, String, func, literal, select
+from sqlalchemy import Select, String, func, literal, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from sipsvc.store.changes import Changes, new_id
 from sipsvc.store.models import Cdr, Customer, LedgerAccount, LedgerPosting, PriceList
+from sipsvc.store.types import SCALE, WIDE
+from sipsvc.store.usage import MILLION, exact
 
 CDR, PAYMENT = "cdr", "payment"
 CHARGE, COST = "charge", "cost"
@@ -24,6 +26,9 @@ CHARGE, COST = "charge", "cost"
 REVERSAL, RECHARGE = "reversal", "recharge"
 ENDED = "ended"
 BATCH = 500
+ZERO = Decimal(0)
+SUMS = ("balance_units", "balance_millionths", "charged_units", "charged_millionths")
+_SUMS = tuple(getattr(LedgerAccount, name) for name in SUMS)
 
 COLUMNS = (
     "id", "at", "partner", "customer", "debit", "credit", "amount", "currency", "source_type", "source_id", "kind",
@@ -52,7 +57,7 @@ class Account(NamedTuple):
 
     @property
     def funds(self) -> Decimal:
-        return self.balance + self.charged
+        return WIDE.add(self.balance, self.charged)
 
 
 def customer_account(customer: str) -> str:
@@ -78,8 +83,8 @@ def charge_calls(session: Session, calls: Sequence[str]) -> None:
             LedgerPosting.debit, LedgerPosting.credit, LedgerPosting.currency, LedgerPosting.amount
         )
         for debit, credit, currency, amount in session.connection().execute(sides):
-            moved.append(Moved(debit, currency, -amount, amount if kind == CHARGE else Decimal(0)))
-            moved.append(Moved(credit, currency, amount, Decimal(0)))
+            moved.append(Moved(debit, currency, -amount, amount if kind == CHARGE else ZERO))
+            moved.append(Moved(credit, currency, amount, ZERO))
     _move(session, moved)
 
 
@@ -103,7 +108,7 @@ def _calls(
     at = func.coalesce(Cdr.end_at, Cdr.counted_at, type_=Cdr.end_at.type)
     said = (literal(CDR, String()), Cdr.cdr_id, literal(kind, String()), literal("", String()))
     return select(id_, at, Cdr.partner, customer, debit, credit, amount, currency, *said).where(
-        Cdr.cdr_id.in_(calls), Cdr.state == ENDED, amount > Decimal(0)
+        Cdr.cdr_id.in_(calls), Cdr.state == ENDED, amount > ZERO
     )
 
 
@@ -148,7 +153,7 @@ def post(
         if (there.debit, there.credit, there.amount, there.currency) != (debit, credit, amount, currency):
             raise Differs
         return there, False
-    _move(session, [Moved(debit, currency, -amount, Decimal(0)), Moved(credit, currency, amount, Decimal(0))])
+    _move(session, [Moved(debit, currency, -amount, ZERO), Moved(credit, currency, amount, ZERO)])
     # Their rows are locked from here on, so nothing comes between what is read and the commit.
     if covered and not gives and (customer.prepaid or customer.credit_limit is not None):
         left = account_of(session, customer.id, currency).balance + (customer.credit_limit or 0)
@@ -164,9 +169,9 @@ def accounts_of(session: Session, customers: Collection[str]) -> dict[tuple[str,
     table = LedgerAccount
     left = iter({customer_account(customer): customer for customer in customers}.items())
     while batch := dict(islice(left, BATCH)):
-        sums = select(table.account, table.currency, table.balance, table.charged).where(table.account.in_(batch))
-        for key, currency, balance, charges in session.execute(sums):
-            there[batch[key], currency] = Account(currency, balance, charges)
+        sums = select(table.account, table.currency, *_SUMS).where(table.account.in_(batch))
+        for key, currency, *parts in session.execute(sums):
+            there[batch[key], currency] = Account(currency, exact(*parts[:2]), exact(*parts[2:]))
     return there
 
 
@@ -189,13 +194,11 @@ def currency_of(session: Session, pricelist: str) -> str:
 
 def charged(session: Session) -> Iterable[tuple[str, str, Decimal]]:
     """What was charged to each customer for its calls in each currency, as far as they are delivered."""
-    prefix = customer_account("")
-    found = session.execute(
-        select(LedgerAccount.account, LedgerAccount.currency, LedgerAccount.charged)
-        .where(LedgerAccount.charged > Decimal(0))
-        .order_by(LedgerAccount.account, LedgerAccount.currency)
-    )
-    return ((account.removeprefix(prefix), currency, amount) for account, currency, amount in found)
+    table, prefix = LedgerAccount, customer_account("")
+    ever = or_(table.charged_units > 0, table.charged_millionths > 0)
+    sums = select(table.account, table.currency, table.charged_units, table.charged_millionths).where(ever)
+    found = session.execute(sums.order_by(table.account, table.currency))
+    return ((account.removeprefix(prefix), currency, exact(*parts)) for account, currency, *parts in found)
 
 
 def recount(changes: Changes, customers: Iterable[Customer], currencies: Mapping[str, str]) -> None:
@@ -209,7 +212,7 @@ def recount(changes: Changes, customers: Iterable[Customer], currencies: Mapping
 
 def nothing(currency: str) -> Account:
     """An account that nothing was posted to."""
-    return Account(currency, Decimal(0), Decimal(0))
+    return Account(currency, ZERO, ZERO)
 
 
 def unsettled(session: Session, customers: Collection[str], currency: str) -> str:
@@ -236,22 +239,18 @@ def _move(session: Session, moved: Iterable[Moved]) -> None:
     """Change balances. Always in the order of accounts, so that two who do it never wait for each other in a circle."""
     sums: dict[tuple[str, str], tuple[Decimal, Decimal]] = {}
     for one in moved:
-        balance, charges = sums.get((one.account, one.currency), (Decimal(0), Decimal(0)))
-        sums[one.account, one.currency] = balance + one.amount, charges + one.charged
+        balance, charges = sums.get((one.account, one.currency), (ZERO, ZERO))
+        sums[one.account, one.currency] = WIDE.add(balance, one.amount), WIDE.add(charges, one.charged)
     if not sums:
         return
-    rows = [
-        {"account": account, "currency": currency, "balance": balance, "charged": charges}
-        for (account, currency), (balance, charges) in sorted(sums.items())
-    ]
+    rows = []
+    for (account, currency), pair in sorted(sums.items()):
+        parts = [part for amount in pair for part in divmod(int(amount.scaleb(SCALE, WIDE)), MILLION)]
+        rows.append({"account": account, "currency": currency} | dict(zip(SUMS, parts, strict=True)))
     made = _insert(session)(LedgerAccount)
     table = LedgerAccount.__table__.c
     statement = made.on_conflict_do_update(
-        index_elements=["account", "currency"],
-        set_={
-            "balance": table.balance + made.excluded.balance,
-            "charged": table.charged + made.excluded.charged,
-        },
+        index_elements=["account", "currency"], set_={name: table[name] + made.excluded[name] for name in SUMS}
     )
     session.connection().execute(statement, rows)
 

@@ -22,8 +22,10 @@ from sipsvc.cdr.deliver import BATCH, DatabaseAway, Deliverer, drain_once
 from sipsvc.cdr.log import LogLocked, LogWriter, lock_file
 from sipsvc.cdr.segments import encode, open_calls, segment_numbers, segment_path
 from sipsvc.settings import DataSettings, Settings
-from sipsvc.store.database import migrate, open_database
-from sipsvc.store.models import Cdr, DeliveryPosition
+from sipsvc.store import audit
+from sipsvc.store.database import migrate, one_state, open_database
+from sipsvc.store.ledger import account_of
+from sipsvc.store.models import Cdr, DeliveryPosition, LedgerPosting
 from tests.cdr.records import BASE_MS, answer, end, late, refused, start, whole_call
 
 Record = dict[str, Any]
@@ -71,6 +73,14 @@ def drain(one: Deliverer) -> int:
 def rows(engine: Engine) -> dict[str, Cdr]:
     with Session(engine) as session:
         return {row.cdr_id: row for row in session.scalars(select(Cdr))}
+
+
+def charged(engine: Engine) -> tuple[int, Decimal]:
+    """How many calls the customer was charged for and how much, by a ledger that adds up."""
+    with one_state(engine) as connection, Session(connection) as session:
+        assert audit.faults(session) == []
+        calls = session.execute(select(func.count()).where(LedgerPosting.kind == "charge")).scalar_one()
+        return calls, account_of(session, "acme", "USD").charged
 
 
 @pytest.mark.rule("law 8")
@@ -295,6 +305,7 @@ def test_a_record_that_cannot_be_a_row_is_kept_apart_and_the_rest_goes_on(
     assert kept["reason"]
     assert [record["kind"] for record in kept["records"]] == ["start", "answer", "end"]
     assert drain(deliverer(folder, engine)) == 0
+    assert charged(engine) == (2, Decimal("0.04")), "what was not stored is not posted"
 
 
 @pytest.mark.rule("law 8")
@@ -398,6 +409,7 @@ def test_a_deliverer_killed_again_and_again_delivers_each_call_once(
     )
     assert not (folder / "rejected.log").exists()
     assert len(segment_numbers(folder)) == 1
+    assert charged(engine) == (total, total * Decimal("0.02"))
 
 
 @pytest.mark.rule("law 8")

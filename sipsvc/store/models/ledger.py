@@ -6,7 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from urllib.parse import quote
 
-from sqlalchemy import Index, UniqueConstraint
+from sqlalchemy import BigInteger, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from sipsvc.store.models.base import Base
@@ -52,12 +52,16 @@ class LedgerPosting(Base):
 class LedgerAccount(Base):
     """What is on an account in one currency: its credits less its debits, changed with each posting.
 
-    `charged`, of a customer's, are the charges of calls as they were delivered; re-rating does not change it.
+    `charged`, of a customer's, are the charges of calls as they were delivered; re-rating does not change it. Each is
+    kept as whole units and millionths, of which there may be more than a million: a sum of all that was ever posted may
+    leave the 64 bits of one column.
     """
 
     __tablename__ = "ledger_account"
 
     account: Mapped[str] = mapped_column(SafeText(), primary_key=True)
     currency: Mapped[str] = mapped_column(primary_key=True)
-    balance: Mapped[Decimal]
-    charged: Mapped[Decimal]
+    balance_units: Mapped[int] = mapped_column(BigInteger())
+    balance_millionths: Mapped[int] = mapped_column(BigInteger())
+    charged_units: Mapped[int] = mapped_column(BigInteger())
+    charged_millionths: Mapped[int] = mapped_column(BigInteger())

@@ -24,6 +24,7 @@ ADDED: dict[str, columns.Columns] = {
     "cdr": (("rating_version", sa.Integer(), "1"), ("rated_before", sa.Text(), "'[]'")),
 }
 TEXT = ("id", "partner", "debit", "credit", "currency", "source_type", "source_id", "kind", "memo")
+SUMS = ("balance_units", "balance_millionths", "charged_units", "charged_millionths")
 NEVER = "what was posted is never changed or deleted"
 
 POSTED = """
@@ -34,11 +35,13 @@ SELECT cdr_id || '.{kind}', coalesce(end_at, counted_at), partner, {customer}, {
 FROM cdr WHERE state = 'ended' AND {side}_amount > 0
 """
 BALANCES = """
-INSERT INTO ledger_account (account, currency, balance, charged)
-SELECT account, currency, sum(amount), sum(charged) FROM (
-    SELECT credit AS account, currency, amount, 0 AS charged FROM ledger_posting
+INSERT INTO ledger_account
+    (account, currency, balance_units, balance_millionths, charged_units, charged_millionths)
+SELECT account, currency, sum(gets * (amount / 1000000)), sum(gets * (amount % 1000000)),
+    sum(charged * (amount / 1000000)), sum(charged * (amount % 1000000)) FROM (
+    SELECT credit AS account, currency, amount, 1 AS gets, 0 AS charged FROM ledger_posting
     UNION ALL
-    SELECT debit, currency, -amount, CASE WHEN kind = 'charge' THEN amount ELSE 0 END FROM ledger_posting
+    SELECT debit, currency, amount, -1, CASE WHEN kind = 'charge' THEN 1 ELSE 0 END FROM ledger_posting
 ) AS sides GROUP BY account, currency
 """
 
@@ -59,8 +62,7 @@ def upgrade() -> None:
         "ledger_account",
         sa.Column("account", sa.Text(), nullable=False),
         sa.Column("currency", sa.Text(), nullable=False),
-        sa.Column("balance", sa.BigInteger(), nullable=False),
-        sa.Column("charged", sa.BigInteger(), nullable=False),
+        *(sa.Column(name, sa.BigInteger(), nullable=False) for name in SUMS),
         sa.PrimaryKeyConstraint("account", "currency", name="pk_ledger_account"),
     )
     sold = {"customer": "customer", "debit": "'customer:' || customer", "credit": "'revenue:' || partner"}
