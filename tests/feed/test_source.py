@@ -22,7 +22,7 @@ from sipsvc.feed.intake import Intake, Spent
 from sipsvc.feed.line import Line, LineClosed, pair
 from sipsvc.feed.process import Feed
 from sipsvc.feed.source import Source
-from sipsvc.store import catalogue, cdrs, ledger, rates
+from sipsvc.store import catalogue, cdrs, rates
 from sipsvc.store.bundle import load_bundle
 from sipsvc.store.changes import HANG_UP, LOCAL, Changes, utc_now
 from sipsvc.store.database import one_state, writing
@@ -260,32 +260,6 @@ def test_a_worker_that_begins_is_told_what_was_spent_today(both: Pair) -> None:
     begin.all()
     charged = [("acme", "USD", "9.300000"), ("other", "USD", "9.000000")]
     assert begin.intake.spent == Spent([("acme", "USD", midnight, "0.300000")], "cdr-00000002.log", 77, charged)
-
-
-@pytest.mark.rule("law 8")
-def test_a_worker_that_begins_is_told_of_every_charge(both: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In as many messages as it takes, of one state with the log's position, whoever may be watched for today."""
-    monkeypatch.setattr(source_room, "CHARGED", 2)
-    rows = [records.whole_call(number) for number in range(5)]
-    with writing(both.engine) as session:
-        for number, (first, _, over) in enumerate(rows):
-            cdrs.upsert(session, [cdrs.merge(first | {"customer": f"c{number}"}, None, over)])
-        cdrs.set_position(session, "cdr-00000003.log", 7)
-    both.all()
-    wanted = [(f"c{number}", "USD", "0.020000") for number in range(5)]
-    assert both.intake.spent == Spent([], "cdr-00000003.log", 7, wanted)
-
-
-@pytest.mark.rule("law 3")
-def test_a_payment_is_live_like_any_edit(both: Pair) -> None:
-    assert both.all().customers["acme"].funds == 0
-    with writing(both.engine) as session:
-        ledger.post(
-            Changes(session, LOCAL), session.get_one(Customer, "acme"), kind="payment", source=("payment", "1"),
-            amount=Decimal("12.5"), against="payments:partner", gives=True,
-        )  # fmt: skip
-    assert both.changes().customers["acme"].funds == Decimal("12.5")
-    same(both.intake.directory, both.engine)
 
 
 @pytest.mark.rule("law 3")
