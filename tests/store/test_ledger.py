@@ -17,14 +17,18 @@ from sqlalchemy import Engine, delete, func, select, text, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from sipsvc.errors import ConfigError
 from sipsvc.rating import text as money
-from sipsvc.store import audit, cdrs, ledger
+from sipsvc.store import audit, catalogue, cdrs, ledger
+from sipsvc.store.bundle import load_bundle
 from sipsvc.store.changes import LOCAL, Changes, entries
 from sipsvc.store.database import migrate, one_state, open_database, writing
 from sipsvc.store.models import Cdr, Customer, LedgerAccount, LedgerPosting, PriceRow
 from sipsvc.store.rerate import rerate
 from sipsvc.store.types import EPOCH, from_ms
 from tests.databases import migrated_copy
+from tests.directories import load_directory
+from tests.store.conftest import BUNDLE
 from tests.store.tenants import add_customer, add_pricelist
 from tests.store.test_cdrs import T0, answer, end, merge, priced, refused, start
 
@@ -325,12 +329,24 @@ def test_the_check_finds_what_does_not_add_up(engine: Engine, change: Any, said:
     assert any(line.startswith(said) for line in faults(engine)), faults(engine)
 
 
-def test_a_bundle_moves_no_account_with_a_balance(engine: Engine, write_bundle: Any) -> None:
-    from sipsvc.errors import ConfigError
-    from sipsvc.store import catalogue
-    from sipsvc.store.bundle import load_bundle
-    from tests.store.conftest import BUNDLE
+def test_what_credit_there_is_goes_from_the_bundle_to_the_calls(engine: Engine, write_bundle: Any) -> None:
+    said = 'id = "acme"\nprepaid = true\ncredit_limit = "1.5"\nlow_balance = "0.25"\ntime_zone = "Asia/Tokyo"'
+    with writing(engine) as session:
+        catalogue.replace(session, load_bundle(write_bundle(BUNDLE.replace('id = "acme"', said, 1))))
+    pay(engine, "acme", "5")
+    customers = load_directory(engine).customers
+    acme, harbour = customers["acme"], customers["harbour"]
+    assert (acme.prepaid, acme.credit_limit, acme.low_balance) == (True, Decimal("1.5"), Decimal("0.25"))
+    assert (acme.zone, acme.funds, acme.metered) == ("Asia/Tokyo", 5, True)
+    assert (harbour.zone, harbour.funds, harbour.metered) == ("UTC", 0, False)
+    # A bundle has no say in what was paid.
+    with writing(engine) as session:
+        catalogue.replace(session, load_bundle(write_bundle(BUNDLE)))
+    acme = load_directory(engine).customers["acme"]
+    assert (acme.funds, acme.prepaid, acme.credit_limit) == (5, False, None)
 
+
+def test_a_bundle_moves_no_account_with_a_balance(engine: Engine, write_bundle: Any) -> None:
     def load(bundle: str) -> None:
         with writing(engine) as session:
             catalogue.replace(session, load_bundle(write_bundle(bundle)))
