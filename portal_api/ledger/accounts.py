@@ -26,7 +26,12 @@ router = APIRouter(
 )
 
 
-@router.get("/{id}/balance", summary="What is on a customer's account", response_model=BalanceView)
+@router.get(
+    "/{id}/balance",
+    summary="What is on a customer's account",
+    response_model=BalanceView,
+    responses=documented(404),
+)
 def get_balance(request: Request, who: Caller, id: str) -> Response:
     with one_state(request.app.state.engine) as connection, Session(connection) as session:
         customer = SPEC.needed(session, id, who)
