@@ -193,7 +193,7 @@ def _more(before: Spent | None, message: Message) -> Spent:
     sums, charged = ([], []) if before is None else (before.sums, [*before.charged])
     segment, offset = message["upto"]
     sums = [*sums, *map(tuple, message.get("spent", ()))]
-    return Spent(sums, segment, offset, [*charged, *map(tuple, message.get("charged", ()))])
+    return Spent(sums, segment, offset, charged=[*charged, *map(tuple, message.get("charged", ()))])
 
 
 def price_row(cells: list[Any]) -> PriceRow:

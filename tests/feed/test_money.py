@@ -30,7 +30,7 @@ def test_a_worker_that_begins_is_told_of_every_charge(both: Pair, monkeypatch: p
         cdrs.set_position(session, "cdr-00000003.log", 7)
     both.all()
     wanted = [(f"c{number}", "USD", "0.020000") for number in range(5)]
-    assert both.intake.spent == Spent([], "cdr-00000003.log", 7, wanted)
+    assert both.intake.spent == Spent([], "cdr-00000003.log", 7, charged=wanted)
 
 
 @pytest.mark.rule("law 3")
