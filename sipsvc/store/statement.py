@@ -75,7 +75,11 @@ def _sums(session: Session, customer: Customer, currency: str, *when: Any) -> di
     gets = LedgerPosting.credit == customer_account(customer.id)
     keys = (LedgerPosting.kind, gets)
     sums = (func.count(), *exact_sums(LedgerPosting.amount))
-    whose = (LedgerPosting.customer == customer.id, LedgerPosting.currency == currency)
+    whose = (
+        LedgerPosting.customer == customer.id,
+        LedgerPosting.partner == customer.partner,
+        LedgerPosting.currency == currency,
+    )
     found: dict[str, tuple[int, Decimal]] = {}
     for kind, got, postings, *parts in session.execute(select(*keys, *sums).where(*whose, *when).group_by(*keys)):
         amount = exact(*parts)

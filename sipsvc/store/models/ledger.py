@@ -23,10 +23,11 @@ class LedgerPosting(Base):
 
     __tablename__ = "ledger_posting"
     __table_args__ = (
-        UniqueConstraint("source_type", "source_id", "kind"),
+        UniqueConstraint("source_id", "source_type", "kind"),
         Index(None, "at", "id"),
         Index(None, "partner", "at", "id"),
-        Index(None, "customer", "at", "id"),
+        # Of a partner's customer: SQLite would otherwise go through all the partner's postings for its.
+        Index(None, "customer", "partner", "at", "id"),
     )
 
     id: Mapped[str] = mapped_column(SafeText(), primary_key=True)

@@ -56,7 +56,7 @@ def upgrade() -> None:
         sa.Column("at", sa.BigInteger(), nullable=False),
         sa.Column("amount", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_ledger_posting"),
-        sa.UniqueConstraint("source_type", "source_id", "kind", name="uq_ledger_posting_source_type_source_id_kind"),
+        sa.UniqueConstraint("source_id", "source_type", "kind", name="uq_ledger_posting_source_id_source_type_kind"),
     )
     op.create_table(
         "ledger_account",
@@ -70,7 +70,7 @@ def upgrade() -> None:
     op.execute(POSTED.format(kind="charge", side="sell", **sold))
     op.execute(POSTED.format(kind="cost", side="buy", **bought))
     op.execute(BALANCES)
-    for before in ((), ("partner",), ("customer",)):
+    for before in ((), ("partner",), ("customer", "partner")):
         names = [*before, "at", "id"]
         op.create_index(f"ix_ledger_posting_{'_'.join(names)}", "ledger_posting", names)
     if op.get_bind().dialect.name == "postgresql":
