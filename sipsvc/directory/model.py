@@ -211,8 +211,9 @@ class Package:
     """What a customer's calls are sold by (PP-1..6): the price list, and which of its calls are free for how long.
 
     `kind`: `payg`, `unlimited_domestic` or `unlimited_international`. An account has `minutes` of free calls a month,
-    0 for no end of them; `free` are the prefixes of the list's rows that they are for, None for all. `customer`,
-    `products` and `default` say whose it is: one customer's, that of web products, or of all others of the partner.
+    0 for no end of them; `free` are the prefixes of the list's rows that they are for, `44*` is all that begin so, None
+    all there are. `customer`, `products` and `default` say whose it is: one customer's, that of web products, or of all
+    others of the partner.
     """
 
     id: str
@@ -228,7 +229,9 @@ class Package:
 
     def covers(self, prefix: str) -> bool:
         """Whether calls that are priced by the row of this prefix are free while there are minutes."""
-        return self.kind != "payg" and (self.free is None or prefix in self.free)
+        if self.kind == "payg" or self.free is None:
+            return self.kind != "payg"
+        return prefix in self.free or any(f"{prefix[:size]}*" in self.free for size in range(1, len(prefix) + 1))
 
 
 @dataclass(frozen=True, slots=True)

@@ -415,3 +415,5 @@ def test_what_a_package_covers() -> None:
     assert package("b", "unlimited_international").covers("44")
     domestic = package("c", "unlimited_domestic", free=frozenset({"44"}))
     assert domestic.covers("44") and not domestic.covers("447")
+    most = package("d", "unlimited_domestic", free=frozenset({"44", "447*"}))
+    assert [most.covers(prefix) for prefix in ("4", "44", "441", "447", "4470")] == [False, True, False, True, True]
