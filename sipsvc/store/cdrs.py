@@ -15,6 +15,7 @@ from sqlalchemy import BigInteger, ColumnElement, func, or_, select, type_coerce
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from sipsvc.store import allowances
 from sipsvc.store.models import Cdr, Customer, DeliveryPosition
 from sipsvc.store.types import from_ms, from_scaled, to_ms
 
@@ -30,6 +31,8 @@ _START_TEXT = (
     "call_id", "partner", "customer", "customer_name", "trunk", "auth", "source", "dialled", "e164", "caller",
     "caller_shown",
 )  # fmt: skip
+# What of the answer and the end goes with what the call is sold at.
+_OF_ACCOUNT = ("granted_s", "month")
 _LATER_TEXT = ("reason", "code", "hangup_by", "gateway", "gateway_name", "sent_to")
 
 
@@ -44,6 +47,8 @@ def merge(start: Record | None, answer: Record | None, end: Record | None) -> Ro
         raise ValueError("a CDR needs at least one record")
     ended = end is not None
     sell, buy = known.get("sell"), known.get("buy")
+    if sell is not None:
+        sell = sell | {name: known[name] for name in _OF_ACCOUNT if known.get(name) is not None}
     first_seen = next(known[key] for key in ("invite_at", "answer_at", "end_at") if known.get(key) is not None)
     row: Row = {"cdr_id": known["cdr_id"], "state": ENDED if ended else ANSWERED}
     row |= {key: known.get(key, "") for key in _START_TEXT}
@@ -81,7 +86,8 @@ def merge(start: Record | None, answer: Record | None, end: Record | None) -> Ro
 def upsert(session: Session, rows: Sequence[Row]) -> None:
     """Store rows of `merge`. One that ended is never changed again; one that is open is replaced.
 
-    A row without a partner (its record is of version 0.1, or lost) is its customer's partner's.
+    What allowances paid for of calls that end by it is counted, once however often a call is delivered. A row without a
+    partner (its record is of version 0.1, or lost) is its customer's partner's.
     """
     final: dict[str, Row] = {}
     for row in rows:
@@ -93,13 +99,15 @@ def upsert(session: Session, rows: Sequence[Row]) -> None:
         return
     statement = upsert_statement(session.get_bind().dialect.name)
     run = session.connection().execute
-    run(statement, list(final.values()))
+    written = run(statement.returning(Cdr.cdr_id), list(final.values())).scalars().all()
     orphans = [row["cdr_id"] for row in final.values() if not row["partner"]]
     if orphans:
         # Behind the insert: a transaction of SQLite that read first may be refused when it writes.
         partner = select(Customer.partner).where(Customer.id == Cdr.customer).scalar_subquery()
         found = select(Customer.id).where(Customer.id == Cdr.customer).exists()
         run(update(Cdr).where(Cdr.cdr_id.in_(orphans), Cdr.partner == "", found).values(partner=partner))
+    ended = [final[cdr_id] for cdr_id in written if final[cdr_id]["state"] == ENDED]
+    allowances.use_allowances(session, ended)
 
 
 def upsert_statement(dialect: str) -> sqlite.Insert | postgresql.Insert:

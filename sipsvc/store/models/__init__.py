@@ -10,16 +10,19 @@ from sipsvc.store.models.catalogue import (
     Partner,
     PlatformSettings,
     PriceList,
+    PricePackage,
     PriceRow,
     RateRow,
     ShortCode,
     Trunk,
     User,
+    WebProduct,
 )
-from sipsvc.store.models.records import Cdr, DeliveryPosition
+from sipsvc.store.models.records import AllowanceUsed, Cdr, DeliveryPosition
 from sipsvc.store.models.work import History, Idempotency, Import, ImportFile, Job, Note, Token
 
 __all__ = [
+    "AllowanceUsed",
     "Base",
     "Block",
     "Catalogue",
@@ -39,6 +42,7 @@ __all__ = [
     "Partner",
     "PlatformSettings",
     "PriceList",
+    "PricePackage",
     "PriceRow",
     "RateRow",
     "Resource",
@@ -46,4 +50,5 @@ __all__ = [
     "Token",
     "Trunk",
     "User",
+    "WebProduct",
 ]

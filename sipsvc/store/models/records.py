@@ -79,6 +79,30 @@ class Cdr(Base):
     answered: Mapped[bool]
     counted_at: Mapped[datetime | None]
 
+    @property
+    def allowance_s(self) -> int:
+        """Those of the billed seconds that the account's allowance paid for."""
+        return int((self.sell or {}).get("allowance", 0))
+
+    @property
+    def granted_s(self) -> int | None:
+        """The seconds that credit and allowance were good for, None where nothing limits them."""
+        granted: int | None = (self.sell or {}).get("granted_s")
+        return granted
+
+
+class AllowanceUsed(Base):
+    """The seconds of its allowance that an account used in a month such as `2026-11`, by its customer's clock (PP-2).
+
+    Only added to, with the row of each call in one transaction.
+    """
+
+    __tablename__ = "allowance_used"
+
+    trunk: Mapped[str] = mapped_column(SafeText(), primary_key=True)
+    month: Mapped[str] = mapped_column(SafeText(), primary_key=True)
+    seconds: Mapped[int] = mapped_column(BigInteger())
+
 
 class DeliveryPosition(Base):
     """One row, id 1: how far the local log is in the database, written with the rows it stands for."""
