@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,12 +19,14 @@ from sipsvc.observe import get_logger
 class Spent(NamedTuple):
     """What calls of today cost that are in the database: customer, currency, the hour (UTC ms) they ended in, amount.
 
-    What ended later stands in the log behind `offset` of `segment`, a file's name, "" for the whole log.
+    What ended later stands in the log behind `offset` of `segment`, a file's name, "" for the whole log. `used` are the
+    seconds of their allowances that accounts used: trunk, month such as `2026-11`, seconds.
     """
 
     sums: list[tuple[str, str, int, str]]
     segment: str
     offset: int
+    used: Sequence[tuple[str, str, int]] = ()
 
 
 class Intake:
@@ -130,10 +132,13 @@ class Intake:
             for name in message["ids"]:
                 builder.drop(message["drop"], name)
                 self._images.pop((message["drop"], name), None)
-        elif "spent" in message:
+        elif "spent" in message or "used" in message:
             if not self._begun:
-                sums = self.spent.sums if self.spent is not None else []
-                self.spent = Spent([*sums, *map(tuple, message["spent"])], *message["upto"])
+                before = self.spent or Spent([], "", 0)
+                sums = [*before.sums, *map(tuple, message.get("spent", ()))]
+                used = (*before.used, *map(tuple, message.get("used", ())))
+                segment, offset = message["upto"]
+                self.spent = Spent(sums, segment, offset, used)
         elif "hangup" in message:
             self._hang_up(message["hangup"])
         elif "table" in message:

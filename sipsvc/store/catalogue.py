@@ -25,12 +25,14 @@ from sipsvc.store.models import (
     Partner,
     PlatformSettings,
     PriceList,
+    PricePackage,
     PriceRow,
     Resource,
     ShortCode,
     Token,
     Trunk,
     User,
+    WebProduct,
 )
 from sipsvc.store.numbers import CustomerTables, PartnerTables
 from sipsvc.store.pricefile import Row
@@ -79,6 +81,7 @@ def replace(session: Session, bundle: Bundle, actor: Actor = LOCAL) -> int:
     pricelists = _of_partner(session, PriceList, partner)
     gateways = _of_partner(session, Gateway, partner)
     customers = _of_partner(session, Customer, partner)
+    products = _of_partner(session, WebProduct, partner)
     trunks = {trunk.id: _trunk(trunk) for trunk in bundle.trunks}
     # First, for a username that goes to another trunk must be free.
     for trunk in _of_partner(session, Trunk, partner):
@@ -88,9 +91,16 @@ def replace(session: Session, bundle: Bundle, actor: Actor = LOCAL) -> int:
     _sync(changes, PriceList, sold, own | {"rows_version": 0})
     bought = {item.id: _gateway(item) for item in bundle.gateways}
     _sync(changes, Gateway, bought, own | {"rows_version": 0})
+    brands = {item.id: item.model_dump(exclude={"id"}) for item in bundle.products}
+    _sync(changes, WebProduct, brands, own)
     paying = {item.id: item.model_dump(exclude={"trunk", "id", "block", "shortcode"}) for item in bundle.customers}
     _sync(changes, Customer, paying, own | UNSAID)
     _sync(changes, Trunk, trunks, own | {"enabled": True})
+    offered = {item.id: item.model_dump(exclude={"id"}) for item in bundle.packages}
+    _sync(changes, PricePackage, offered, own)
+    for package in _of_partner(session, PricePackage, partner):
+        if package.id not in offered:
+            changes.delete(package)
     _replace_numbers(changes, bundle)
     for pricelist_id, rows in bundle.prices.items():
         _replace_rows(changes, session.get_one(PriceList, pricelist_id), rows)
@@ -105,6 +115,9 @@ def replace(session: Session, bundle: Bundle, actor: Actor = LOCAL) -> int:
     for pricelist in pricelists:
         if pricelist.id not in sold and not is_used(session, pricelist):
             remove_pricelist(changes, pricelist)
+    for product in products:
+        if product.id not in brands and not is_signed_up_on(session, product):
+            changes.delete(product)
     return changes.directory
 
 
@@ -118,8 +131,16 @@ CODE_ID = str.maketrans({"*": "s", "#": "h"})
 
 
 def is_used(session: Session, pricelist: PriceList) -> bool:
-    """Whether a customer is charged by it."""
-    return session.execute(select(exists().where(Customer.pricelist == pricelist.id))).scalar_one()
+    """Whether a customer or a package has it."""
+    return any(
+        session.execute(select(exists().where(model.pricelist == pricelist.id))).scalar_one()
+        for model in (Customer, PricePackage)
+    )
+
+
+def is_signed_up_on(session: Session, product: WebProduct) -> bool:
+    """Whether a customer came by it."""
+    return session.execute(select(exists().where(Customer.product == product.id))).scalar_one()
 
 
 def named_by(session: Session, gateway: Gateway) -> str:

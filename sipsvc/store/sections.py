@@ -197,6 +197,7 @@ class CustomerFields(Section):
     spend_alert_day: Amount | None = None
     spend_cap_hour: Amount | None = None
     spend_cap_day: Amount | None = None
+    product: str | None = None
 
 
 class Customer(CustomerFields):
