@@ -31,6 +31,8 @@ _TABLE: Mapping[str, tuple[str, str, str, str, str, str, str, str]] = {
     "pricelist":   ("term-pricelists",  "rcud", "rcud", "r",    "r",     "",     "",    ""),
     "block":       ("blocks",           "rcud", "r",    "r",    "r",     "",     "",    ""),
     "shortcode":   ("shortcodes",       "rcud", "r",    "r",    "r",     "",     "",    ""),
+    "product":     ("web-products",     "rcud", "r",    "r",    "r",     "",     "",    ""),
+    "package":     ("price-packages",   "rcud", "rcud", "r",    "r",     "",     "",    ""),
     "token":       ("tokens",           "rcd",  "r",    "r",    "r",     "",     "",    ""),
     "import":      ("coverage-imports", "rcud", "rcud", "r",    "r",     "",     "",    ""),
     "pricelist_import": ("pricelist-imports", "rcud", "rcud", "r", "r",  "",     "",    ""),

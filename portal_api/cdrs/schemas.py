@@ -27,8 +27,9 @@ class CdrView(View):
     """One call (law 8). `sell` and `buy` hold the price rows as they stood; amounts are null until the end.
 
     `sell_prefix` and `sell_name` are the destination as it was sold. `counted_at` says which day and month the call is
-    counted in; null while it is up. An attempt's `late` lists answers that came when nobody waited for them any more,
-    and what each cost; they are in no margin.
+    counted in; null while it is up. `allowance_s` are those of the billed seconds that the account's allowance paid
+    for, `granted_s` what its credit and allowance were good for, null where nothing limits it. An attempt's `late`
+    lists answers that came when nobody waited for them any more, and what each cost; they are in no margin.
     """
 
     model_config = ConfigDict(
@@ -69,6 +70,8 @@ class CdrView(View):
                     "sell_prefix": "4420",
                     "sell_name": "United Kingdom, London",
                     "billed_s": 120,
+                    "allowance_s": 0,
+                    "granted_s": None,
                     "sell_amount": "0.025000",
                     "sell_currency": "USD",
                     "buy_amount": "0.018000",
@@ -128,6 +131,8 @@ class CdrView(View):
     sell_prefix: str
     sell_name: str
     billed_s: int | None
+    allowance_s: int
+    granted_s: int | None
     sell_amount: Money | None
     sell_currency: str
     buy_amount: Money | None

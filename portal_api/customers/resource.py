@@ -16,8 +16,8 @@ from portal_api.resource import PREFIX, router_of
 from portal_api.spec import Reference, Spec, Values, insert
 from portal_api.users.schemas import UserView
 from portal_api.writes import Answer, Write, shown
-from sipsvc.store import signup
-from sipsvc.store.models import Customer, PriceList, User
+from sipsvc.store import packages, signup
+from sipsvc.store.models import Customer, PriceList, User, WebProduct
 from sipsvc.store.values import Section
 
 SETTLED = "is settled when the customer is signed up"
@@ -36,6 +36,11 @@ def _check(write: Write, row: Customer | None, values: Values) -> Values:
         taken.append(("email", "is taken"))
     if taken:
         raise Problem(409, "Somebody has that already.", taken)
+    if row is None or (row.product, row.pricelist) != (values["product"], values["pricelist"]):
+        payer = packages.Payer(own, values["product"], values["pricelist"])
+        told = packages.abroad(write.session, values["partner"] if row is None else row.partner, payer=payer)
+        if told is not None:
+            raise Problem(409, "It would be sold in another currency than its account's.", [("pricelist", str(told))])
     return values
 
 
@@ -68,7 +73,7 @@ SPEC = Spec(
     create=CustomerCreate,
     patch=CustomerPatch,
     created=CustomerCreated,
-    references={"pricelist": Reference(PriceList, "price list")},
+    references={"pricelist": Reference(PriceList, "price list"), "product": Reference(WebProduct, "web product")},
     fixed=dict.fromkeys(("plan", "tier", "billing_type"), SETTLED),
     check=_check,
     make=_make,
@@ -81,6 +86,7 @@ SPEC = Spec(
             "partner": ID,
             "status": choice("trial", "active", "suspended", "closed"),
             "pricelist": ID,
+            "product": ID,
             "allow_expensive": FLAG,
             "max_channels": INTEGER,
             "contact_last_name": TEXT,

@@ -35,6 +35,7 @@ SET: dict[str, Any] = {
     "spend_alert_day": None,
     "spend_cap_hour": "50.000000",
     "spend_cap_day": "200.000000",
+    "product": None,
     "time_zone": "Europe/London",
     **PERSON,
 }
@@ -70,6 +71,7 @@ class CallerIdsView(View):
 class CustomerView(ResourceView):
     """`max_channels` and `max_cps` (calls a second) 0 are unlimited; over one the caller hears `busy_status`.
 
+    By `product`, the web product it came by, it may have a price package, which goes before its price list.
     Alerts and caps are of what is spent in an hour or a day (UTC), in the price list's currency, null for none.
     What sign-up asks for is blank where a bundle made the customer.
     """
@@ -90,6 +92,7 @@ class CustomerView(ResourceView):
     spend_alert_day: Money | None
     spend_cap_hour: Money | None
     spend_cap_day: Money | None
+    product: str | None
     time_zone: str
     contact_first_name: str
     contact_last_name: str
@@ -113,6 +116,7 @@ class CustomerSettable(CustomerFields):
     """What may be set later; blank where a bundle, which does not say it, made the customer."""
 
     pricelist: Value = Field(description="The id of one of the partner's termination price lists.")
+    product: Value | None = Field(None, description="The id of the partner's web product that it came by.")
     time_zone: TimeZone = "UTC"
     contact_first_name: Text
     contact_last_name: Text

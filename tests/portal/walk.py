@@ -100,6 +100,17 @@ RESOURCES = (
         references={"customer": "customer"},
     ),
     Sample(
+        "product",
+        lambda tenant: {"name": "Another", "type": "residential_voip", "currencies": ["USD"]},
+        {"name": "Renamed"},
+    ),
+    Sample(
+        "package",
+        lambda tenant: {"name": "Another", "pricelist": tenant.ids["pricelist"], "currencies": ["USD"]},
+        {"name": "Renamed"},
+        references={"pricelist": "pricelist", "customer": "customer"},
+    ),
+    Sample(
         "token",
         lambda tenant: {"name": "another", "role": "customer_user", "customer": tenant.customer},
         None,
@@ -141,6 +152,9 @@ OTHERS: Mapping[str, Operation] = {
     "POST /term-pricelists/{id}/populate": Operation(
         "pricelist", "update", lambda tenant: {"gateways": [tenant.ids["gateway"]], "markup": "1.5"}
     ),
+    "GET /term-pricelists/{id}/used-by": Operation("pricelist", "read"),
+    "GET /price-packages/{id}/free-destinations": Operation("package", "read"),
+    "GET /trunks/{id}/allowance": Operation("trunk", "read"),
     "GET /gateways/{id}/health": Operation("gateway", "read", own=503),
     "GET /cdrs": Operation("cdr", "read", many=True),
     "GET /cdrs/{id}": Operation("cdr", "read"),

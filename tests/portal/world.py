@@ -126,6 +126,10 @@ def populate(world: World) -> None:
             "block": post(own, "blocks", {"prefix": "979", "reason": "premium rate"})["id"],
             "shortcode": post(own, "shortcodes", {"code": "*98", "name": "Voice mail", "number": "442079460098"})["id"],
         }
+        brand = {"name": "Brand", "type": "business_voip", "currencies": ["USD"]}
+        ids["product"] = post(own, "web-products", brand)["id"]
+        offer = {"name": "As you go", "pricelist": ids["pricelist"], "currencies": ["USD"]}
+        ids["package"] = post(own, "price-packages", offer)["id"]
         for kind, owner, path in (
             ("import", "gateway", "coverage"),
             ("pricelist_import", "pricelist", "prices"),
