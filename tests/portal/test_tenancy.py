@@ -39,7 +39,7 @@ def changed(world: World, operation: Operation, tenant: Tenant) -> Any:
 
 def test_the_walk_knows_every_route(world: World) -> None:
     assert sorted(KNOWN) == routes(), "tell tests/portal/walk.py how to exercise what is new"
-    document = httpx.get(f"http://127.0.0.1:{world.port}/openapi.json").json()
+    document = httpx.get(f"http://127.0.0.1:{world.port}/openapi.json", timeout=60).json()
     described = {
         f"{method.upper()} {path.removeprefix('/api/v1')}"
         for path, methods in document["paths"].items()
