@@ -23,6 +23,7 @@ from sipsvc.errors import ConfigError, SipError
 from sipsvc.feed.intake import Spent
 from sipsvc.observe import get_logger
 from sipsvc.settings import Settings
+from sipsvc.store.days import month_at
 from sipsvc.transport import Resolver, Streams, StreamUser, Tls, UdpListener
 from sipsvc.watch import Facts, HttpListener, handlers
 
@@ -54,6 +55,7 @@ class Worker:
             secret=secrets[0],
             older_secrets=secrets[1:],
             random_bytes=os.urandom,
+            months=month_at,
         )
         self._secrets = secrets
         self._data: Path = settings.data.dir
@@ -104,9 +106,10 @@ class Worker:
         # The log's rotation carries open calls over, so they are read before it is opened.
         unfinished = open_calls(self._folder) if self._folder.exists() else []
         self._writer = LogWriter(self._folder, lambda seq: self._from_thread(seq))
-        self._engine.restore(unfinished, now())
         if spent is not None:
             self._recall(spent)
+        # What calls that go on are to have is put by from what those that are over left.
+        self._engine.restore(unfinished, now())
         if unfinished:
             self._log.info("calls_restored", records=len(unfinished), up=self._engine.live_calls)
         self._streams.start(loop)
@@ -117,14 +120,18 @@ class Worker:
         loop.call_later(REPORT_EVERY_S, self._report)
 
     def _recall(self, spent: Spent) -> None:
-        """What today's calls cost: those delivered by the database, the others by the log."""
+        """What calls have cost and used: those delivered by the database, the others by the log."""
         for customer, currency, utc, amount in spent.sums:
             self._engine.spent(customer, currency, Decimal(amount), utc)
         for entry in read_from(self._folder, segment_number(spent.segment), spent.offset):
             record = entry.record
             if record["kind"] == "end" and record["sell"] is not None and record["answer_at"] is not None:
                 sell = record["sell"]
-                self._engine.spent(record["customer"], sell["currency"], Decimal(sell["amount"]), record["end_at"])
+                cost = Decimal(sell["amount"])
+                self._engine.spent(record["customer"], sell["currency"], cost, record["end_at"])
+                self._engine.charged(record["customer"], sell["currency"], cost)
+                if "month" in record:
+                    self._engine.allowance_used(record["trunk"], record["month"], sell.get("allowance", 0))
 
     async def be_watched(self) -> None:
         """Answer questions from now on. That the control socket cannot be had is logged: calls do not need it."""

@@ -125,6 +125,8 @@ class Answer(TypedDict):
     `session_one_sided` says that not both sides keep time for it. Older records have none of these.
     `granted_s` are the seconds that its account's credit and allowance were good for so far, where anything limits
     them; `month`, such as `2026-11`, is the one whose allowance it draws on, that of the answer in the account's zone.
+    Such a call's package has `minutes` a month, 0 without end, of which it holds `held_s` seconds so far. What a call
+    was given since its last record a restart gives it anew, as far as there is credit.
     """
 
     kind: str
@@ -149,6 +151,8 @@ class Answer(TypedDict):
     session_one_sided: bool
     granted_s: NotRequired[int]
     month: NotRequired[str]
+    minutes: NotRequired[int]
+    held_s: NotRequired[int]
 
 
 class End(TypedDict):
@@ -158,6 +162,7 @@ class End(TypedDict):
     `hangup_by` is `caller`, `callee`, `proxy`, `timeout` or "" where nobody hung up. `margin` is text when
     both prices have one currency, else None. `recovered` marks a call whose end was not seen (crash).
     `granted_s` and `month` as in the answer; `credit_exhausted` is the code of a call that was cut for its credit.
+    `trunk` is there with `month`: it is whose allowance it drew on.
     """
 
     kind: str
@@ -183,3 +188,4 @@ class End(TypedDict):
     margin: str | None
     granted_s: NotRequired[int]
     month: NotRequired[str]
+    trunk: NotRequired[str]

@@ -13,7 +13,9 @@ from sipsvc.message import parse_name_addr, parse_uri
 from sipsvc.proxy import Call, Core, LateAnswer
 from sipsvc.proxy.call import Tried, Who
 from sipsvc.proxy.credentials import Leg, answers_for
-from sipsvc.rating import ZERO, Price, charge, half_up, text
+from sipsvc.rating import ZERO, Charge, Price, Settled, charge, half_up, text
+
+NOTHING = Charge(0, ZERO)
 
 
 def readable(value: str) -> str:
@@ -51,7 +53,7 @@ def start(call: Call) -> Start:
 
 def answer(call: Call) -> Answer:
     assert call.answer_at is not None and call.gateway is not None and call.winner is not None and call.sell is not None
-    return {
+    record: Answer = {
         "kind": "answer",
         "cdr_id": call.cdr_id,
         "answer_at": call.answer_at,
@@ -61,8 +63,8 @@ def answer(call: Call) -> Answer:
         "gateway_name": call.winner.name,
         "sent_to": call.winner.user,
         "attempts": _attempts(call),
-        "sell": _priced(call.sell, None),
-        "buy": _priced(call.winner.buy, None),
+        "sell": _priced(call.sell, NOTHING),
+        "buy": _priced(call.winner.buy, NOTHING),
         "ref": call.ref,
         "caller_tag": call.caller_tag,
         "callee_tag": next(iter(call.dialogs)),
@@ -73,17 +75,24 @@ def answer(call: Call) -> Answer:
         "session_expires_at": call.expires.utc if call.expires is not None else None,
         "session_one_sided": call.one_sided,
     }
+    hold = call.hold
+    if hold is not None and hold.granted_s is not None:
+        record["granted_s"] = hold.granted_s
+    if hold is not None and hold.minutes is not None:
+        record["month"], record["minutes"], record["held_s"] = hold.month, hold.minutes, hold.allowance
+    return record
 
 
-def end(call: Call, now: Now) -> End:
+def end(call: Call, settled: Settled | None, now: Now) -> End:
+    """`settled` is what it costs its customer, None where it has no price."""
     duration = call.duration_ms(now)
     last = call.winner or (call.tried[-1] if call.tried else None)
-    sell = _priced(call.sell, duration) if call.sell is not None else None
-    buy = _priced(last.buy, duration) if last is not None else None
+    sell = _priced(call.sell, settled) if call.sell is not None and settled is not None else None
+    buy = _priced(last.buy, charge(duration, last.buy.row, last.buy.minimum)) if last is not None else None
     margin = None
     if sell is not None and buy is not None and sell["currency"] == buy["currency"]:
         margin = text(Decimal(sell["amount"]) - Decimal(buy["amount"]))
-    return {
+    record: End = {
         "kind": "end",
         "cdr_id": call.cdr_id,
         "call_id": readable(call.call_id),
@@ -106,6 +115,13 @@ def end(call: Call, now: Now) -> End:
         "buy": buy,
         "margin": margin,
     }
+    hold = call.hold
+    if hold is not None and call.answer_at is not None:
+        if hold.granted_s is not None:
+            record["granted_s"] = hold.granted_s
+        if hold.minutes is not None:
+            record["month"], record["trunk"] = hold.month, call.who.trunk
+    return record
 
 
 def lost(record: dict[str, Any], now: Now) -> End:
@@ -230,10 +246,9 @@ def late_charge(tried: Tried, late: LateAnswer) -> LateCharge:
     }
 
 
-def _priced(price: Price, duration_ms: int | None) -> Priced:
+def _priced(price: Price, due: Charge | Settled) -> Priced:
     row = price.row
-    billed, amount = charge(duration_ms, row, price.minimum)
-    return {
+    record: Priced = {
         "row": row.id,
         "prefix": row.prefix,
         "name": row.name,
@@ -243,9 +258,12 @@ def _priced(price: Price, duration_ms: int | None) -> Priced:
         "increment": row.increment,
         "minimum": text(price.minimum),
         "currency": price.currency,
-        "billed": billed,
-        "amount": text(amount),
+        "billed": due.billed,
+        "amount": text(due.amount),
     }
+    if isinstance(due, Settled) and due.allowance:
+        record["allowance"] = due.allowance
+    return record
 
 
 def _price(record: dict[str, Any]) -> Price:

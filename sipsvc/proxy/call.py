@@ -14,6 +14,7 @@ from sipsvc.timers import Timer, TimerTarget
 if TYPE_CHECKING:
     from sipsvc.cdr.record import LateCharge
     from sipsvc.proxy.core import Core
+    from sipsvc.proxy.hold import Hold
     from sipsvc.proxy.invite import InviteSession
     from sipsvc.routing import Decision
 
@@ -71,7 +72,7 @@ class Call(TimerTarget):
 
     __slots__ = ("acknowledged", "answer_at", "answer_mono", "at", "call_id", "caller", "caller_tag", "cdr_id",
                  "code", "core", "deadline", "decision", "dialled", "dialogs", "directory", "end_at", "expires",
-                 "expiry", "gateway", "hangup_by", "invite_at", "invite_cseq", "ladder", "live", "longest_ms",
+                 "expiry", "gateway", "hangup_by", "hold", "invite_at", "invite_cseq", "ladder", "live", "longest_ms",
                  "one_sided", "phase", "progress_at", "q850", "reason", "recovered", "ref", "revived", "sell",
                  "session", "status", "strays", "token", "tried", "who", "winner")  # fmt: skip
 
@@ -117,6 +118,8 @@ class Call(TimerTarget):
         self.tried: list[Tried] = []
         self.winner: Tried | None = None
         self.sell: Price | None = None
+        # What is put by for it, where credit or an allowance bounds it.
+        self.hold: Hold | None = None
         self.status = 0
         self.reason = ""
         self.code = ""
