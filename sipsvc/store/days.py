@@ -46,9 +46,13 @@ def month_at(zone: str, utc: int) -> tuple[str, int, int]:
     Instants are UTC milliseconds. A zone that this machine does not know counts as UTC.
     """
     there = _zone(zone)
-    local = datetime.fromtimestamp(utc // 1000, there)
-    span = month(local.date().replace(day=1), there)
-    return f"{local:%Y-%m}", to_ms(span.begin), to_ms(span.end)
+    first = datetime.fromtimestamp(utc // 1000, there).date().replace(day=1)
+    span = month(first, there)
+    if to_ms(span.end) <= utc:
+        # Clocks went back over midnight, and the last day of a month was shown once more.
+        first = (first + 31 * DAY).replace(day=1)
+        span = month(first, there)
+    return f"{first:%Y-%m}", to_ms(span.begin), to_ms(span.end)
 
 
 def _zone(name: str) -> ZoneInfo:
