@@ -39,7 +39,8 @@ def _bounded(rng: Random, customer: CustomerSpec) -> CustomerSpec:
     free = rng.choice((None, frozenset({"33", "44"}), frozenset({"336", "1"})))
     return replace(
         customer,
-        funds=rng.choice(("0.03", "0.07", "0.20", "0.50", "3.00")) if prepaid else "",
+        # So little that a call goes by its minutes alone, up to more than all calls together cost.
+        funds=rng.choice((*(("0.002",) * 4 * packaged), "0.03", "0.07", "0.20", "0.50", "3.00")) if prepaid else "",
         zone=rng.choice(("UTC", "Asia/Tokyo", "America/New_York")),
         minutes=rng.choice((0, 1, 2, 5)) if packaged else None,
         free=free,
