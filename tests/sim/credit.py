@@ -216,7 +216,7 @@ def _minutes(run: Run, book: Account, record: dict[str, Any], allowance: int) ->
         "granted_s" in record
     ):
         run.world.report("credit", record["call_id"], f"{record} of an account with {spec.funds!r}, {spec.minutes}")
-    if not covered:
+    if not covered or "month" not in record:
         return
     month = record["month"]
     before, book.used[month] = book.used[month], book.used[month] + allowance

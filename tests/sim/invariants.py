@@ -198,6 +198,8 @@ def cdr_once(view: CallView) -> None:
         died_first = "in set-up" in view.fates and records[-1].get("code") == "server_restart"
         if died_first and kinds == ["start", "end"]:
             return  # its start was on disk, and the server dead before it said 100
+        if not kinds and all(wire.at in view.run.host.deaths for wire in view.invites):
+            return  # the server died of the only one that came, and was away for the others
         if kinds or view.plan.customer is None or not view.plan.password:
             view.report("cdr-once", f"never admitted, records {kinds}")
         return
@@ -322,7 +324,9 @@ def cdr_times(view: CallView) -> None:
         return
     lasted = (view.end.at - answered) // MS
     if "up" in view.fates:
-        lasted = min(lasted, view.setting.max_call_ms)  # nobody pays for what passed while the server was away
+        # Nobody pays for what passed while the server was away.
+        due = expiries.expiry(view)
+        lasted = min(lasted, view.setting.max_call_ms, (due.at - answered) // MS if due is not None else lasted)
     want = (utc_of(answered), utc_of(view.end.at), lasted)
     got = (end["answer_at"], end["end_at"], end["duration_ms"])
     # A call that outlived a restart is measured by the wall clock, whose grain is a millisecond.

@@ -228,9 +228,10 @@ def prepare(seed: int) -> Run:
         callers[plan.call_id] = agents[plan.agent].call(plan)
     # Cutting calls short and dying at once is no life any server leads.
     restarts = draw_restarts(seed) if setting.max_call_ms > SHORT_CALL_MS else []
-    if is_bounded(setting):
-        # Away for long enough that the credit of some calls runs out meanwhile.
-        restarts = [replace(one, down_ms=one.down_ms * 15) for one in restarts]
+    if is_bounded(setting) and setting.max_call_ms > SHORT_CALL_MS:
+        # Most of these have some, away for long enough that credit runs out meanwhile, but not for 64·T1.
+        drawn = restarts or draw_restarts(-seed)
+        restarts = [replace(one, down_ms=min(one.down_ms * 15, 25_000.0)) for one in drawn]
     for restart in restarts:
         schedule(restart, host, lambda: make_engine(host.directory, seed, host.life), world)
     by_version = {one.version: one for one in settings}
