@@ -75,7 +75,21 @@ def merge(start: Record | None, answer: Record | None, end: Record | None) -> Ro
     }
     row["answered"] = row["answer_at"] is not None
     row["counted_at"] = (row["answer_at"] or row["invite_at"]) if ended else None
+    row["sequence"] = None
     return row
+
+
+def number(rows: Sequence[Row], last: int) -> int:
+    """Give the calls that ended their `sequence`, from `last` on; the new last one.
+
+    To be stored with `set_position` in the same transaction, by the one writer: so whoever has read up to a number has
+    missed none below it. A row that is stored already keeps the number it has.
+    """
+    for row in rows:
+        if row["state"] == ENDED:
+            last += 1
+            row["sequence"] = last
+    return last
 
 
 def upsert(session: Session, rows: Sequence[Row]) -> None:
@@ -187,11 +201,18 @@ def position(session: Session) -> tuple[str, int]:
     return (row[0], row[1]) if row else ("", 0)
 
 
-def set_position(session: Session, segment: str, offset: int) -> None:
-    """To be committed together with the rows it stands for."""
+def last_sequence(session: Session) -> int:
+    """The last number given to a call; 0 at first. It never goes back, whatever is removed."""
+    return session.execute(select(DeliveryPosition.sequence)).scalar_one_or_none() or 0
+
+
+def set_position(session: Session, segment: str, offset: int, sequence: int | None = None) -> None:
+    """To be committed together with the rows it stands for; `sequence` as `number` told."""
     dialect = session.get_bind().dialect.name
     insert = (postgresql.insert if dialect == "postgresql" else sqlite.insert)(DeliveryPosition)
-    values = {"segment": segment, "offset": offset}
+    values: dict[str, Any] = {"segment": segment, "offset": offset}
+    if sequence is not None:
+        values["sequence"] = sequence
     session.execute(insert.values(id=1, **values).on_conflict_do_update(index_elements=["id"], set_=values))
 
 

@@ -16,7 +16,7 @@ from sipsvc.store.models.catalogue import (
     Trunk,
     User,
 )
-from sipsvc.store.models.records import Cdr, DeliveryPosition
+from sipsvc.store.models.records import Cdr, CdrOutput, DeliveryPosition
 from sipsvc.store.models.work import History, Idempotency, Import, ImportFile, Job, Note, Token
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "Block",
     "Catalogue",
     "Cdr",
+    "CdrOutput",
     "CoverageRow",
     "Customer",
     "DeliveryPosition",
