@@ -13,7 +13,8 @@ from random import Random
 from typing import Any
 
 from sipsvc import keyring
-from sipsvc.cdr.log import LogFull, LogWriter, open_calls, read_from
+from sipsvc.cdr.keeper import Keeper
+from sipsvc.cdr.log import open_calls, read_from
 from sipsvc.cdr.segments import segment_number
 from sipsvc.control import ControlServer
 from sipsvc.directory import Directory
@@ -29,7 +30,6 @@ from sipsvc.watch import Facts, HttpListener, handlers
 # A timer that fires this much late hurts nobody; re-arming for less would cost more than it gives.
 TIMER_GRAIN_NS = 1_000_000
 REPORT_EVERY_S = 60.0
-LOG_RETRY_S = 0.5
 
 
 def now() -> Now:
@@ -73,12 +73,12 @@ class Worker:
                 reason = error.strerror or "cannot be listened on"
                 raise ConfigError([("sip.listen", settings.sip.listen[index], reason)]) from None
         self._folder: Path = settings.data.dir / "cdr"
-        self._writer: LogWriter | None = None
-        self._unwritten: list[tuple[dict[str, Any], int, bool]] = []
+        self._keeper = Keeper(self._folder, settings.cdr.max_bytes, self._recorded, self._log_door)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._armed = 0
-        self._retry: asyncio.TimerHandle | None = None
+        # From the log's opening to its end: timers before and after it would have nowhere to write.
+        self._running = False
         self._reported: dict[str, int] = {}
         self._refused: dict[str, int] = {}
         # How much later than it was due a timer fired at worst, nanoseconds: in all, and since the last report.
@@ -103,7 +103,8 @@ class Worker:
         self._loop = loop
         # The log's rotation carries open calls over, so they are read before it is opened.
         unfinished = open_calls(self._folder) if self._folder.exists() else []
-        self._writer = LogWriter(self._folder, lambda seq: self._from_thread(seq))
+        self._keeper.open(loop, self._from_thread)
+        self._running = True
         self._engine.restore(unfinished, now())
         if spent is not None:
             self._recall(spent)
@@ -161,7 +162,7 @@ class Worker:
             return "the server is ending"
         else:
             self._engine.reopen(now())
-            self._engine.log_full = bool(self._unwritten)
+            self._engine.log_full = self._keeper.full
         self._log.info("door", closed=closed, live_calls=self._engine.live_calls)
         return ""
 
@@ -173,7 +174,7 @@ class Worker:
             now=now,
             began=began,
             late=lambda: max(self._late_lately, self._late_before),
-            unwritten=lambda: len(self._unwritten),
+            keeper=self._keeper,
             connections=lambda: len(self._streams),
             hang_up=self._hang_up,
             drain=self._door,
@@ -187,7 +188,7 @@ class Worker:
         self._engine.drain(now())
         self._carry_out()
         deadline = time.monotonic() + patience_s
-        while not (self._engine.idle and not self._unwritten):
+        while not (self._engine.idle and not self._keeper.waiting):
             if time.monotonic() > deadline:
                 return False
             await asyncio.sleep(0.05)
@@ -201,9 +202,8 @@ class Worker:
         if self._timer is not None:
             self._timer.cancel()
         self._carry_out()
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        self._keeper.close()
+        self._running = False
         self._report()
         self._log.info("loop_was_late", most_ms=_ms(self._late))
 
@@ -261,7 +261,7 @@ class Worker:
         effects = self._engine.take()
         if effects:
             sends: list[Send | Close] = []
-            records = self._unwritten
+            records: list[tuple[dict[str, Any], int, bool]] = []
             for effect in effects:
                 if isinstance(effect, Send):
                     sends.append(effect)
@@ -275,7 +275,7 @@ class Worker:
                 elif isinstance(effect, Notice):
                     self._log.warning(effect.event, **effect.fields)
             if records:
-                self._write()
+                self._keeper.write(records)
             for one in sends:
                 if isinstance(one, Close):
                     self._streams.close(one.flow)
@@ -289,39 +289,21 @@ class Worker:
         if due is not None and (self._timer is None or due < self._armed - TIMER_GRAIN_NS):
             if self._timer is not None:
                 self._timer.cancel()
-            if self._loop is not None and self._writer is not None:
+            if self._loop is not None and self._running:
                 self._armed = due
                 self._timer = self._loop.call_later(max(0, due - time.monotonic_ns()) / 1e9, self._on_timer)
 
-    def _write(self) -> None:
-        """What the log does not take is kept and tried again; until it does, no new call is admitted."""
-        if self._writer is None:
-            return
-        if self._retry is not None:
-            self._retry.cancel()
-            self._retry = None
-        records, self._unwritten = self._unwritten, []
-        try:
-            self._writer.append(records)
-        except LogFull as full:
-            self._unwritten = records[full.written :]
-            if not self._engine.log_full:
-                self._log.error("log_full", error=str(full), waiting=len(self._unwritten))
-                self._engine.log_full = True
-            if self._loop is not None:
-                self._retry = self._loop.call_later(LOG_RETRY_S, self._write)
-            records = records[: full.written]
-        else:
-            if self._engine.log_full:
-                self._log.info("log_writable")
-                self._engine.log_full = False
-        for record, _, _ in records:
-            kind = record["kind"]
-            if kind == "start":
-                self._figures.decided(record, time.time_ns() // 1_000_000)
-            elif kind == "end":
-                self._figures.ended(record)
-                self._log.info("call", **_summary(record))
+    def _recorded(self, record: dict[str, Any]) -> None:
+        """It went into the log."""
+        kind = record["kind"]
+        if kind == "start":
+            self._figures.decided(record, time.time_ns() // 1_000_000)
+        elif kind == "end":
+            self._figures.ended(record)
+            self._log.info("call", **_summary(record))
+
+    def _log_door(self, closed: bool) -> None:
+        self._engine.log_full = closed
 
     def _on_timer(self) -> None:
         self._timer = None
@@ -371,7 +353,7 @@ class Worker:
             self._log.info("loop_late", most_ms=_ms(self._late_lately), live_calls=self._engine.live_calls)
         self._late = max(self._late, self._late_lately)
         self._late_before, self._late_lately = self._late_lately, 0
-        if self._loop is not None and self._writer is not None:
+        if self._loop is not None and self._running:
             self._loop.call_later(REPORT_EVERY_S, self._report)
             # Not here: a new key is synced to disk, and no call shall wait for that.
             self._loop.run_in_executor(None, keyring.load, self._data, now().utc).add_done_callback(self._rekey)

@@ -9,10 +9,12 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from sipsvc.cdr.bound import Gauge, Room
 from sipsvc.cdr.segments import (
     Entry,
     encode,
@@ -83,6 +85,7 @@ class LogWriter:
         # The sync thread's alone: what is on disk, and the segment that refused to go there.
         self._durable = 0
         self._unsynced = 0
+        self._gauge = Gauge(folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._held = lock_file(folder / "lock")
@@ -93,6 +96,8 @@ class LogWriter:
             for record in open_calls(folder):
                 self._open[record["cdr_id"]] = self._open.get(record["cdr_id"], b"") + encode(record)
             self._begin_segment()
+            # As of a second ago at most, from the sync thread on.
+            self.room: Room = self._gauge.measure()
         except OSError as error:
             os.close(self._held)
             raise LogFull(folder, error, 0) from error
@@ -205,11 +210,22 @@ class LogWriter:
     # -- the sync thread's side --
 
     def _sync_loop(self) -> None:
+        measured = time.monotonic()
         while not self._closing:
             self._wake.wait(SYNC_INTERVAL_S)
             self._wake.clear()
             self._sync()
+            if time.monotonic() - measured >= SYNC_INTERVAL_S:
+                self._measure()
+                measured = time.monotonic()
         self._sync()
+
+    def _measure(self) -> None:
+        """Not the loop's work: a disk may take its time to answer."""
+        try:
+            self.room = self._gauge.measure()
+        except OSError as error:
+            log.error("cdr_log_not_measured", error=str(error))
 
     def _sync(self) -> None:
         """Put everything written so far on disk and say so. What fails is logged and never called durable."""

@@ -109,7 +109,8 @@ def test_the_row_is_the_same_whether_the_call_was_shown_before_its_end_or_not(fo
     assert one.step() == 1
     unseen, seen = rows(engine)["cdr-000001"], rows(engine)["seen"]
     for column in Cdr.__table__.columns:
-        if not column.primary_key:
+        # Its number says when it was stored.
+        if not column.primary_key and column.name != "sequence":
             assert getattr(seen, column.name) == getattr(unseen, column.name), column
 
 
