@@ -26,7 +26,7 @@ FIRST_SEED ?= 1
 PLANT ?=
 
 # Debian packages of the programs that tests run: all of them, and those in tests/wire besides.
-PROGRAMS := postgresql dnsmasq-base openssl
+PROGRAMS := postgresql redis-server dnsmasq-base openssl
 WIRE := $(PROGRAMS) sip-tester baresip-core kamailio kamailio-tls-modules sipsak
 
 .DEFAULT_GOAL := help
@@ -47,7 +47,7 @@ test: $(STAMP) ## everything a release needs: ruff, mypy, unit, sim and wire tes
 	@scripts/deps $(PYTHON) $(WIRE)
 	@$(BIN)/python scripts/run_tests.py --wire -- $(BIN)
 
-check: $(STAMP) ## ruff, mypy, unit and sim tests; of other programs PostgreSQL, dnsmasq and openssl, run by the tests
+check: $(STAMP) ## ruff, mypy, unit and sim tests; of other programs PostgreSQL, Redis, dnsmasq and openssl, run by the tests
 	@scripts/deps $(PYTHON) $(PROGRAMS)
 	@$(BIN)/python scripts/run_tests.py -- $(BIN)
 

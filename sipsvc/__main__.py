@@ -1,4 +1,4 @@
-"""The command line: `sipsvc serve | check-config | load | import | explain | deliver | feed | work | demo-…`.
+"""The command line: `sipsvc serve | check-config | load | import | explain | deliver | out | feed | work | demo-…`.
 
 The commands that ask a running server are in `console`.
 """
@@ -112,6 +112,17 @@ def deliver(config: Config = None) -> None:
     """Deliver CDRs from the local log to the database (`serve` runs this by itself)."""
     from sipsvc.cdr.deliver import main as run
     from sipsvc.observe import configure
+
+    settings = load_settings(config)
+    configure(settings.log.level, settings.log.format)
+    run(settings)
+
+
+@app.command()
+def out(config: Config = None) -> None:
+    """Hand calls on to files, webhooks and a Redis Stream, and remove old ones (`serve` runs this where configured)."""
+    from sipsvc.observe import configure
+    from sipsvc.out.process import main as run
 
     settings = load_settings(config)
     configure(settings.log.level, settings.log.format)
