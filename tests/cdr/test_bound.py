@@ -204,7 +204,7 @@ def test_a_flood_of_refused_calls_does_not_fill_the_disk_either(tmp_path: Path) 
 
 
 class SmallDisk:
-    """A file system of 4 MiB where this process may mount one, else files that may not grow."""
+    """A file system of 16 MiB where this process may mount one, else files that may not grow."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -214,7 +214,8 @@ class SmallDisk:
         self._handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 
     def fill_but(self, left: int) -> None:
-        self._ballast.write_bytes(bytes(4 * MB - left))
+        disk = os.statvfs(self.folder)
+        self._ballast.write_bytes(bytes(disk.f_bavail * disk.f_frsize - left))
 
     def fill(self) -> None:
         if self.mounted:
@@ -235,7 +236,7 @@ def small_disk(tmp_path: Path) -> Iterator[SmallDisk]:
     folder = tmp_path / "small"
     folder.mkdir()
     if os.geteuid() == 0:
-        command = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)]
+        command = ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(folder)]
         subprocess.run(command, capture_output=True, check=False)
     disk = SmallDisk(folder)
     yield disk
@@ -250,14 +251,14 @@ def test_on_a_full_disk_nothing_answered_is_lost(small_disk: SmallDisk) -> None:
         kept.write(start(1), answer(1), start(2), answer(2))
         if small_disk.mounted:
             # The last twentieth is kept for those two.
-            small_disk.fill_but(160 * 1024)
+            small_disk.fill_but(600 * 1024)
             runner.run(kept.until(lambda: kept.keeper.full))
             assert (kept.keeper.why, kept.door) == ("disk", [True])
         kept.write(end(1, 60_000))
         assert kept.keeper.waiting == 0
         # And then somebody takes that too.
         small_disk.fill()
-        lines = [refused(n, code="log_full") for n in range(100, 160)]
+        lines = [refused(n, code="log_full") for n in range(100, 8_100)]
         kept.write(*lines, end(2, 60_000))
         assert kept.keeper.why == "write"
         assert kept.keeper.waiting > 0
