@@ -9,13 +9,16 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from sipsvc.cdr.segments import (
+    ALIVE,
     Entry,
     encode,
+    last_alive,
     log,
     open_calls,
     read_from,
@@ -25,7 +28,9 @@ from sipsvc.cdr.segments import (
 )
 from sipsvc.errors import SipsvcError
 
-__all__ = ["Entry", "LogFull", "LogLocked", "LogWriter", "lock_file", "open_calls", "read_from", "read_segments"]
+__all__ = [
+    "Entry", "LogFull", "LogLocked", "LogWriter", "last_alive", "lock_file", "open_calls", "read_from", "read_segments",
+]  # fmt: skip
 
 SYNC_INTERVAL_S = 1.0
 FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
@@ -93,6 +98,8 @@ class LogWriter:
             for record in open_calls(folder):
                 self._open[record["cdr_id"]] = self._open.get(record["cdr_id"], b"") + encode(record)
             self._begin_segment()
+            self._alive = os.open(folder / ALIVE, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            self._show_alive()
         except OSError as error:
             os.close(self._held)
             raise LogFull(folder, error, 0) from error
@@ -132,6 +139,7 @@ class LogWriter:
         self._wake.set()
         self._thread.join()
         os.close(self._descriptor)
+        os.close(self._alive)
         os.close(self._held)
 
     # -- the caller's side --
@@ -209,7 +217,15 @@ class LogWriter:
             self._wake.wait(SYNC_INTERVAL_S)
             self._wake.clear()
             self._sync()
+            if time.monotonic() >= self._alive_again:
+                self._show_alive()
         self._sync()
+        self._show_alive()
+
+    def _show_alive(self) -> None:
+        """A restart is to know until when a BYE would have been seen. It needs no room on the disk."""
+        os.utime(self._alive)
+        self._alive_again = time.monotonic() + SYNC_INTERVAL_S
 
     def _sync(self) -> None:
         """Put everything written so far on disk and say so. What fails is logged and never called durable."""

@@ -23,6 +23,8 @@ CHUNK = 1 << 20
 NAME = re.compile(r"cdr-(\d{8})\.log")
 # How far delivery is, beside the segments.
 DELIVERED = "delivered"
+# Touched by the writer as long as it lives.
+ALIVE = "alive"
 KINDS = frozenset({"start", "answer", "end", "late"})
 # How the engine's records begin; others are taken apart to find out.
 HEAD = re.compile(rb'\{"kind":"(start|answer|end|late)","cdr_id":"([!#-\[\]-~]+)"')
@@ -192,6 +194,14 @@ def open_calls(folder: Path) -> list[dict[str, Any]]:
         elif kind != "late":
             found[cdr_id, kind] = record
     return list(found.values())
+
+
+def last_alive(folder: Path) -> int:
+    """When a writer is last known to have lived, UTC ms; 0 where none has."""
+    try:
+        return (folder / ALIVE).stat().st_mtime_ns // 1_000_000
+    except FileNotFoundError:
+        return 0
 
 
 def delivered(folder: Path, segment: int, offset: int) -> None:

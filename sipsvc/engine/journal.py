@@ -13,6 +13,7 @@ from sipsvc.message import parse_name_addr, parse_uri
 from sipsvc.proxy import Call, Core, LateAnswer
 from sipsvc.proxy.call import Tried, Who
 from sipsvc.proxy.credentials import Leg, answers_for
+from sipsvc.proxy.probe import due
 from sipsvc.rating import ZERO, Price, charge, half_up, text
 
 
@@ -135,8 +136,13 @@ def lost(record: dict[str, Any], now: Now) -> End:
     }
 
 
-def revive(core: Core, first: dict[str, Any], answered: dict[str, Any], gateway: Gateway | None, now: Now) -> Call:
-    """A call that was up when the server stopped, as it was (law 8). `gateway` as it is now, None where it is gone."""
+def revive(
+    core: Core, first: dict[str, Any], answered: dict[str, Any], gateway: Gateway | None, now: Now, seen: int
+) -> Call:
+    """A call that was up when the server stopped, as it was (law 8). `gateway` as it is now, None where it is gone.
+
+    Up to `seen`, UTC ms, the server would have noticed its end; since then it is to be shown alive.
+    """
     call = Call(
         core,
         answered["ref"],
@@ -182,6 +188,7 @@ def revive(core: Core, first: dict[str, Any], answered: dict[str, Any], gateway:
             tried.buy = _price(answered["buy"])
             call.winner = tried
     call.revived = True
+    call.unshown = max(call.answer_mono, now.mono - max(0, now.utc - seen) * 1_000_000)
     core.admit(call)
     core.move(call, answered["gateway"])
     core.up(call, now)
@@ -190,6 +197,8 @@ def revive(core: Core, first: dict[str, Any], answered: dict[str, Any], gateway:
         call.one_sided = answered.get("session_one_sided", False)
         call.expires = Now(now.mono + (expires_at - now.utc) * 1_000_000, expires_at)
         call.expiry = core.timers.set(call.expires.mono, call, Call.EXPIRY)
+    else:
+        call.probe = core.timers.set(due(call.ref, now), call, Call.PROBE)
     return call
 
 
