@@ -1,6 +1,6 @@
 """The command line: `sipsvc serve | check-config | load | import | explain | deliver | feed | work | demo-…`.
 
-The commands that ask a running server are in `console`.
+The commands that ask a running server are in `console`, those that keep its state in `keeping`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import typer
 
 from sipsvc import __version__, console
 from sipsvc.errors import ConfigError, SipsvcError
+from sipsvc.keeping import commands as keeping
 from sipsvc.settings import load as load_settings
 
 app = typer.Typer(
@@ -240,6 +241,7 @@ def demo_import(
 
 
 console.add(app)
+keeping.add(app)
 
 
 def _utc_ms(option: str, value: str) -> int:

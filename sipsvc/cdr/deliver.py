@@ -20,6 +20,7 @@ from sipsvc.cdr.segments import (
     Line,
     Report,
     Tail,
+    deleting,
     delivered,
     report_bad_line,
     segment_name,
@@ -258,11 +259,14 @@ class Deliverer:
         old = [number for number in numbers if number < keep]
         if not old:
             return
-        # What was carried over must be on disk before the original goes.
-        for path in (*(segment_path(self._folder, number) for number in numbers if number >= keep), self._folder):
-            _sync(path)
-        for number in old:
-            segment_path(self._folder, number).unlink(missing_ok=True)
+        with deleting(self._folder) as may:
+            if not may:  # a backup is being made: at a later step
+                return
+            # What was carried over must be on disk before the original goes.
+            for path in (*(segment_path(self._folder, number) for number in numbers if number >= keep), self._folder):
+                _sync(path)
+            for number in old:
+                segment_path(self._folder, number).unlink(missing_ok=True)
         log.info("cdr_segments_removed", first=old[0], last=old[-1])
 
 

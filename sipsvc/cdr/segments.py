@@ -6,11 +6,12 @@ a torn last line is left alone, a damaged one is reported and passed over to the
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -194,6 +195,34 @@ def open_calls(folder: Path) -> list[dict[str, Any]]:
         elif kind != "late":
             found[cdr_id, kind] = record
     return list(found.values())
+
+
+@contextmanager
+def kept(folder: Path) -> Iterator[None]:
+    """No segment is deleted while this lasts, for whoever copies them. Waits for a deletion under way."""
+    with _locked(folder, fcntl.LOCK_SH):
+        yield
+
+
+@contextmanager
+def deleting(folder: Path) -> Iterator[bool]:
+    """Whether segments may be deleted: not while somebody copies them."""
+    try:
+        with _locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            yield True
+    except BlockingIOError:
+        yield False
+
+
+@contextmanager
+def _locked(folder: Path, how: int) -> Iterator[None]:
+    """The folder itself is locked: that takes no room on its disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, how)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def last_alive(folder: Path) -> int:

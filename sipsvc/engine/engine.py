@@ -180,9 +180,9 @@ class Engine(Observer):
     def restore(self, records: Iterable[dict[str, Any]], now: Now, seen: int = 0) -> None:
         """The unfinished calls of the log, before the first datagram: `start` and `answer` records in order.
 
-        A call that was up is up again. It is evidence of it that the server ran until `seen`, UTC ms (0: not known), and
-        had no BYE. One in set-up is kept for its caller's retransmissions, 64·T1 long. From now on gateways are pinged
-        and registered at.
+        A call that was up is up again. The server ran until `seen`, UTC ms (0: not known), and had no BYE: evidence
+        that it lasted until then. One in set-up is kept for its caller's retransmissions, 64·T1 long. From now on
+        gateways are pinged and registered at.
         """
         self._carriers.start(now)
         starts: dict[str, dict[str, Any]] = {}

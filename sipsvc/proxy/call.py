@@ -124,8 +124,8 @@ class Call(TimerTarget):
         self.code = ""
         self.hangup_by = ""
         self.q850: int | None = None
-        # Brought back by a restart. Until it is shown to be alive since then, `unshown` is when it is last known to have
-        # been, monotonic: it is charged no further, and its CDR marked recovered, unless a BYE tells its end.
+        # Brought back by a restart. Until it is shown to be alive since then, `unshown` is when it is last known to
+        # have been, monotonic: it is charged no further, and its CDR marked recovered, unless a BYE tells its end.
         self.revived = False
         self.unshown: int | None = None
         self.probe: Timer | None = None

@@ -7,10 +7,13 @@ import errno
 import os
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 SIZE = "256m"
 TOP_UP_S = 0.05
+MNT_DETACH = 2
 APART = "SIPSVC_CHAOS_APART"
 
 
@@ -28,7 +31,8 @@ def apart() -> None:
     os.execvpe(command[0], command, {**os.environ, APART: "1"})
 
 
-def mount(folder: Path) -> None:
+@contextmanager
+def mounted(folder: Path) -> Iterator[None]:
     """A disk in memory at `folder`, which is made. Raises OSError."""
     folder.mkdir(mode=0o700, parents=True)
     libc = ctypes.CDLL(None, use_errno=True)
@@ -36,6 +40,10 @@ def mount(folder: Path) -> None:
     if libc.mount(b"tmpfs", os.fsencode(folder), b"tmpfs", 0, options):
         number = ctypes.get_errno()
         raise OSError(number, f"no disk can be mounted at {folder}: {os.strerror(number)}")
+    try:
+        yield
+    finally:
+        libc.umount2(os.fsencode(folder), MNT_DETACH)
 
 
 class Ballast:

@@ -17,7 +17,7 @@ from sipsvc.demo.load import CALLER, DIALLED, log_end, rejected, write_bundle
 from sipsvc.demo.server import Server, free_port
 from sipsvc.demo.sipp import Sipp
 from sipsvc.store.database import open_database
-from tests.chaos.disk import Ballast, mount
+from tests.chaos.disk import Ballast, mounted
 from tests.chaos.plan import plan
 from tests.chaos.verdict import Held, answers, figures, read
 from tests.postgres import Postgres, running
@@ -88,7 +88,7 @@ def run(seconds: int, rate: int) -> int:
             port = free_port()
             url = postgres.url(postgres.database())
             server = Server(folder, write_bundle(folder / "bundle", port), api=False, database=url)
-            mount(server.data / "cdr")
+            stack.enter_context(mounted(server.data / "cdr"))
             stack.callback(server.stop)
             chaos = Chaos(server, postgres)
             stack.callback(chaos.end)

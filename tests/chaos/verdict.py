@@ -82,7 +82,9 @@ def answers(party: Sipp, *, sent: bool) -> set[str]:
     }
 
 
-def figures(held: Held, heard: set[str], given: set[str], live: int, rejected: int, delivered: bool) -> Iterator[Figure]:
+def figures(
+    held: Held, heard: set[str], given: set[str], live: int, rejected: int, delivered: bool
+) -> Iterator[Figure]:
     """`heard` are the answers the callers saw, `given` those the gateway sent; `live` the server's calls at the end."""
     unrecorded, invented = heard - held.answered, held.answered - given
     doubled = sum(times > 1 for times in held.rows.values())
