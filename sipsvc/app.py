@@ -106,6 +106,7 @@ class Worker:
         seen = last_alive(self._folder)
         self._writer = LogWriter(self._folder, lambda seq: self._from_thread(seq))
         self._engine.restore(unfinished, now(), seen)
+        self._write()  # nothing yet: whether there is room for new calls
         if spent is not None:
             self._recall(spent)
         if unfinished:

@@ -7,11 +7,11 @@ from typing import NamedTuple
 # Of the length of the run: in five minutes one without a database, and 20 s without room for the log.
 AWAY = (0.30, 0.50)
 FULL = (0.62, 0.62 + 20 / 300)
-# The third comes while what waited is being delivered, the fourth when the log has just got room again.
-KILLS = (0.10, 0.22, 0.503, 0.695, 0.88)
+# The third comes while what waited is being delivered, the fourth while the log has no room.
+KILLS = (0.10, 0.22, 0.503, 0.66, 0.88)
 # A short run is killed less often, for each kill takes seconds.
 SHORT_S = 120
-SHORT_KILLS = (0.15, 0.503)
+SHORT_KILLS = (0.15, 0.503, 0.67)
 
 
 class Event(NamedTuple):
