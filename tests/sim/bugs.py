@@ -249,7 +249,7 @@ def forgets_calls() -> None:
     """A restart knows nothing of the calls that were up."""
     right = Engine.restore
 
-    def restore(self: Engine, records: Iterable[dict[str, Any]], now: Now) -> None:
+    def restore(self: Engine, records: Iterable[dict[str, Any]], now: Now, seen: int = 0) -> None:
         right(self, [record for record in records if record["kind"] == "start"], now)
 
     plant(Engine, restore=restore)

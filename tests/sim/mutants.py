@@ -73,6 +73,8 @@ MUTANTS: dict[str, Callable[[], None]] = {
         bugs_inside.down_for_ever,
         bugs_inside.quick_to_judge,
         bugs_inside.pinged_for_ever,
+        bugs_inside.taken_for_alive,
+        bugs_inside.half_a_probe,
     )
 }
 
