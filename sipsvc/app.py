@@ -13,7 +13,7 @@ from random import Random
 from typing import Any
 
 from sipsvc import keyring
-from sipsvc.cdr.log import LogFull, LogWriter, last_alive, open_calls, read_from
+from sipsvc.cdr.log import LogFull, LogWriter, open_calls, outages, read_from
 from sipsvc.cdr.segments import segment_number
 from sipsvc.control import ControlServer
 from sipsvc.directory import Directory
@@ -103,7 +103,7 @@ class Worker:
         self._loop = loop
         # The log's rotation carries open calls over, so they are read before it is opened.
         unfinished = open_calls(self._folder) if self._folder.exists() else []
-        seen = last_alive(self._folder)
+        seen = outages(self._folder)
         self._writer = LogWriter(self._folder, lambda seq: self._from_thread(seq))
         self._engine.restore(unfinished, now(), seen)
         self._write()  # nothing yet: whether there is room for new calls

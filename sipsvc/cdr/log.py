@@ -18,11 +18,14 @@ from typing import Any
 
 from sipsvc.cdr.segments import (
     ALIVE,
+    MOST_OUTAGES,
+    OUTAGES,
     Entry,
     encode,
     last_alive,
     log,
     open_calls,
+    outages,
     read_from,
     read_segments,
     segment_numbers,
@@ -31,12 +34,22 @@ from sipsvc.cdr.segments import (
 from sipsvc.errors import SipsvcError
 
 __all__ = [
-    "Entry", "LogFull", "LogLocked", "LogWriter", "last_alive", "lock_file", "open_calls", "read_from", "read_segments",
-]  # fmt: skip
+    "Entry",
+    "LogFull",
+    "LogLocked",
+    "LogWriter",
+    "last_alive",
+    "lock_file",
+    "open_calls",
+    "outages",
+    "read_from",
+    "read_segments",
+]
 
 SYNC_INTERVAL_S = 1.0
 # Kept free for the calls there are when the disk is full: the answers and ends of a thousand.
 RESERVE = 4 * 1024 * 1024
+RESERVE_STEP = 512 * 1024
 KEEP_SIZE = 1
 FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
 
@@ -119,6 +132,7 @@ class LogWriter:
             for record in open_calls(folder):
                 self._open[record["cdr_id"]] = self._open.get(record["cdr_id"], b"") + encode(record)
             self._first_segment()
+            self._note_outage()
             self._alive = os.open(folder / ALIVE, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
             self._show_alive()
         except OSError as error:
@@ -204,12 +218,12 @@ class LogWriter:
         if self._room - self._size >= RESERVE:
             return
         try:
-            _reserve(self._descriptor, self._size, 2 * RESERVE)
+            _reserve(self._descriptor, self._size, RESERVE + RESERVE_STEP)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise LogFull(self._folder, error, written) from error
             # This file system keeps none: what is full is noticed when it is.
-        self._room = self._size + 2 * RESERVE
+        self._room = self._size + RESERVE + RESERVE_STEP
 
     def _rotate(self) -> None:
         """Begin a new segment, or go on with this one where that fails."""
@@ -274,6 +288,15 @@ class LogWriter:
                 self._show_alive()
         self._sync()
         self._show_alive()
+
+    def _note_outage(self) -> None:
+        begun = outages(self._folder)[-MOST_OUTAGES:]
+        draft = self._folder / f"{OUTAGES}.new"
+        try:
+            draft.write_text("".join(f"{one}\n" for one in begun))
+            draft.rename(self._folder / OUTAGES)
+        except OSError as error:  # on a full disk the server starts all the same
+            log.error("cdr_outage_not_noted", error=str(error))
 
     def _show_alive(self) -> None:
         """A restart is to know until when a BYE would have been seen. It needs no room on the disk."""

@@ -122,7 +122,8 @@ class Answer(TypedDict):
 
     Written again, about the same answer, when a party moves or the session is refreshed. `token` is the one in our
     Record-Route; `session_expires_at` is when the session is over unless it is refreshed (RFC 4028), and
-    `session_one_sided` says that not both sides keep time for it. Older records have none of these.
+    `session_one_sided` says that not both sides keep time for it; `shown_at` is when it was shown to be alive after a
+    restart. Older records have none of these.
     `granted_s` are the seconds that its account's credit and allowance were good for so far, where anything limits
     them; `month`, such as `2026-11`, is the one whose allowance it draws on, that of the answer in the account's zone.
     """
@@ -147,6 +148,7 @@ class Answer(TypedDict):
     token: str
     session_expires_at: int | None
     session_one_sided: bool
+    shown_at: int | None
     granted_s: NotRequired[int]
     month: NotRequired[str]
 

@@ -26,6 +26,9 @@ NAME = re.compile(r"cdr-(\d{8})\.log")
 DELIVERED = "delivered"
 # Touched by the writer as long as it lives.
 ALIVE = "alive"
+# When the writers before it ended.
+OUTAGES = "outages"
+MOST_OUTAGES = 1_000
 KINDS = frozenset({"start", "answer", "end", "late"})
 # How the engine's records begin; others are taken apart to find out.
 HEAD = re.compile(rb'\{"kind":"(start|answer|end|late)","cdr_id":"([!#-\[\]-~]+)"')
@@ -195,6 +198,19 @@ def open_calls(folder: Path) -> list[dict[str, Any]]:
         elif kind != "late":
             found[cdr_id, kind] = record
     return list(found.values())
+
+
+def outages(folder: Path) -> list[int]:
+    """When each time without a writer began, up to the one that is now, oldest first; UTC ms.
+
+    Who restarts it again before a call was shown alive is to know of the first of them.
+    """
+    try:
+        noted = [int(line) for line in (folder / OUTAGES).read_text().split()]
+    except (FileNotFoundError, ValueError):
+        noted = []
+    last = last_alive(folder)
+    return [*noted, last] if last else noted
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from hashlib import blake2b
 from typing import Any
@@ -177,12 +177,12 @@ class Engine(Observer):
         if self.admission.closed != "draining":
             self.admission.closed = "log_full" if full else ""
 
-    def restore(self, records: Iterable[dict[str, Any]], now: Now, seen: int = 0) -> None:
+    def restore(self, records: Iterable[dict[str, Any]], now: Now, outages: Sequence[int] = ()) -> None:
         """The unfinished calls of the log, before the first datagram: `start` and `answer` records in order.
 
-        A call that was up is up again. The server ran until `seen`, UTC ms (0: not known), and had no BYE: evidence
-        that it lasted until then. One in set-up is kept for its caller's retransmissions, 64·T1 long. From now on
-        gateways are pinged and registered at.
+        A call that was up is up again. `outages` are when servers before this one ended, UTC ms, oldest first: until
+        the first of them they ran and had no BYE of it, which is evidence that it lasted. One in set-up is kept for its
+        caller's retransmissions, 64·T1 long. From now on gateways are pinged and registered at.
         """
         self._carriers.start(now)
         starts: dict[str, dict[str, Any]] = {}
@@ -192,7 +192,7 @@ class Engine(Observer):
         for cdr_id, first in starts.items():
             if cdr_id in answers:
                 gateway = self.admission.directory.gateways.get(answers[cdr_id]["gateway"])
-                call = journal.revive(self.core, first, answers[cdr_id], gateway, now, seen)
+                call = journal.revive(self.core, first, answers[cdr_id], gateway, now, outages)
                 self.admission.revived[call.call_id, call.caller_tag, first["cseq"]] = call
             else:
                 Orphan(self.admission, first, now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -73,6 +74,7 @@ def answer(call: Call) -> Answer:
         "token": call.token,
         "session_expires_at": call.expires.utc if call.expires is not None else None,
         "session_one_sided": call.one_sided,
+        "shown_at": call.shown_at,
     }
 
 
@@ -137,11 +139,16 @@ def lost(record: dict[str, Any], now: Now) -> End:
 
 
 def revive(
-    core: Core, first: dict[str, Any], answered: dict[str, Any], gateway: Gateway | None, now: Now, seen: int
+    core: Core,
+    first: dict[str, Any],
+    answered: dict[str, Any],
+    gateway: Gateway | None,
+    now: Now,
+    outages: Sequence[int],
 ) -> Call:
     """A call that was up when the server stopped, as it was (law 8). `gateway` as it is now, None where it is gone.
 
-    Up to `seen`, UTC ms, the server would have noticed its end; since then it is to be shown alive.
+    Until the first of the `outages` since it was answered, or shown alive, its end would have been noticed.
     """
     call = Call(
         core,
@@ -188,7 +195,10 @@ def revive(
             tried.buy = _price(answered["buy"])
             call.winner = tried
     call.revived = True
-    call.unshown = max(call.answer_mono, now.mono - max(0, now.utc - seen) * 1_000_000)
+    known = max(answered["answer_at"], answered.get("shown_at") or 0)
+    seen = next((begun for begun in outages if begun >= known), known)
+    call.shown_at = answered.get("shown_at")
+    call.unshown = now.mono - (now.utc - min(seen, now.utc)) * 1_000_000
     core.admit(call)
     core.move(call, answered["gateway"])
     core.up(call, now)

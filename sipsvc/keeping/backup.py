@@ -18,7 +18,7 @@ from pathlib import Path
 
 from sipsvc import __version__, keyring, vault
 from sipsvc.cdr.deliver import cdr_folder
-from sipsvc.cdr.segments import kept, last_alive, segment_numbers, segment_path
+from sipsvc.cdr.segments import OUTAGES, kept, last_alive, segment_numbers, segment_path
 from sipsvc.errors import SipsvcError
 from sipsvc.keeping import databases
 from sipsvc.keeping.archive import CHUNK, FORMAT, Manifest, fingerprint, pack
@@ -55,6 +55,7 @@ def backup(settings: Settings, where: Path, between: Callable[[], None] = lambda
             with kept(log):
                 # What is refused from here on stands in the log behind the copied position, and is refused again.
                 _copy_if_there(log / REJECTED, folder / "cdr" / REJECTED)
+                _copy_if_there(log / OUTAGES, folder / "cdr" / OUTAGES)
                 state = databases.save(url, folder / "database" / databases.FILES[databases.kind(url)])
                 between()
                 for number in segment_numbers(log):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sipsvc.cdr.deliver import cdr_folder
 from sipsvc.cdr.log import LogLocked, lock_file
-from sipsvc.cdr.segments import ALIVE, DELIVERED, segment_numbers, segment_path
+from sipsvc.cdr.segments import ALIVE, DELIVERED, OUTAGES, segment_numbers, segment_path
 from sipsvc.errors import SipsvcError
 from sipsvc.feed.images import tables_folder
 from sipsvc.firstrun import BROKEN_OFF
@@ -100,7 +100,7 @@ def _replace(settings: Settings, manifest: Manifest, stage: Path) -> None:
     private(data / BROKEN_OFF, b"sipsvc restore was broken off here: run it again with --force\n")
     for number in segment_numbers(folder):
         segment_path(folder, number).unlink()
-    for name in (DELIVERED, REJECTED, ALIVE):
+    for name in (DELIVERED, REJECTED, ALIVE, OUTAGES):
         (folder / name).unlink(missing_ok=True)
     for name in SECRETS:
         (data / name).unlink(missing_ok=True)

@@ -75,7 +75,7 @@ class Call(TimerTarget):
                  "code", "core", "deadline", "decision", "dialled", "dialogs", "directory", "end_at", "expires",
                  "expiry", "gateway", "hangup_by", "invite_at", "invite_cseq", "ladder", "live", "longest_ms",
                  "one_sided", "phase", "probe", "progress_at", "q850", "reason", "recovered", "ref", "revived", "sell",
-                 "session", "status", "strays", "token", "tried", "unshown", "who", "winner")  # fmt: skip
+                 "session", "shown_at", "status", "strays", "token", "tried", "unshown", "who", "winner")  # fmt: skip
 
     def __init__(self, core: Core, ref: str, cdr_id: str, call_id: str, caller_tag: str, caller: Half) -> None:
         self.core = core
@@ -128,6 +128,7 @@ class Call(TimerTarget):
         # have been, monotonic: it is charged no further, and its CDR marked recovered, unless a BYE tells its end.
         self.revived = False
         self.unshown: int | None = None
+        self.shown_at: int | None = None
         self.probe: Timer | None = None
         self.recovered = False
 
@@ -144,10 +145,12 @@ class Call(TimerTarget):
             until = min(until, self.unshown)
         return max(0, min((until - self.answer_mono) // 1_000_000, self.longest_ms))
 
-    def shown(self) -> None:
-        """It is alive since the restart: from now on a call like any other."""
+    def shown(self, now: Now) -> None:
+        """It is alive since the restart: from now on a call like any other, for the next restart too."""
         self.unshown = None
+        self.shown_at = now.utc
         self.core.timers.cancel(self.probe)
+        self.core.observer.answered(self, now)
 
     def parties(self, from_tag: str, to_tag: str) -> tuple[Half, Half] | None:
         """Who sent a request with these tags and who is to get it; None where it is in no dialog of this call."""

@@ -252,7 +252,7 @@ class Core(Reach):
         call.hangup_by = by
         call.end_at = now.utc
         if by in ("caller", "callee"):
-            call.shown()
+            call.unshown = None
         call.recovered = call.unshown is not None
         self.timers.cancel(call.deadline)
         self.timers.cancel(call.expiry)

@@ -56,8 +56,8 @@ class Probe(Nobody):
             self._gone(now)
         elif response.status >= 200:
             self.waiting -= 1
-            if not self.waiting:
-                self.call.shown()
+            if not self.waiting and self.call.unshown is not None:
+                self.call.shown(now)
 
     def on_no_response(self, client: ClientTransaction, failed: bool, now: Now) -> None:
         if not failed:

@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 
 from sipsvc.cdr.deliver import BATCH, DatabaseAway, Deliverer, drain_once
 from sipsvc.cdr.log import LogLocked, LogWriter, lock_file
-from sipsvc.cdr.segments import encode, kept, open_calls, segment_numbers, segment_path
+from sipsvc.cdr.segments import encode, open_calls, segment_numbers, segment_path
 from sipsvc.settings import DataSettings, Settings
 from sipsvc.store.database import migrate, open_database
 from sipsvc.store.models import Cdr, DeliveryPosition
@@ -438,16 +438,3 @@ def test_a_second_deliverer_waits_for_the_first(settings: Settings, folder: Path
     wait_until(engine, 1)
     child.terminate()
     assert child.wait(timeout=60) == 0
-
-
-@pytest.mark.rule("law 8")
-def test_no_segment_goes_while_somebody_copies_them(folder: Path, engine: Engine) -> None:
-    segment(folder, 1, whole_call(1))
-    segment(folder, 2, whole_call(2))
-    there = deliverer(folder, engine)
-    with kept(folder):
-        while there.step():
-            pass
-        assert segment_numbers(folder) == [1, 2]
-    there.step()
-    assert segment_numbers(folder) == [2]

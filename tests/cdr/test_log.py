@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sipsvc.cdr.log import RESERVE, LogFull, LogLocked, LogWriter, last_alive, open_calls, read_from, read_segments
-from sipsvc.cdr.segments import encode, identify, segment_numbers, segment_path
+from sipsvc.cdr.segments import encode, identify, outages, segment_numbers, segment_path
 from tests.cdr.records import answer, end, refused, start, whole_call
 
 Record = dict[str, Any]
@@ -404,3 +404,13 @@ def test_a_restart_knows_until_when_a_writer_lived(tmp_path: Path) -> None:
             time.sleep(0.05)
         os.utime(tmp_path / "alive", (1, 1))
     assert last_alive(tmp_path) >= before - 1
+
+
+@pytest.mark.rule("law 8", "SIP-19")
+def test_a_restart_knows_of_each_time_without_a_writer(tmp_path: Path) -> None:
+    ends = []
+    for number in range(1, 4):
+        assert outages(tmp_path) == ends
+        write(tmp_path, [start(number)])
+        ends.append(last_alive(tmp_path))
+    assert outages(tmp_path) == ends

@@ -20,7 +20,7 @@ from sqlalchemy import inspect, text
 from sipsvc import keyring
 from sipsvc.cdr.deliver import Deliverer, drain_once
 from sipsvc.cdr.log import LogWriter, last_alive, lock_file, open_calls
-from sipsvc.cdr.segments import segment_numbers
+from sipsvc.cdr.segments import kept, segment_numbers
 from sipsvc.errors import ConfigError
 from sipsvc.feed.images import tables_folder
 from sipsvc.firstrun import BROKEN_OFF, prepare
@@ -120,6 +120,25 @@ def test_what_is_backed_up_under_load_is_there_once(place: Place, tmp_path: Path
     assert not still_open & ended.keys()
     assert segment_numbers(here.data.dir / "cdr")[0] > 1, "nothing was deleted meanwhile"
     assert manifest.delivered[0] <= max(name.split("/")[1] for name in manifest.members if "cdr-0" in name)
+
+
+@pytest.mark.rule("law 8")
+def test_no_segment_is_deleted_while_somebody_copies_them(tmp_path: Path) -> None:
+    here = Settings(data=DataSettings(dir=tmp_path / "here"))
+    engine, _, _ = prepare(here, None)
+    folder = here.data.dir / "cdr"
+    for number in (1, 2):
+        writer = LogWriter(folder, lambda seq: None)
+        writer.append([(start(number), 1, False), (end(number), 2, False)])
+        writer.close()
+    deliverer = Deliverer(folder, engine)
+    with kept(folder):
+        while deliverer.step():
+            pass
+        assert segment_numbers(folder) == [1, 2]
+    deliverer.step()
+    assert segment_numbers(folder) == [2]
+    engine.dispose()
 
 
 def small(settings: Settings) -> None:

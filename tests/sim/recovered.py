@@ -25,11 +25,16 @@ def check(view: CallView, end: dict[str, Any]) -> int | None:
 def _evidence(view: CallView) -> int | None:
     """The instant up to which a call that we ended may be charged; None when it was shown alive after the restart."""
     assert view.answer is not None
-    answered, life = view.answer[1], view.records[-1].life
-    if view.run.host.life_at(answered.at) == life:
-        return None
-    died = view.run.host.deaths[life - 1]
-    return None if _shown(view, died) else max(died, answered.at)
+    answered, deaths, last = view.answer[1], view.run.host.deaths, view.records[-1].life
+    known: int | None = None
+    for life in range(view.run.host.life_at(answered.at) + 1, last + 1):
+        if known is None:
+            known = max(deaths[life - 1], answered.at)
+        # What an earlier life saw of it counts as far as it came into the log.
+        logged = any(one.life == life and one.record.get("shown_at") for one in view.records)
+        if logged if life < last else _shown(view, deaths[life - 1]):
+            known = None
+    return known
 
 
 def _gone(view: CallView) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import traceback
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from random import Random
 from typing import Any, NamedTuple, Protocol
@@ -27,7 +27,7 @@ class EngineLike(Protocol):
     def durable(self, seq: int, now: Now) -> None: ...
     def send_failed(self, ref: str, now: Now) -> None: ...
     def resolved(self, ref: str, targets: tuple[Target, ...], now: Now) -> None: ...
-    def restore(self, records: Iterable[dict[str, Any]], now: Now, seen: int = 0) -> None: ...
+    def restore(self, records: Iterable[dict[str, Any]], now: Now, outages: Sequence[int] = ()) -> None: ...
     def drain(self, now: Now) -> None: ...
     def swap(self, directory: Directory, now: Now) -> None: ...
     def leftovers(self) -> dict[str, int]: ...
@@ -83,7 +83,7 @@ class EngineHost:
         self.drained_at: int | None = None
         # When each life ended.
         self.deaths: list[int] = []
-        self.seen = 0
+        self.outages: list[int] = []
         self.names: Names | None = None
         # When it was tried to reach whom by TCP.
         self.tcp: list[tuple[int, str]] = []
@@ -230,7 +230,7 @@ class EngineHost:
         self.up, self.effects_left = False, None
         self.life += 1
         self.deaths.append(self.net.time)
-        self.seen = self.net.utc
+        self.outages.append(self.net.utc)
         if self._alarm is not None:
             self._alarm.cancel()
         self._alarm = self._alarm_at = None
@@ -246,4 +246,4 @@ class EngineHost:
         """Start `engine` on the log, with a monotonic clock that reads `clock` nanoseconds now."""
         self.engine, self.up = engine, True
         self._shift = self.net.time - clock
-        self.enter(lambda: engine.restore(self.open_records(), self.now, self.seen))
+        self.enter(lambda: engine.restore(self.open_records(), self.now, self.outages))

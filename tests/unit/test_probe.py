@@ -124,3 +124,23 @@ def test_a_call_that_an_administrator_ends_unseen_is_charged_no_further_either()
     assert wire.engine.hang_up(call.cdr_id, "admin", wire.now)
     wire.drain()
     assert (wire.end["code"], wire.end["recovered"], wire.end["duration_ms"]) == ("admin", True, SPOKEN)
+
+
+@pytest.mark.rule("SIP-19", "law 8")
+@pytest.mark.parametrize("shown", [True, False])
+def test_two_restarts_leave_what_was_known_before_the_first_or_was_shown_since(shown: bool) -> None:
+    """A BYE may have come while the first server was dead: that the second heard none proves nothing."""
+    talk = talking(Wire(BOOK))
+    old = talk.wire
+    old.wait(SPOKEN)
+    first = reborn(old, DOWN)
+    if shown:
+        replied(first, 200, 200)
+    else:
+        first.wait(7_000)
+    outages = [old.now.utc, first.now.utc]
+    second = reborn(first, DOWN, records=[*old.records, *first.records], outages=outages)
+    for host, probe in probes(second).items():
+        second.give(answer(probe.message, 481), CUSTOMER if host == CUSTOMER.host else GATES[0])
+    known = SPOKEN + DOWN + 28_000 if shown else SPOKEN
+    assert (second.end["code"], second.end["recovered"], second.end["duration_ms"]) == ("probe_failed", True, known)

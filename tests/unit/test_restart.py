@@ -26,7 +26,12 @@ BOOK = directory(gateway(caller_prefix="77"), timing=Timing(max_call_ms=3_600_00
 
 
 def reborn(
-    old: Wire, after_ms: int = 1_000, *, records: list[dict[str, Any]] | None = None, book: Directory = BOOK
+    old: Wire,
+    after_ms: int = 1_000,
+    *,
+    records: list[dict[str, Any]] | None = None,
+    book: Directory = BOOK,
+    outages: list[int] | None = None,
 ) -> Wire:
     """A new engine with the old one's log, as it reads after JSON. Its monotonic clock begins somewhere else.
 
@@ -36,7 +41,7 @@ def reborn(
     log = old.records if records is None else records
     ended = {record["cdr_id"] for record in log if record["kind"] == "end"}
     text = json.dumps([record for record in log if record["cdr_id"] not in ended])
-    wire.engine.restore(json.loads(text), wire.now, old.now.utc)
+    wire.engine.restore(json.loads(text), wire.now, [old.now.utc] if outages is None else outages)
     assert wire.drain() == []
     return wire
 
