@@ -14,8 +14,8 @@ from sipsvc.demo.server import Server
 from sipsvc.settings import load
 from sipsvc.store.database import open_database
 from tests.keeping.test_backup import rows
+from tests.waiting import until
 from tests.wire.conftest import Stage
-from tests.wire.test_crash import until
 
 CALLS = 300
 
