@@ -12,6 +12,7 @@ TALK ?= 1.5
 RATE ?= 100
 CALLS ?= 2000
 KILL ?=
+CHAOS_RATE ?= 50
 # make load-import PREFIXES=500000 RATE=100
 PREFIXES ?= 500000
 REPEAT ?= 3
@@ -26,11 +27,11 @@ FIRST_SEED ?= 1
 PLANT ?=
 
 # Debian packages of the programs that tests run: all of them, and those in tests/wire besides.
-PROGRAMS := postgresql dnsmasq-base openssl
+PROGRAMS := postgresql redis-server dnsmasq-base openssl
 WIRE := $(PROGRAMS) sip-tester baresip-core kamailio kamailio-tls-modules sipsak
 
 .DEFAULT_GOAL := help
-.PHONY: help run call test check lint sim sim-mutants fuzz wire load load-import bench import-big rules lock deps clean
+.PHONY: help run call test check lint sim sim-mutants fuzz wire load chaos load-import bench import-big rules lock deps clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | \
@@ -47,7 +48,7 @@ test: $(STAMP) ## everything a release needs: ruff, mypy, unit, sim and wire tes
 	@scripts/deps $(PYTHON) $(WIRE)
 	@$(BIN)/python scripts/run_tests.py --wire -- $(BIN)
 
-check: $(STAMP) ## ruff, mypy, unit and sim tests; of other programs PostgreSQL, dnsmasq and openssl, run by the tests
+check: $(STAMP) ## ruff, mypy, unit and sim tests; of other programs PostgreSQL, Redis, dnsmasq and openssl, run by the tests
 	@scripts/deps $(PYTHON) $(PROGRAMS)
 	@$(BIN)/python scripts/run_tests.py -- $(BIN)
 
@@ -71,6 +72,10 @@ fuzz: $(STAMP) ## random and mutated messages, guided by the code they reach; SE
 load: $(STAMP) ## many calls with SIPp against a server of its own; RATE=100 CALLS=2000, KILL=1 kills it half way
 	@scripts/deps $(PYTHON) sip-tester
 	@$(BIN)/sipsvc demo-load --rate $(RATE) --calls $(CALLS) $(if $(KILL),--kill)
+
+chaos: $(STAMP) ## SIPp calls while the server is killed, its database stopped and the log's disk full; SECONDS=300 CHAOS_RATE=50
+	@scripts/deps $(PYTHON) postgresql sip-tester
+	@$(BIN)/python -m tests.chaos --seconds '$(or $(SECONDS),300)' --rate $(CHAOS_RATE)
 
 load-import: $(STAMP) ## imports a big price list while SIPp calls; RATE=100 PREFIXES=500000
 	@scripts/deps $(PYTHON) sip-tester

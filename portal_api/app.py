@@ -19,11 +19,14 @@ from portal_api import (
     health,
     imports,
     jobs,
+    ledger,
     openapi,
+    packages,
     partners,
     pricelists,
     prices,
     problems,
+    products,
     shortcodes,
     statistics,
     tokens,
@@ -39,8 +42,8 @@ from sipsvc import __version__
 
 ROUTERS = (
     partners.router, customers.router, users.router, trunks.router, *gateways.routers, pricelists.router,
-    *prices.routers, *imports.routers, jobs.router, blocks.router, shortcodes.router, tokens.router, cdrs.router,
-    usage.router, statistics.router, explain.router,
+    *prices.routers, *imports.routers, jobs.router, blocks.router, shortcodes.router, products.router,
+    packages.router, tokens.router, cdrs.router, usage.router, statistics.router, *ledger.routers, explain.router,
 )  # fmt: skip
 """Every feature's operations. They are not nested, so that their routes can be read."""
 

@@ -1,6 +1,6 @@
-"""The command line: `sipsvc serve | check-config | load | import | explain | deliver | feed | work | demo-…`.
+"""The command line: `sipsvc serve | check-config | load | import | explain | deliver | out | feed | work | demo-…`.
 
-The commands that ask a running server are in `console`.
+The commands that ask a running server are in `console`, those that keep its state in `keeping`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import typer
 
 from sipsvc import __version__, console
 from sipsvc.errors import ConfigError, SipsvcError
+from sipsvc.keeping import commands as keeping
 from sipsvc.settings import load as load_settings
 
 app = typer.Typer(
@@ -119,6 +120,17 @@ def deliver(config: Config = None) -> None:
 
 
 @app.command()
+def out(config: Config = None) -> None:
+    """Hand calls on to files, webhooks and a Redis Stream, and remove old ones (`serve` runs this where configured)."""
+    from sipsvc.observe import configure
+    from sipsvc.out.process import main as run
+
+    settings = load_settings(config)
+    configure(settings.log.level, settings.log.format)
+    run(settings)
+
+
+@app.command()
 def feed(config: Config = None) -> None:
     """Send what changes in the catalogue to the SIP worker (`serve` runs this by itself)."""
     from sipsvc.feed.process import main as run
@@ -149,6 +161,22 @@ def work(config: Config = None) -> None:
     settings = load_settings(config)
     configure(settings.log.level, settings.log.format)
     run(settings)
+
+
+@app.command("check-ledger")
+def check_ledger(config: Config = None) -> None:
+    """Whether postings, balances and calls add up, all of them counted; exits 1 and names what does not."""
+    from sqlalchemy.orm import Session
+
+    from sipsvc.store import audit
+    from sipsvc.store.database import one_state, open_database
+
+    engine = open_database(load_settings(config).data.url)
+    with one_state(engine) as connection, Session(connection) as session:
+        faults, postings = audit.faults(session), audit.count(session)
+    engine.dispose()
+    print("\n".join(faults or [f"the ledger adds up: {postings} postings"]))
+    raise typer.Exit(1 if faults else 0)
 
 
 @app.command("import")
@@ -240,6 +268,7 @@ def demo_import(
 
 
 console.add(app)
+keeping.add(app)
 
 
 def _utc_ms(option: str, value: str) -> int:

@@ -13,7 +13,8 @@ from random import Random
 from typing import Any
 
 from sipsvc import keyring
-from sipsvc.cdr.log import LogFull, LogWriter, open_calls, read_from
+from sipsvc.cdr.keeper import Keeper
+from sipsvc.cdr.log import open_calls, outages, read_from
 from sipsvc.cdr.segments import segment_number
 from sipsvc.control import ControlServer
 from sipsvc.directory import Directory
@@ -23,13 +24,13 @@ from sipsvc.errors import ConfigError, SipError
 from sipsvc.feed.intake import Spent
 from sipsvc.observe import get_logger
 from sipsvc.settings import Settings
+from sipsvc.store.days import month_at
 from sipsvc.transport import Resolver, Streams, StreamUser, Tls, UdpListener
 from sipsvc.watch import Facts, HttpListener, handlers
 
 # A timer that fires this much late hurts nobody; re-arming for less would cost more than it gives.
 TIMER_GRAIN_NS = 1_000_000
 REPORT_EVERY_S = 60.0
-LOG_RETRY_S = 0.5
 
 
 def now() -> Now:
@@ -54,6 +55,7 @@ class Worker:
             secret=secrets[0],
             older_secrets=secrets[1:],
             random_bytes=os.urandom,
+            months=month_at,
         )
         self._secrets = secrets
         self._data: Path = settings.data.dir
@@ -73,12 +75,12 @@ class Worker:
                 reason = error.strerror or "cannot be listened on"
                 raise ConfigError([("sip.listen", settings.sip.listen[index], reason)]) from None
         self._folder: Path = settings.data.dir / "cdr"
-        self._writer: LogWriter | None = None
-        self._unwritten: list[tuple[dict[str, Any], int, bool]] = []
+        self._keeper = Keeper(self._folder, settings.cdr.max_bytes, self._recorded, self._log_door)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._armed = 0
-        self._retry: asyncio.TimerHandle | None = None
+        # From the log's opening to its end: timers before and after it would have nowhere to write.
+        self._running = False
         self._reported: dict[str, int] = {}
         self._refused: dict[str, int] = {}
         # How much later than it was due a timer fired at worst, nanoseconds: in all, and since the last report.
@@ -103,10 +105,14 @@ class Worker:
         self._loop = loop
         # The log's rotation carries open calls over, so they are read before it is opened.
         unfinished = open_calls(self._folder) if self._folder.exists() else []
-        self._writer = LogWriter(self._folder, lambda seq: self._from_thread(seq))
-        self._engine.restore(unfinished, now())
+        seen = outages(self._folder)
+        self._keeper.open(loop, self._from_thread)
+        self._running = True
         if spent is not None:
             self._recall(spent)
+        # What calls that go on are to have is put by from what those that are over left.
+        self._engine.restore(unfinished, now(), seen)
+        self._keeper.write([])  # nothing yet: whether there is room for new calls
         if unfinished:
             self._log.info("calls_restored", records=len(unfinished), up=self._engine.live_calls)
         self._streams.start(loop)
@@ -117,14 +123,22 @@ class Worker:
         loop.call_later(REPORT_EVERY_S, self._report)
 
     def _recall(self, spent: Spent) -> None:
-        """What today's calls cost: those delivered by the database, the others by the log."""
+        """What calls have cost and used: those delivered by the database, the others by the log."""
         for customer, currency, utc, amount in spent.sums:
             self._engine.spent(customer, currency, Decimal(amount), utc)
+        for customer, currency, amount in spent.charged:
+            self._engine.charged(customer, currency, Decimal(amount))
+        for trunk, month, seconds in spent.used:
+            self._engine.allowance_used(trunk, month, seconds)
         for entry in read_from(self._folder, segment_number(spent.segment), spent.offset):
             record = entry.record
             if record["kind"] == "end" and record["sell"] is not None and record["answer_at"] is not None:
                 sell = record["sell"]
-                self._engine.spent(record["customer"], sell["currency"], Decimal(sell["amount"]), record["end_at"])
+                cost = Decimal(sell["amount"])
+                self._engine.spent(record["customer"], sell["currency"], cost, record["end_at"])
+                self._engine.charged(record["customer"], sell["currency"], cost)
+                if "month" in record:
+                    self._engine.allowance_used(record["trunk"], record["month"], sell.get("allowance", 0))
 
     async def be_watched(self) -> None:
         """Answer questions from now on. That the control socket cannot be had is logged: calls do not need it."""
@@ -161,7 +175,7 @@ class Worker:
             return "the server is ending"
         else:
             self._engine.reopen(now())
-            self._engine.log_full = bool(self._unwritten)
+            self._engine.log_full = self._keeper.full
         self._log.info("door", closed=closed, live_calls=self._engine.live_calls)
         return ""
 
@@ -173,7 +187,7 @@ class Worker:
             now=now,
             began=began,
             late=lambda: max(self._late_lately, self._late_before),
-            unwritten=lambda: len(self._unwritten),
+            keeper=self._keeper,
             connections=lambda: len(self._streams),
             hang_up=self._hang_up,
             drain=self._door,
@@ -187,7 +201,7 @@ class Worker:
         self._engine.drain(now())
         self._carry_out()
         deadline = time.monotonic() + patience_s
-        while not (self._engine.idle and not self._unwritten):
+        while not (self._engine.idle and not self._keeper.waiting):
             if time.monotonic() > deadline:
                 return False
             await asyncio.sleep(0.05)
@@ -201,9 +215,8 @@ class Worker:
         if self._timer is not None:
             self._timer.cancel()
         self._carry_out()
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        self._keeper.close()
+        self._running = False
         self._report()
         self._log.info("loop_was_late", most_ms=_ms(self._late))
 
@@ -261,7 +274,7 @@ class Worker:
         effects = self._engine.take()
         if effects:
             sends: list[Send | Close] = []
-            records = self._unwritten
+            records: list[tuple[dict[str, Any], int, bool]] = []
             for effect in effects:
                 if isinstance(effect, Send):
                     sends.append(effect)
@@ -275,7 +288,7 @@ class Worker:
                 elif isinstance(effect, Notice):
                     self._log.warning(effect.event, **effect.fields)
             if records:
-                self._write()
+                self._keeper.write(records)
             for one in sends:
                 if isinstance(one, Close):
                     self._streams.close(one.flow)
@@ -289,39 +302,21 @@ class Worker:
         if due is not None and (self._timer is None or due < self._armed - TIMER_GRAIN_NS):
             if self._timer is not None:
                 self._timer.cancel()
-            if self._loop is not None and self._writer is not None:
+            if self._loop is not None and self._running:
                 self._armed = due
                 self._timer = self._loop.call_later(max(0, due - time.monotonic_ns()) / 1e9, self._on_timer)
 
-    def _write(self) -> None:
-        """What the log does not take is kept and tried again; until it does, no new call is admitted."""
-        if self._writer is None:
-            return
-        if self._retry is not None:
-            self._retry.cancel()
-            self._retry = None
-        records, self._unwritten = self._unwritten, []
-        try:
-            self._writer.append(records)
-        except LogFull as full:
-            self._unwritten = records[full.written :]
-            if not self._engine.log_full:
-                self._log.error("log_full", error=str(full), waiting=len(self._unwritten))
-                self._engine.log_full = True
-            if self._loop is not None:
-                self._retry = self._loop.call_later(LOG_RETRY_S, self._write)
-            records = records[: full.written]
-        else:
-            if self._engine.log_full:
-                self._log.info("log_writable")
-                self._engine.log_full = False
-        for record, _, _ in records:
-            kind = record["kind"]
-            if kind == "start":
-                self._figures.decided(record, time.time_ns() // 1_000_000)
-            elif kind == "end":
-                self._figures.ended(record)
-                self._log.info("call", **_summary(record))
+    def _recorded(self, record: dict[str, Any]) -> None:
+        """It went into the log."""
+        kind = record["kind"]
+        if kind == "start":
+            self._figures.decided(record, time.time_ns() // 1_000_000)
+        elif kind == "end":
+            self._figures.ended(record)
+            self._log.info("call", **_summary(record))
+
+    def _log_door(self, closed: bool) -> None:
+        self._engine.log_full = closed
 
     def _on_timer(self) -> None:
         self._timer = None
@@ -371,7 +366,7 @@ class Worker:
             self._log.info("loop_late", most_ms=_ms(self._late_lately), live_calls=self._engine.live_calls)
         self._late = max(self._late, self._late_lately)
         self._late_before, self._late_lately = self._late_lately, 0
-        if self._loop is not None and self._writer is not None:
+        if self._loop is not None and self._running:
             self._loop.call_later(REPORT_EVERY_S, self._report)
             # Not here: a new key is synced to disk, and no call shall wait for that.
             self._loop.run_in_executor(None, keyring.load, self._data, now().utc).add_done_callback(self._rekey)

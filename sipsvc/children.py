@@ -1,4 +1,5 @@
-"""The processes beside the SIP worker: the feed of its directory, the deliverer of CDRs, who does jobs, the API."""
+"""The processes beside the SIP worker: the feed of its directory, the deliverer of CDRs, who hands them on, who does
+jobs, the API."""
 
 from __future__ import annotations
 
@@ -91,6 +92,10 @@ class Children:
     def deliver(self) -> None:
         """Start the deliverer."""
         self._add("deliver", ["sipsvc", "deliver"])
+
+    def out(self) -> None:
+        """Start who hands calls on."""
+        self._add("out", ["sipsvc", "out"])
 
     def work(self) -> None:
         """Start who does the API's jobs."""

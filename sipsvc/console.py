@@ -1,4 +1,5 @@
-"""`sipsvc status | calls | trace | hangup | block | drain`: a running server asked, and told, by its owner (SIP-38)."""
+"""`sipsvc status | calls | trace | hangup | block | drain | cdr`: a running server asked and told by its owner
+(SIP-38)."""
 
 from __future__ import annotations
 
@@ -20,6 +21,10 @@ def add(app: typer.Typer) -> None:
     """Put the commands into `app`."""
     for command in (status, calls, trace, hangup, block, drain):
         app.command()(command)
+    records = typer.Typer(no_args_is_help=True, help="Calls that the database refuses: shown, and delivered again.")
+    records.command()(rejected)
+    records.command()(retry)
+    app.add_typer(records, name="cdr")
 
 
 def status(config: Config = None, json: Json = False) -> None:
@@ -85,6 +90,35 @@ def drain(
     _print(told, json, _door)
 
 
+def rejected(config: Config = None, json: Json = False) -> None:
+    """The calls set aside because the database refuses them, and why."""
+    from sipsvc.cdr.aside import listed
+
+    _print(list(listed(load_settings(config).data.dir / "cdr")), json, _rejected)
+
+
+def retry(config: Config = None, json: Json = False) -> None:
+    """Deliver again what is set aside, when its cause is mended; what is refused again stays set aside."""
+    from sipsvc.cdr.again import retry as again
+    from sipsvc.observe import configure
+
+    settings = load_settings(config)
+    configure(settings.log.level, settings.log.format)
+    _print(again(settings), json, _retried)
+
+
+def _rejected(found: list[dict[str, Any]]) -> list[str]:
+    if not found:
+        return ["no calls are set aside"]
+    return [f"{_clock(one['at'])}  {_shown(one['cdr_id'])}  {_shown(one['reason'])}" for one in found]
+
+
+def _retried(told: dict[str, Any]) -> list[str]:
+    if not told["done"]:
+        return [f"{told['tried']} calls wait to be tried again: it is done as soon as the database takes calls"]
+    return [f"{told['tried']} calls tried again; {told['rejected']} are set aside now"]
+
+
 def _ask(config: str | None, do: str, **asked: Any) -> Iterable[Any]:
     """Raises ControlError."""
     from sipsvc.control import ask
@@ -106,10 +140,17 @@ def _status(told: dict[str, Any]) -> list[str]:
         f"catalogue  version {directory['version']}, in force for {_span(directory['age_s'])}"
         + ("" if directory["feed"] else "; NO FEED: changes do not reach the server"),
         f"log        {log['undelivered_bytes']:,} bytes not yet in the database, {log['unwritten_records']} records "
-        f"not yet in the log" + ("; FULL: no call is admitted" if log["full"] else ""),
+        f"not yet in the log" + (f"; FULL ({log['why']}): no call is admitted" if log["full"] else ""),
+        f"           {log['bytes']:,} of {log['most_bytes']:,} bytes at most; {log['free_bytes']:,} free on the disk",
         f"messages   {told['transactions']} transactions, {told['retransmitted']} sent again, "
         f"{told['connections']} connections, loop late by {told['loop_late_s'] * 1000:.0f} ms at worst lately",
     ]
+    if log["rejected_calls"]:
+        lines.append(f"set aside  {log['rejected_calls']} calls that the database refuses: sipsvc cdr rejected")
+    if log["unrecorded_calls"]:
+        lines.append(f"unrecorded {log['unrecorded_calls']} calls refused while the log was full")
+    for name, one in sorted(told["outputs"].items()):
+        lines.append(f"output     {name}: {one['waiting']} calls wait; {one['failing'] or 'works'}")
     for name, one in sorted(told["gateways"].items()):
         registration = f", registration {one['registration']}" if one["registration"] else ""
         lines.append(f"gateway    {name}: {one['state']} {one['reason']}".rstrip() + registration)

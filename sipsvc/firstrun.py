@@ -19,6 +19,9 @@ from sipsvc.store.bundle import load_bundle
 from sipsvc.store.changes import utc_now
 from sipsvc.store.database import migrate, open_database, writing
 
+# In the data folder while `sipsvc restore` replaces what is there.
+BROKEN_OFF = "restore.broken-off"
+
 
 class Made(NamedTuple):
     """What exists now and can be shown only once: passwords by username, and the administrator's token or ""."""
@@ -36,6 +39,8 @@ def prepare(settings: Settings, demo: Path | None) -> tuple[Engine, tuple[bytes,
         secrets = keyring.load(folder, time.time_ns() // 1_000_000)
     except OSError as error:
         raise ConfigError([("data.dir", str(folder), error.strerror or "cannot be used")]) from None
+    if (folder / BROKEN_OFF).exists():
+        raise ConfigError([("data.dir", str(folder), "a restore was broken off: run it again with --force")])
     migrate(settings.data.url)
     engine = open_database(settings.data.url, folder)
     passwords: dict[str, str] = {}
@@ -58,8 +63,12 @@ def load(settings: Settings, path: Path) -> tuple[int, dict[str, str]]:
     bundle = load_bundle(path)
     settings.data.dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     migrate(settings.data.url)
-    with writing(open_database(settings.data.url, settings.data.dir)) as session:
-        return catalogue.replace(session, bundle), bundle.made_passwords
+    engine = open_database(settings.data.url, settings.data.dir)
+    try:
+        with writing(engine) as session:
+            return catalogue.replace(session, bundle), bundle.made_passwords
+    finally:
+        engine.dispose()
 
 
 def _write_credentials(settings: Settings, passwords: dict[str, str], token: str) -> None:

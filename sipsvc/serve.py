@@ -70,6 +70,8 @@ async def _run(
         if worker is None:
             return 0
         children.deliver()
+        if settings.cdr.handed_on:
+            children.out()
         if settings.api.enabled:
             children.work()
             children.api()

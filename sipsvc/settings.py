@@ -12,7 +12,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from sipsvc.effects import written
@@ -229,6 +229,92 @@ class DataSettings(_Section):
         return self.database or f"sqlite:///{self.dir / 'sipsvc.db'}"
 
 
+class FilesSettings(_Section):
+    """A file of calls a day, of each format, in `dir`; "" is none."""
+
+    dir: str = ""
+    formats: list[Literal["csv", "jsonl"]] = ["csv", "jsonl"]
+
+    @field_validator("formats")
+    @classmethod
+    def _check_formats(cls, value: list[str]) -> list[str]:
+        if not value or len(set(value)) < len(value):
+            raise ValueError("must name csv, jsonl or both, each once")
+        return value
+
+
+class WebhookSettings(_Section):
+    """Each call is sent to `url`, signed with `secret`; with `partner` only its calls. `name` is the position's."""
+
+    name: str
+    url: str
+    secret: str
+    partner: str = ""
+
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, value: str) -> str:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", value):
+            raise ValueError("must be 1 to 64 of a-z 0-9 . _ -, a letter or digit first")
+        return value
+
+    @field_validator("url")
+    @classmethod
+    def _check_url(cls, value: str) -> str:
+        if not re.fullmatch(r"https?://[^\s/?#]+\S*", value):
+            raise ValueError("must begin with https:// or http://")
+        return value
+
+    @field_validator("secret")
+    @classmethod
+    def _check_secret(cls, value: str) -> str:
+        if len(value) < 16:
+            raise ValueError("must have at least 16 characters")
+        return value
+
+
+class StreamSettings(_Section):
+    """A Redis Stream; `url` "" is none. It is cut to about `max_length` entries, the oldest first."""
+
+    url: str = ""
+    stream: str = Field("sipsvc:cdrs", min_length=1)
+    max_length: int = Field(1_000_000, ge=1)
+
+    @field_validator("url")
+    @classmethod
+    def _check_url(cls, value: str) -> str:
+        if value and not re.match(r"(redis|rediss|unix)://", value):
+            raise ValueError("must begin with redis://, rediss:// or unix://")
+        return value
+
+
+class CdrSettings(_Section):
+    """How much of the call log there may be, how long calls are kept (0 for ever), and where they are handed on to."""
+
+    max_mb: int = Field(10_240, ge=1)
+    keep_days: int = Field(0, ge=0)
+    files: FilesSettings = FilesSettings()
+    webhook: list[WebhookSettings] = []
+    redis: StreamSettings = StreamSettings()
+
+    @field_validator("webhook")
+    @classmethod
+    def _check_webhooks(cls, value: list[WebhookSettings]) -> list[WebhookSettings]:
+        names = [one.name for one in value]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"the name {min(twice)!r} stands twice")
+        return value
+
+    @property
+    def max_bytes(self) -> int:
+        return self.max_mb * 1024 * 1024
+
+    @property
+    def handed_on(self) -> bool:
+        """Whether there is anything for `sipsvc out` to do."""
+        return bool(self.files.dir or self.webhook or self.redis.url or self.keep_days)
+
+
 class MetricsSettings(_Section):
     """Where /metrics, /healthz and /readyz of the SIP worker are; `listen` "" is nowhere."""
 
@@ -267,6 +353,7 @@ class Settings(BaseSettings):
     sip: SipSettings = SipSettings()
     api: ApiSettings = ApiSettings()
     data: DataSettings = DataSettings()
+    cdr: CdrSettings = CdrSettings()
     metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()
 
@@ -338,10 +425,13 @@ def reason_of(kind: str, message: str) -> str:
 
 
 def _shown(loc: tuple[int | str, ...], value: object) -> object:
-    """The value as it may be printed: a database URL can hold a password, a missing key has no value."""
-    if loc[-1:] == ("database",) and isinstance(value, str):
+    """The value as it may be printed: a URL can hold a password, a missing key has no value."""
+    if loc[-1:] == ("secret",):
+        return "***"
+    if loc[-1:] in (("database",), ("url",)) and isinstance(value, str):
         return re.sub(r"//[^@/]*@", "//***@", value)
-    return None if isinstance(value, BaseModel | dict) else value
+    inner = value[0] if isinstance(value, list) and value else value
+    return None if isinstance(inner, BaseModel | dict) else value
 
 
 def _strange_variables() -> list[tuple[str, object, str]]:

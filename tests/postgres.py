@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -90,6 +91,7 @@ class Postgres:
     def stop(self) -> None:
         """At once: open connections are cut."""
         if self._process is not None:
+            self._process.send_signal(signal.SIGINT)
             end(self._process, 10)
 
     def database(self, template: str = "template1") -> str:

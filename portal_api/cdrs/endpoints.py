@@ -1,4 +1,4 @@
-"""GET /cdrs, /cdrs/{id} and /cdrs/{id}/ladder, and POST /cdrs/{id}/hangup."""
+"""GET /cdrs, /cdrs/{id} and /cdrs/{id}/ladder, and POST /cdrs/{id}/hangup and /cdrs/{id}/rerate."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fastapi.responses import Response
 from sqlalchemy.orm import Session
 
 from portal_api.cdrs import ladders
-from portal_api.cdrs.schemas import CdrView, HangupAsked, LadderView
+from portal_api.cdrs.schemas import CdrView, HangupAsked, LadderView, RerateIn
 from portal_api.columns import AMOUNT, FLAG, ID, INSTANT, INTEGER, TEXT, choice, unsorted
 from portal_api.context import Caller, Database, may, typed
 from portal_api.listing import Listing
@@ -19,6 +19,7 @@ from portal_api.problems import Problem, documented
 from portal_api.writes import Answer, Posting, Write
 from sipsvc.store.changes import HANG_UP
 from sipsvc.store.models import Cdr
+from sipsvc.store.rerate import NotRated, rerate
 from sipsvc.store.scope import find
 from sipsvc.store.types import instant
 
@@ -111,6 +112,30 @@ def hang_up(writer: Posting, id: str) -> Response:
         changes = write.changes
         changes.tell("cdr", id, 1, HANG_UP, {}, partner=row.partner, customer=row.customer)
         return Answer(202, {"cdr_id": id, "asked_at": instant(changes.at)})
+
+    return writer.run(action)
+
+
+@router.post(
+    "/{id}/rerate",
+    summary="Rate a call that ended again",
+    response_model=LISTING.item,
+    responses=documented(404, 409),
+    dependencies=[may("ledger", "create")],
+)
+def rerate_cdr(writer: Posting, id: str, body: RerateIn) -> Response:
+    """By its customer's price list of now. What it was charged is reversed and it is charged anew, as postings of the
+    ledger; the call keeps what it was sold at in `rated_before`. Where nothing differs nothing is done."""
+
+    def action(write: Write) -> Answer:
+        # The catalogue's lock first: of two that ask for the same the second finds it done.
+        changes = write.changes
+        row = _needed(write.session, write.who, id)
+        try:
+            rerate(changes, row, body.at)
+        except NotRated as error:
+            raise Problem(409, f"The call cannot be rated again: {error}.") from None
+        return Answer(200, LISTING.show(row, write.who))
 
     return writer.run(action)
 

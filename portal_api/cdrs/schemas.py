@@ -6,7 +6,8 @@ from typing import Any
 
 from pydantic import ConfigDict, JsonValue
 
-from portal_api.schemas import Instant, Money, View
+from portal_api.schemas import Instant, InstantIn, Money, View, examples
+from sipsvc.store.values import Section
 
 PRICED_EXAMPLE: dict[str, JsonValue] = {
     "row": 17,
@@ -27,8 +28,10 @@ class CdrView(View):
     """One call (law 8). `sell` and `buy` hold the price rows as they stood; amounts are null until the end.
 
     `sell_prefix` and `sell_name` are the destination as it was sold. `counted_at` says which day and month the call is
-    counted in; null while it is up. An attempt's `late` lists answers that came when nobody waited for them any more,
-    and what each cost; they are in no margin.
+    counted in; null while it is up. `rated_before` has in order what the call was sold at before it was rated again.
+    `allowance_s` are those of the billed seconds that the account's allowance paid for, `granted_s` what its credit and
+    allowance were good for, null where nothing limits it. An attempt's `late` lists answers that came when nobody
+    waited for them any more, and what each cost; they are in no margin.
     """
 
     model_config = ConfigDict(
@@ -68,7 +71,11 @@ class CdrView(View):
                     "counted_at": "2026-11-22T23:23:09.002Z",
                     "sell_prefix": "4420",
                     "sell_name": "United Kingdom, London",
+                    "rating_version": 1,
+                    "rated_before": [],
                     "billed_s": 120,
+                    "allowance_s": 0,
+                    "granted_s": None,
                     "sell_amount": "0.025000",
                     "sell_currency": "USD",
                     "buy_amount": "0.018000",
@@ -127,7 +134,11 @@ class CdrView(View):
     counted_at: Instant | None
     sell_prefix: str
     sell_name: str
+    rating_version: int
+    rated_before: list[dict[str, Any]]
     billed_s: int | None
+    allowance_s: int
+    granted_s: int | None
     sell_amount: Money | None
     sell_currency: str
     buy_amount: Money | None
@@ -151,6 +162,14 @@ class HangupAsked(View):
 
     cdr_id: str
     asked_at: Instant
+
+
+class RerateIn(Section):
+    """By the prices in force at `at`; without it by those in force when the call was answered."""
+
+    model_config = Section.model_config | examples({}, {"at": "2026-11-22T00:00:00Z"})
+
+    at: InstantIn | None = None
 
 
 class RungView(View):

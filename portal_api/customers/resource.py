@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from portal_api.columns import FLAG, ID, INSTANT, INTEGER, TEXT, choice
 from portal_api.customers.schemas import (
     CustomerCreate,
@@ -16,8 +18,8 @@ from portal_api.resource import PREFIX, router_of
 from portal_api.spec import Reference, Spec, Values, insert
 from portal_api.users.schemas import UserView
 from portal_api.writes import Answer, Write, shown
-from sipsvc.store import signup
-from sipsvc.store.models import Customer, PriceList, User
+from sipsvc.store import ledger, packages, signup
+from sipsvc.store.models import Customer, PriceList, User, WebProduct
 from sipsvc.store.values import Section
 
 SETTLED = "is settled when the customer is signed up"
@@ -36,6 +38,17 @@ def _check(write: Write, row: Customer | None, values: Values) -> Values:
         taken.append(("email", "is taken"))
     if taken:
         raise Problem(409, "Somebody has that already.", taken)
+    if row is None or (row.product, row.pricelist) != (values["product"], values["pricelist"]):
+        payer = packages.Payer(own, values["product"], values["pricelist"])
+        told = packages.abroad(write.session, values["partner"] if row is None else row.partner, payer=payer)
+        if told is not None:
+            raise Problem(409, "It would be sold in another currency than its account's.", [("pricelist", str(told))])
+    if row is not None and values["pricelist"] != row.pricelist:
+        before, after = (ledger.currency_of(write.session, one) for one in (row.pricelist, values["pricelist"]))
+        if before != after and ledger.unsettled(write.session, [row.id], before):
+            reason = f"is in {after}, and the account has a balance in {before}"
+            raise Problem(409, "The account is to be settled first.", [("pricelist", reason)])
+        values = values | {"funds": ledger.account_of(write.session, row.id, after).funds}
     return values
 
 
@@ -68,7 +81,8 @@ SPEC = Spec(
     create=CustomerCreate,
     patch=CustomerPatch,
     created=CustomerCreated,
-    references={"pricelist": Reference(PriceList, "price list")},
+    initial={"funds": Decimal(0)},
+    references={"pricelist": Reference(PriceList, "price list"), "product": Reference(WebProduct, "web product")},
     fixed=dict.fromkeys(("plan", "tier", "billing_type"), SETTLED),
     check=_check,
     make=_make,
@@ -81,6 +95,7 @@ SPEC = Spec(
             "partner": ID,
             "status": choice("trial", "active", "suspended", "closed"),
             "pricelist": ID,
+            "product": ID,
             "allow_expensive": FLAG,
             "max_channels": INTEGER,
             "contact_last_name": TEXT,

@@ -10,7 +10,7 @@ from portal_api.schemas import OWNER, Money, ResourceView, Value, View, examples
 from portal_api.users.schemas import EXAMPLE as USER_EXAMPLE
 from portal_api.users.schemas import UserView
 from sipsvc.store.sections import CustomerFields
-from sipsvc.store.signup import TIERS, BillingType, Email, Phone, Plan, Tier, TimeZone, Username
+from sipsvc.store.signup import TIERS, BillingType, Email, Phone, Plan, Tier, Username
 from sipsvc.store.values import Name, Section, Text
 
 PERSON: dict[str, Any] = {
@@ -35,7 +35,11 @@ SET: dict[str, Any] = {
     "spend_alert_day": None,
     "spend_cap_hour": "50.000000",
     "spend_cap_day": "200.000000",
+    "product": None,
     "time_zone": "Europe/London",
+    "prepaid": True,
+    "credit_limit": None,
+    "low_balance": "5.000000",
     **PERSON,
 }
 EXAMPLE: dict[str, Any] = {
@@ -46,6 +50,7 @@ EXAMPLE: dict[str, Any] = {
     "partner": "0198f3c2-7a10-7c44-8f0e-5b1d2a9c6e02",
     **SET,
     **BILLED,
+    "funds": "50.000000",
 }
 
 
@@ -70,7 +75,11 @@ class CallerIdsView(View):
 class CustomerView(ResourceView):
     """`max_channels` and `max_cps` (calls a second) 0 are unlimited; over one the caller hears `busy_status`.
 
+    By `product`, the web product it came by, it may have a price package, which goes before its price list.
     Alerts and caps are of what is spent in an hour or a day (UTC), in the price list's currency, null for none.
+    A `prepaid` account has no more than was paid in, and its `credit_limit`, which others may have too (null: not
+    looked at); at `low_balance` we are told. `funds` is what was posted to it but for calls: see
+    `/customers/{id}/balance`.
     What sign-up asks for is blank where a bundle made the customer.
     """
 
@@ -90,7 +99,12 @@ class CustomerView(ResourceView):
     spend_alert_day: Money | None
     spend_cap_hour: Money | None
     spend_cap_day: Money | None
+    product: str | None
     time_zone: str
+    prepaid: bool
+    credit_limit: Money | None
+    low_balance: Money | None
+    funds: Money
     contact_first_name: str
     contact_last_name: str
     email: str | None
@@ -113,7 +127,7 @@ class CustomerSettable(CustomerFields):
     """What may be set later; blank where a bundle, which does not say it, made the customer."""
 
     pricelist: Value = Field(description="The id of one of the partner's termination price lists.")
-    time_zone: TimeZone = "UTC"
+    product: Value | None = Field(None, description="The id of the partner's web product that it came by.")
     contact_first_name: Text
     contact_last_name: Text
     email: Email | None

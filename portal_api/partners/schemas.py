@@ -7,8 +7,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 
 from portal_api.schemas import ResourceView, examples, patch_of
-from sipsvc.store.signup import EMAIL, TimeZone
-from sipsvc.store.values import Matches, Name, Section
+from sipsvc.store.signup import EMAIL
+from sipsvc.store.values import Matches, Name, Section, TimeZone
 
 SET: dict[str, Any] = {"name": "Northern Voice", "email": "desk@example.com", "time_zone": "Europe/Berlin"}
 EmailOrBlank = Annotated[

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from portal_api.schemas import OWNER, Money, ResourceView, examples, patch_of
+from portal_api.schemas import OWNER, Money, ResourceView, View, examples, patch_of
 from sipsvc.store.sections import PriceListFields
 from sipsvc.store.values import Section
 
@@ -61,6 +61,38 @@ class PriceListCreate(PriceListFields):
     model_config = Section.model_config | examples(SET)
 
     partner: OWNER = None
+
+
+class UsingPackageView(View):
+    """A price package that is sold by the list, and whose that is."""
+
+    id: str
+    name: str
+    customer: str | None
+    products: list[str]
+    default: bool
+
+
+class UsedByView(View):
+    """Where a price list is used: by its packages, and as their own by so many customers (TP-1)."""
+
+    model_config = View.model_config | examples(
+        {
+            "customers": 12,
+            "packages": [
+                {
+                    "id": "0198f3c2-7a10-7c44-8f0e-5b1d2a9c6e32",
+                    "name": "Unlimited UK",
+                    "customer": None,
+                    "products": ["0198f3c2-7a10-7c44-8f0e-5b1d2a9c6e31"],
+                    "default": False,
+                }
+            ],
+        }
+    )
+
+    customers: int
+    packages: list[UsingPackageView]
 
 
 PriceListPatch = patch_of(PriceListFields, "PriceListPatch", {"minimum": "0.02", "max_profit": None})

@@ -9,8 +9,8 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from portal_api.schemas import ListQuery, Money, Value, View, examples
 from sipsvc.store.days import FIRST_YEAR, LAST_YEAR
-from sipsvc.store.signup import TimeZone
 from sipsvc.store.statistics import MOST_DAYS
+from sipsvc.store.values import TimeZone
 
 
 def _date(value: Any) -> date:

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+from zoneinfo import ZoneInfo
+
+from fastapi import Query
+from fastapi.responses import Response
+
 from portal_api.columns import FLAG, ID, INSTANT, INTEGER, TEXT
+from portal_api.context import Caller, Database, may
 from portal_api.listing import Listing
-from portal_api.problems import UNUSABLE_FIELDS, Problem
+from portal_api.problems import UNUSABLE_FIELDS, Problem, documented
 from portal_api.resource import router_of
 from portal_api.roles import PLATFORM_ROLES
 from portal_api.spec import Spec, Values, another, delete_row
-from portal_api.trunks.schemas import TrunkCreate, TrunkPatch, TrunkSettable, TrunkView
-from portal_api.writes import Write
+from portal_api.trunks.schemas import AllowanceQuery, AllowanceView, TrunkCreate, TrunkPatch, TrunkSettable, TrunkView
+from portal_api.writes import Answer, Write
+from sipsvc.store import allowances, packages
 from sipsvc.store.bundle import ha1s
-from sipsvc.store.models import PlatformSettings, Trunk
+from sipsvc.store.changes import utc_now
+from sipsvc.store.models import Customer, PlatformSettings, Trunk
+from sipsvc.store.offers import PAYG
 from sipsvc.store.sections import Platform, usable
 from sipsvc.store.sources import certificate_taken, others_caught, source_taken
 
@@ -101,3 +111,31 @@ SPEC = Spec(
     ),
 )
 router = router_of(SPEC)
+
+
+@router.get(
+    "/{id}/allowance",
+    summary="What a trunk used of its allowance in a month",
+    response_model=AllowanceView,
+    responses=documented(404),
+    dependencies=[may("trunk", "read")],
+)
+def get_allowance(session: Database, who: Caller, id: str, query: Annotated[AllowanceQuery, Query()]) -> Response:
+    """Seconds of calls that have ended; what goes on is not in it."""
+    trunk = SPEC.needed(session, id, who)
+    customer = session.get_one(Customer, trunk.customer)
+    month = query.month or allowances.month_of(utc_now().astimezone(ZoneInfo(customer.time_zone)))
+    package = packages.of_customer(session, customer)
+    used = allowances.used(session, trunk.id, month)
+    minutes = None if package is None or package.kind == PAYG else package.minutes
+    view = AllowanceView(
+        trunk=trunk.id,
+        month=month,
+        time_zone=customer.time_zone,
+        package=None if package is None else package.name,
+        kind=None if package is None else package.kind,
+        minutes=minutes,
+        used_s=used,
+        left_s=max(0, 60 * minutes - used) if minutes else None,
+    )
+    return Answer(200, view.model_dump(mode="json")).response()

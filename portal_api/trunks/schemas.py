@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
-from portal_api.schemas import OWNER, ResourceView, Value, examples, patch_of
+from portal_api.schemas import OWNER, ResourceView, Value, View, examples, patch_of
+from portal_api.usage.schemas import MONTH, month_of
 from sipsvc.store.sections import TrunkFields
 from sipsvc.store.values import Section, SipUsername
 
@@ -68,6 +69,46 @@ class TrunkCreate(TrunkSettable):
 
     customer: Value = Field(description="The customer's id.")
     partner: OWNER = None
+
+
+class AllowanceQuery(BaseModel):
+    """Of which month."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    month: Annotated[str, AfterValidator(month_of), WithJsonSchema(MONTH)] | None = Field(
+        None, description="The month, by the customer's clock; the present one, where it is not said."
+    )
+
+
+class AllowanceView(View):
+    """What a trunk used of its allowance in a month, and what of it is left (PP-2).
+
+    `minutes` are those of its customer's price package as it is now, 0 for no end of them (`left_s` is null then); both
+    are null where the package has none.
+    """
+
+    model_config = View.model_config | examples(
+        {
+            "trunk": "0198f3c2-7a10-7c44-8f0e-5b1d2a9c6e06",
+            "month": "2026-11",
+            "time_zone": "Europe/London",
+            "package": "Unlimited UK",
+            "kind": "unlimited_domestic",
+            "minutes": 3000,
+            "used_s": 6120,
+            "left_s": 173880,
+        }
+    )
+
+    trunk: str
+    month: str
+    time_zone: str
+    package: str | None
+    kind: str | None
+    minutes: int | None
+    used_s: int
+    left_s: int | None
 
 
 TrunkPatch = patch_of(TrunkSettable, "TrunkPatch", {"enabled": False})

@@ -11,7 +11,8 @@ from portal_api.schemas import Instant, ListQuery, Money, Value, View, examples
 from sipsvc.store.days import FIRST_YEAR, LAST_YEAR
 
 
-def _month(value: str) -> str:
+def month_of(value: str) -> str:
+    """A month such as 2026-11. Raises ValueError with why it is none."""
     if len(value) != 7 or value[4] != "-" or not (value[:4] + value[5:]).isdecimal() or not value.isascii():
         raise ValueError("must be a month such as 2026-11")
     if not (FIRST_YEAR <= int(value[:4]) <= LAST_YEAR and 1 <= int(value[5:]) <= 12):
@@ -25,7 +26,7 @@ MONTH = {"type": "string", "pattern": "^(19[7-9][0-9]|[2-8][0-9]{3})-(0[1-9]|1[0
 class UsageQuery(ListQuery):
     """Whose, and which month."""
 
-    month: Annotated[str, AfterValidator(_month), WithJsonSchema(MONTH)] = Field(
+    month: Annotated[str, AfterValidator(month_of), WithJsonSchema(MONTH)] = Field(
         description="The month, by each customer's own clock."
     )
     customer: Value | None = Field(None, alias="filter[customer][eq]", description="This customer's only.")

@@ -14,12 +14,14 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from sipsvc.cdr import aside
 from sipsvc.cdr.calls import OpenCall, OpenCalls
 from sipsvc.cdr.log import LogLocked, lock_file
 from sipsvc.cdr.segments import (
     Line,
     Report,
     Tail,
+    deleting,
     delivered,
     report_bad_line,
     segment_name,
@@ -89,6 +91,7 @@ class Deliverer:
         self._open = OpenCalls()
         self._log_time = 0
         self._delivered: tuple[int, int] | None = None
+        self._sequence = 0
         self._pending: Batch | None = None
         self.bad_lines = 0
         self.rejected = 0
@@ -101,6 +104,8 @@ class Deliverer:
         try:
             if self._delivered is None:
                 self._delivered = self._position()
+            if self._pending is None:
+                self._retry()
             batch = self._pending or self._collect()
             self._pending = batch
             self._deliver(batch)
@@ -121,6 +126,7 @@ class Deliverer:
         """What an earlier process delivered. Reading begins before it: open calls stand there."""
         with Session(self._engine) as session:
             name, offset = cdrs.position(session)
+            self._sequence = cdrs.last_sequence(session)
         segment = segment_number(name)
         if not segment:
             return 0, 0
@@ -212,42 +218,74 @@ class Deliverer:
         while batch.items:
             item = batch.items[0]
             try:
-                self._transact([item], None)
+                self._singly(item)
             except (SQLAlchemyError, *RECORD_FAULTS) as error:
                 if _away(error):
                     raise
-                with Session(self._engine) as session:
-                    # A table that cannot be read either is not the row's fault.
-                    cdrs.get(session, item.cdr_id)
                 self._reject(item.records, item.cdr_id, error)
             # Done with, whatever becomes of the rest: no second line in rejected.log if the database goes away.
             del batch.items[0]
         self._transact([], batch.position)
 
-    def _transact(self, items: list[Item], position: tuple[int, int] | None) -> None:
+    def _singly(self, item: Item) -> None:
+        """Raises what the database, or the driver, has against this one."""
+        assert self._delivered is not None
+        try:
+            self._transact([item], self._delivered)
+        except (SQLAlchemyError, *RECORD_FAULTS) as error:
+            if not _away(error):
+                with Session(self._engine) as session:
+                    # A table that cannot be read either is not the row's fault.
+                    cdrs.get(session, item.cdr_id)
+            raise
+
+    def _transact(self, items: list[Item], position: tuple[int, int]) -> None:
         with Session(self._engine) as session, session.begin():
             rows = [item.row for item in items if item.row is not None]
+            last = cdrs.number(rows, self._sequence)
             if rows:
                 cdrs.upsert(session, rows)
             for item in items:
                 if item.late is not None:  # its end stands before it in the log
                     cdrs.add_late(session, item.late)
-            if position is not None:
-                cdrs.set_position(session, segment_name(position[0]), position[1])
+            segment, offset = position
+            cdrs.set_position(session, segment_name(segment), offset, last)
+        self._sequence = last
 
     def _reject(self, records: list[bytes], cdr_id: str, error: BaseException) -> None:
         """Keep what cannot become a row, on disk, with the reason."""
+        aside.add(self._folder, self._refusal(records, cdr_id, error))
+
+    def _refusal(self, records: list[bytes], cdr_id: str, error: BaseException) -> bytes:
         self.rejected += 1
-        reason = f"{type(error).__name__}: {getattr(error, 'orig', None) or error}"
+        # PostgreSQL tells the whole row behind the first line.
+        told = str(getattr(error, "orig", None) or error).partition("\n")[0]
+        reason = f"{type(error).__name__}: {told}"
         log.error("cdr_rejected", cdr_id=cdr_id, reason=reason)
-        head = orjson.dumps({"at": self._clock(), "cdr_id": cdr_id, "reason": reason})
-        line = b'%b,"records":[%b]}\n' % (head[:-1], b",".join(records))
-        descriptor = os.open(self._folder / "rejected.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
-        try:
-            os.write(descriptor, line)
-            os.fdatasync(descriptor)
-        finally:
-            os.close(descriptor)
+        return aside.line(self._clock(), cdr_id, reason, records)
+
+    def _retry(self) -> None:
+        """Deliver once more what was set aside, where somebody asked for it."""
+        lines = aside.waiting(self._folder)
+        if not lines:
+            return
+        refused: list[bytes] = []
+        for line in lines:
+            cdr_id, records = "", []
+            try:
+                kept = orjson.loads(line)
+                cdr_id = kept["cdr_id"]
+                records = [orjson.dumps(record) for record in kept["records"]]
+                for item in _items(kept["cdr_id"], kept["records"], records):
+                    self._singly(item)
+            except orjson.JSONDecodeError:
+                refused.append(line)
+            except (SQLAlchemyError, *RECORD_FAULTS) as error:
+                if _away(error):
+                    raise
+                refused.append(self._refusal(records, cdr_id, error))
+        aside.tried(self._folder, refused)
+        log.info("cdr_retried", delivered=len(lines) - len(refused), rejected=len(refused))
 
     def _remove_segments(self) -> None:
         """Delete segments delivered to their end, save those an open call still needs."""
@@ -258,12 +296,23 @@ class Deliverer:
         old = [number for number in numbers if number < keep]
         if not old:
             return
-        # What was carried over must be on disk before the original goes.
-        for path in (*(segment_path(self._folder, number) for number in numbers if number >= keep), self._folder):
-            _sync(path)
-        for number in old:
-            segment_path(self._folder, number).unlink(missing_ok=True)
+        with deleting(self._folder) as may:
+            if not may:  # a backup is being made: at a later step
+                return
+            # What was carried over must be on disk before the original goes.
+            for path in (*(segment_path(self._folder, number) for number in numbers if number >= keep), self._folder):
+                _sync(path)
+            for number in old:
+                segment_path(self._folder, number).unlink(missing_ok=True)
         log.info("cdr_segments_removed", first=old[0], last=old[-1])
+
+
+def _items(cdr_id: str, kept: list[dict[str, Any]], records: list[bytes]) -> list[Item]:
+    """What a line of rejected.log was: a call, or an answer too late for one."""
+    if kept[0]["kind"] == "late":
+        return [Item(cdr_id, None, records, kept[0])]
+    known = {record["kind"]: record for record in kept}
+    return [Item(cdr_id, cdrs.merge(known.get("start"), known.get("answer"), known.get("end")), records)]
 
 
 def _load(body: bytes | None) -> dict[str, Any] | None:

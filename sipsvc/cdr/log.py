@@ -6,18 +6,27 @@ is never taken back, and a segment is never written to once a newer one is to be
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import fcntl
 import os
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from sipsvc.cdr.bound import Gauge, Room
 from sipsvc.cdr.segments import (
+    ALIVE,
+    MOST_OUTAGES,
+    OUTAGES,
     Entry,
     encode,
+    last_alive,
     log,
     open_calls,
+    outages,
     read_from,
     read_segments,
     segment_numbers,
@@ -25,14 +34,40 @@ from sipsvc.cdr.segments import (
 )
 from sipsvc.errors import SipsvcError
 
-__all__ = ["Entry", "LogFull", "LogLocked", "LogWriter", "lock_file", "open_calls", "read_from", "read_segments"]
+__all__ = [
+    "Entry",
+    "LogFull",
+    "LogLocked",
+    "LogWriter",
+    "last_alive",
+    "lock_file",
+    "open_calls",
+    "outages",
+    "read_from",
+    "read_segments",
+]
 
 SYNC_INTERVAL_S = 1.0
+# Kept free for the calls there are when the disk is full: the answers and ends of a thousand.
+RESERVE = 4 * 1024 * 1024
+RESERVE_STEP = 512 * 1024
+KEEP_SIZE = 1
 FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
 
 
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _reserve(descriptor: int, offset: int, length: int) -> None:
+    """Have room on the disk for so many bytes from there on; the file is not longer for it. Raises OSError."""
+    if _libc.fallocate64(descriptor, KEEP_SIZE, ctypes.c_int64(offset), ctypes.c_int64(length)):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
 class LogFull(SipsvcError):
-    """The log takes no more: disk full, file limit, I/O error. The first `written` records did go in."""
+    """The log takes no more: disk full, file limit, I/O error. The first `written` records did go in; where those are
+    all, they went into what is kept free for calls that are under way, and no new one should begin."""
 
     def __init__(self, folder: Path, error: OSError, written: int) -> None:
         super().__init__(f"the CDR log in {folder} cannot be written: {error.strerror or error}")
@@ -63,7 +98,10 @@ class LogWriter:
     def __init__(
         self, folder: Path, on_durable: Callable[[int], None], *, segment_bytes: int = 64 * 1024 * 1024
     ) -> None:
-        """Takes the folder and begins a segment. Raises LogLocked, or LogFull where nothing can be written."""
+        """Takes the folder and begins a segment, or goes on with the last one where the disk is full.
+
+        Raises LogLocked, or LogFull where nothing can be written.
+        """
         self._folder = folder
         self._on_durable = on_durable
         self._segment_bytes = segment_bytes
@@ -72,6 +110,8 @@ class LogWriter:
         self._descriptor = -1
         self._size = 0
         self._rotate_at = 0
+        # Up to which size of the segment there is room for certain.
+        self._reserved = 0
         # Shared with the sync thread, under `_mutex`; the rest is the caller's alone.
         self._mutex = threading.Lock()
         self._retired: list[int] = []
@@ -83,6 +123,7 @@ class LogWriter:
         # The sync thread's alone: what is on disk, and the segment that refused to go there.
         self._durable = 0
         self._unsynced = 0
+        self._gauge = Gauge(folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._held = lock_file(folder / "lock")
@@ -92,7 +133,12 @@ class LogWriter:
             self._segment = max(segment_numbers(folder), default=0)
             for record in open_calls(folder):
                 self._open[record["cdr_id"]] = self._open.get(record["cdr_id"], b"") + encode(record)
-            self._begin_segment()
+            self._first_segment()
+            # As of a second ago at most, from the sync thread on.
+            self.room: Room = self._gauge.measure()
+            self._note_outage()
+            self._alive = os.open(folder / ALIVE, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            self._show_alive()
         except OSError as error:
             os.close(self._held)
             raise LogFull(folder, error, 0) from error
@@ -102,9 +148,11 @@ class LogWriter:
     def append(self, records: Sequence[tuple[dict[str, Any], int, bool]]) -> None:
         """Append `(record, seq, wait)` each; `seq` rises. With any `wait`, `on_durable` soon follows.
 
-        Raises LogFull; whole lines that went in stay, a half line does not.
+        Raises LogFull; whole lines that went in stay, a half line does not. Without records it only sees whether there
+        is room.
         """
         if not records:
+            self._need_room(0)
             return
         lines = [encode(record) for record, _, _ in records]
         if self._damaged or self._size >= self._rotate_at:
@@ -125,6 +173,7 @@ class LogWriter:
                 self._wake.set()
         if failure is not None:
             raise LogFull(self._folder, failure, written) from failure
+        self._need_room(written)
 
     def close(self) -> None:
         """Sync what is written, end the thread, let go of the folder."""
@@ -132,6 +181,7 @@ class LogWriter:
         self._wake.set()
         self._thread.join()
         os.close(self._descriptor)
+        os.close(self._alive)
         os.close(self._held)
 
     # -- the caller's side --
@@ -167,6 +217,18 @@ class LogWriter:
                 self._damaged = True
         return written, failure
 
+    def _need_room(self, written: int) -> None:
+        """Keep room behind the end of the segment, so that what is full takes what is under way. Raises LogFull."""
+        if self._reserved - self._size >= RESERVE:
+            return
+        try:
+            _reserve(self._descriptor, self._size, RESERVE + RESERVE_STEP)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise LogFull(self._folder, error, written) from error
+            # This file system keeps none: what is full is noticed when it is.
+        self._reserved = self._size + RESERVE + RESERVE_STEP
+
     def _rotate(self) -> None:
         """Begin a new segment, or go on with this one where that fails."""
         try:
@@ -174,6 +236,23 @@ class LogWriter:
         except OSError as error:
             log.error("cdr_log_rotation_failed", segment=self._segment, error=str(error))
             # Not at every append: each try writes out all open calls.
+            self._rotate_at = self._size + max(1, self._segment_bytes // 8)
+
+    def _first_segment(self) -> None:
+        """A new one; on a full disk the last one, behind which there may be room yet for the calls that are up."""
+        try:
+            self._begin_segment()
+        except OSError as error:
+            if not self._segment or error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            log.error("cdr_log_rotation_failed", segment=self._segment, error=str(error))
+            self._descriptor = os.open(
+                segment_path(self._folder, self._segment), os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
+            )
+            there = os.pread(self._descriptor, os.fstat(self._descriptor).st_size, 0)
+            self._size = self._reserved = there.rfind(b"\n") + 1
+            if self._size < len(there):
+                os.ftruncate(self._descriptor, self._size)  # half a line, which nobody has read
             self._rotate_at = self._size + max(1, self._segment_bytes // 8)
 
     def _begin_segment(self) -> None:
@@ -199,7 +278,7 @@ class LogWriter:
             self._fresh = True
             self._segment = number
             self._damaged = False
-        self._size = len(carried)
+        self._size = self._reserved = len(carried)
         self._rotate_at = self._size + self._segment_bytes
 
     # -- the sync thread's side --
@@ -209,7 +288,32 @@ class LogWriter:
             self._wake.wait(SYNC_INTERVAL_S)
             self._wake.clear()
             self._sync()
+            if time.monotonic() >= self._look_again:
+                self._show_alive()
+                self._measure()
         self._sync()
+        self._show_alive()
+
+    def _note_outage(self) -> None:
+        begun = outages(self._folder)[-MOST_OUTAGES:]
+        draft = self._folder / f"{OUTAGES}.new"
+        try:
+            draft.write_text("".join(f"{one}\n" for one in begun))
+            draft.rename(self._folder / OUTAGES)
+        except OSError as error:  # on a full disk the server starts all the same
+            log.error("cdr_outage_not_noted", error=str(error))
+
+    def _show_alive(self) -> None:
+        """A restart is to know until when a BYE would have been seen. It needs no room on the disk."""
+        os.utime(self._alive)
+        self._look_again = time.monotonic() + SYNC_INTERVAL_S
+
+    def _measure(self) -> None:
+        """Not the loop's work: a disk may take its time to answer."""
+        try:
+            self.room = self._gauge.measure()
+        except OSError as error:
+            log.error("cdr_log_not_measured", error=str(error))
 
     def _sync(self) -> None:
         """Put everything written so far on disk and say so. What fails is logged and never called durable."""
@@ -221,6 +325,7 @@ class LogWriter:
             return
         try:
             for old in retired:
+                os.ftruncate(old, os.fstat(old).st_size)  # what was kept free behind its end is not needed any more
                 os.fdatasync(old)
             os.fdatasync(descriptor)
             if fresh:

@@ -56,7 +56,10 @@ class Late(TypedDict):
 
 
 class Priced(TypedDict):
-    """A charge and the row it comes from, as they stood when the call was decided. `name` is the destination's."""
+    """A charge and the row it comes from, as they stood when the call was decided. `name` is the destination's.
+
+    `allowance` are those of the `billed` seconds that the account's allowance paid for, which are not in `amount`.
+    """
 
     row: int
     prefix: str
@@ -69,6 +72,7 @@ class Priced(TypedDict):
     currency: str
     billed: int
     amount: str
+    allowance: NotRequired[int]
 
 
 class Half(TypedDict):
@@ -118,7 +122,12 @@ class Answer(TypedDict):
 
     Written again, about the same answer, when a party moves or the session is refreshed. `token` is the one in our
     Record-Route; `session_expires_at` is when the session is over unless it is refreshed (RFC 4028), and
-    `session_one_sided` says that not both sides keep time for it. Older records have none of these.
+    `session_one_sided` says that not both sides keep time for it; `shown_at` is when it was shown to be alive after a
+    restart. Older records have none of these.
+    `granted_s` are the seconds that its account's credit and allowance were good for so far, where anything limits
+    them; `month`, such as `2026-11`, is the one whose allowance it draws on, that of the answer in the account's zone.
+    Such a call's package has `minutes` a month, 0 without end, of which it holds `held_s` seconds so far. What a call
+    was given since its last record a restart gives it anew, as far as there is credit.
     """
 
     kind: str
@@ -141,6 +150,11 @@ class Answer(TypedDict):
     token: str
     session_expires_at: int | None
     session_one_sided: bool
+    shown_at: int | None
+    granted_s: NotRequired[int]
+    month: NotRequired[str]
+    minutes: NotRequired[int]
+    held_s: NotRequired[int]
 
 
 class End(TypedDict):
@@ -149,6 +163,8 @@ class End(TypedDict):
 
     `hangup_by` is `caller`, `callee`, `proxy`, `timeout` or "" where nobody hung up. `margin` is text when
     both prices have one currency, else None. `recovered` marks a call whose end was not seen (crash).
+    `granted_s` and `month` as in the answer; `credit_exhausted` is the code of a call that was cut for its credit.
+    `trunk` is there with `month`: it is whose allowance it drew on.
     """
 
     kind: str
@@ -172,3 +188,6 @@ class End(TypedDict):
     sell: Priced | None
     buy: Priced | None
     margin: str | None
+    granted_s: NotRequired[int]
+    month: NotRequired[str]
+    trunk: NotRequired[str]

@@ -6,11 +6,12 @@ a torn last line is left alone, a damaged one is reported and passed over to the
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -23,6 +24,11 @@ CHUNK = 1 << 20
 NAME = re.compile(r"cdr-(\d{8})\.log")
 # How far delivery is, beside the segments.
 DELIVERED = "delivered"
+# Touched by the writer as long as it lives.
+ALIVE = "alive"
+# When the writers before it ended.
+OUTAGES = "outages"
+MOST_OUTAGES = 1_000
 KINDS = frozenset({"start", "answer", "end", "late"})
 # How the engine's records begin; others are taken apart to find out.
 HEAD = re.compile(rb'\{"kind":"(start|answer|end|late)","cdr_id":"([!#-\[\]-~]+)"')
@@ -192,6 +198,55 @@ def open_calls(folder: Path) -> list[dict[str, Any]]:
         elif kind != "late":
             found[cdr_id, kind] = record
     return list(found.values())
+
+
+def outages(folder: Path) -> list[int]:
+    """When each time without a writer began, up to the one that is now, oldest first; UTC ms.
+
+    Who restarts it again before a call was shown alive is to know of the first of them.
+    """
+    try:
+        noted = [int(line) for line in (folder / OUTAGES).read_text().split()]
+    except (FileNotFoundError, ValueError):
+        noted = []
+    last = last_alive(folder)
+    return [*noted, last] if last else noted
+
+
+@contextmanager
+def kept(folder: Path) -> Iterator[None]:
+    """No segment is deleted while this lasts, for whoever copies them. Waits for a deletion under way."""
+    with _locked(folder, fcntl.LOCK_SH):
+        yield
+
+
+@contextmanager
+def deleting(folder: Path) -> Iterator[bool]:
+    """Whether segments may be deleted: not while somebody copies them."""
+    try:
+        with _locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            yield True
+    except BlockingIOError:
+        yield False
+
+
+@contextmanager
+def _locked(folder: Path, how: int) -> Iterator[None]:
+    """The folder itself is locked: that takes no room on its disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, how)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def last_alive(folder: Path) -> int:
+    """When a writer is last known to have lived, UTC ms; 0 where none has."""
+    try:
+        return (folder / ALIVE).stat().st_mtime_ns // 1_000_000
+    except FileNotFoundError:
+        return 0
 
 
 def delivered(folder: Path, segment: int, offset: int) -> None:

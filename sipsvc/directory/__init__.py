@@ -1,6 +1,6 @@
 """The immutable picture of customers, gateways and prices that calls are decided on (law 3)."""
 
-from sipsvc.directory.build import Builder, assemble, customer_of, shortcode_of
+from sipsvc.directory.build import Builder, assemble, customer_of, package_of, shortcode_of
 from sipsvc.directory.draft import DirectoryError, Item
 from sipsvc.directory.image import FOREVER, Image, PriceRow
 from sipsvc.directory.model import (
@@ -10,6 +10,7 @@ from sipsvc.directory.model import (
     DialPlan,
     Directory,
     Gateway,
+    Package,
     Platform,
     PriceList,
     Rewrite,
@@ -31,6 +32,7 @@ __all__ = [
     "Gateway",
     "Image",
     "Item",
+    "Package",
     "Platform",
     "PrefixTable",
     "PriceList",
@@ -41,5 +43,6 @@ __all__ = [
     "Trunk",
     "assemble",
     "customer_of",
+    "package_of",
     "shortcode_of",
 ]

@@ -15,6 +15,7 @@ from sipsvc.directory.model import (
     DialPlan,
     Directory,
     Gateway,
+    Package,
     Platform,
     PriceList,
     Rewrite,
@@ -28,12 +29,13 @@ from sipsvc.directory.schedule import window_of
 
 NO_ROWS = PrefixTable()
 SPENDS = ("spend_alert_hour", "spend_alert_day", "spend_cap_hour", "spend_cap_day")
+CREDIT = ("credit_limit", "low_balance")
 Overlay = Mapping[str, tuple[PriceRow, ...]]
 
 
 class Builder:
     """Takes items in any order between two commits. Kinds are platform, customer, pricelist, trunk, gateway, block,
-    shortcode.
+    shortcode, package.
 
     A fault in an item is kept until `commit`, which then raises it and forgets everything since the last commit.
     """
@@ -125,7 +127,8 @@ def customer_of(fields: Mapping[str, Any]) -> Customer:
     """A customer of plain values, as `Builder.put` takes them."""
     plan, ids = fields["dial_plan"], fields["caller_ids"]
     dial_plan = DialPlan(**{**plan, "international": tuple(plan["international"])})
-    money = {name: _optional(fields.get(name)) for name in SPENDS}
+    money = {name: _optional(fields.get(name)) for name in (*SPENDS, *CREDIT)}
+    money["funds"] = Decimal(fields.get("funds", 0))
     caller_ids = CallerIds(**{**ids, "allowed": tuple(ids["allowed"])})
     return Customer(**{**fields, **money, "dial_plan": dial_plan, "caller_ids": caller_ids})
 
@@ -151,6 +154,13 @@ def shortcode_of(fields: Mapping[str, Any]) -> ShortCode:
     return ShortCode(**{**fields, "gateways": tuple(fields["gateways"])})
 
 
+def package_of(fields: Mapping[str, Any]) -> Package:
+    """A package of plain values, as `Builder.put` takes them."""
+    free = fields.get("free")
+    made = {"free": None if free is None else frozenset(free), "products": tuple(fields.get("products", ()))}
+    return Package(**{**fields, **made})
+
+
 _MAKERS: dict[str, Callable[[Mapping[str, Any]], Item | Platform]] = {
     "platform": _platform,
     "customer": customer_of,
@@ -159,4 +169,5 @@ _MAKERS: dict[str, Callable[[Mapping[str, Any]], Item | Platform]] = {
     "gateway": _gateway,
     "block": lambda fields: Block(**fields),
     "shortcode": shortcode_of,
+    "package": package_of,
 }

@@ -13,6 +13,7 @@ from sipsvc.directory.model import (
     Customer,
     Directory,
     Gateway,
+    Package,
     Platform,
     PriceList,
     ShortCode,
@@ -21,15 +22,15 @@ from sipsvc.directory.model import (
 from sipsvc.directory.prefix import PrefixTable
 from sipsvc.errors import SipsvcError
 
-Item = Customer | PriceList | Trunk | Gateway | Block | ShortCode
+Item = Customer | PriceList | Trunk | Gateway | Block | ShortCode | Package
 EMPTY = Directory(0, Platform())
 TABLES: dict[type, str] = {
     Customer: "customers", PriceList: "pricelists", Trunk: "trunks", Gateway: "gateways", Block: "blocks",
-    ShortCode: "shortcodes",
+    ShortCode: "shortcodes", Package: "packages",
 }  # fmt: skip
 MADE = (
     "users", "networks", "certificates", "gateways_of", "limited_of", "addresses", "blocked", "blocked_for", "codes",
-    "codes_for",
+    "codes_for", "package_for",
 )  # fmt: skip
 
 
@@ -47,7 +48,7 @@ class Draft:
         self._tables: dict[str, dict[Any, Any]] = {name: getattr(base, name) for name in (*TABLES.values(), *MADE)}
         self._copied: set[tuple[str, Any]] = set()
         # What did not fit when it came; what it lacks may have come behind it.
-        self._doubtful: dict[tuple[str, str], Customer | Trunk] = {}
+        self._doubtful: dict[tuple[str, str], Customer | Trunk | Package] = {}
         self._dropped: dict[str, set[str]] = {name: set() for name in TABLES.values()}
         # Whose gateways changed.
         self._partners: set[str] = set()
@@ -57,7 +58,7 @@ class Draft:
         self._forget(self._tables[name].get(item.id))
         self._own(name)[item.id] = item
         self._dropped[name].discard(item.id)
-        if isinstance(item, Customer | Trunk):
+        if isinstance(item, Customer | Trunk | Package):
             self._doubtful.pop((name, item.id), None)
             if self._misfit(item):
                 self._doubtful[name, item.id] = item
@@ -81,6 +82,9 @@ class Draft:
             self._inner(*_blocked(item))[item.prefix] = item
         elif isinstance(item, ShortCode):
             self._inner(*_codes(item))[item.code] = item
+        elif isinstance(item, Package):
+            for whose in _whose(item):
+                self._own("package_for")[whose] = item
 
     def drop(self, name: str, id: str) -> None:
         """Take an item out, if it is there."""
@@ -121,17 +125,22 @@ class Draft:
             reason = self._misfit(item)
             if reason:
                 raise DirectoryError(reason)
-        for needed, name, key in (("pricelists", "customers", "pricelist"), ("customers", "trunks", "customer")):
+        for needed, name, key in (
+            ("pricelists", "customers", "pricelist"),
+            ("pricelists", "packages", "pricelist"),
+            ("customers", "trunks", "customer"),
+        ):
             gone = self._dropped[needed]
             # A scan of all there are, but only where something went that others may lean on.
             if gone and (missed := gone.intersection(map(attrgetter(key), self._tables[name].values()))):
                 raise DirectoryError(f"{needed[:-1]} {min(missed)} is gone, but not the {name} that need it")
 
-    def _misfit(self, item: Customer | Trunk) -> str:
+    def _misfit(self, item: Customer | Trunk | Package) -> str:
         """What is wrong with an item, "" for nothing."""
-        if isinstance(item, Customer):
+        if isinstance(item, Customer | Package):
             fits = item.pricelist in self._tables["pricelists"]
-            return "" if fits else f"customer {item.id}: its price list {item.pricelist} is not there"
+            kind = TABLES[type(item)][:-1]
+            return "" if fits else f"{kind} {item.id}: its price list {item.pricelist} is not there"
         if item.customer not in self._tables["customers"]:
             return f"trunk {item.id}: its customer {item.customer} is not there"
         for name, key in _sole(item) if item.enabled else ():
@@ -170,6 +179,9 @@ class Draft:
             _leave(self._inner(*_blocked(item)), item.prefix, item)
         elif isinstance(item, ShortCode):
             _leave(self._inner(*_codes(item)), item.code, item)
+        elif isinstance(item, Package):
+            for whose in _whose(item):
+                _leave(self._own("package_for"), whose, item)
 
     def _own(self, name: str) -> dict[Any, Any]:
         """A table that may be changed."""
@@ -206,6 +218,13 @@ def _blocked(item: Block) -> tuple[str, str]:
 def _codes(item: ShortCode) -> tuple[str, str]:
     """The same of a short code."""
     return ("codes_for", item.customer) if item.customer else ("codes", item.partner)
+
+
+def _whose(item: Package) -> list[tuple[str, str]]:
+    """The keys a package stands under: a customer's own is no one else's."""
+    if item.customer:
+        return [("customer", item.customer)]
+    return [*(("product", one) for one in item.products), *([("default", item.partner)] if item.default else ())]
 
 
 def _leave(table: dict[Any, Any], key: Any, item: Any) -> None:

@@ -48,6 +48,10 @@ class Customer:
 
     What it may spend in an hour and a day (UTC), in its price list's currency: at an alert we are told, at a cap new
     calls are refused; None for neither (SIP-27).
+
+    `zone` is the IANA time zone of its days and months. A prepaid account, and one with a `credit_limit`, has its calls
+    reserved before they go: `funds` is all that its ledger holds but for charges of calls, `low_balance` where we are
+    told that little is left. All in the currency of its price list. `product` is the web product it came by.
     """
 
     id: str
@@ -65,6 +69,17 @@ class Customer:
     spend_alert_day: Decimal | None = None
     spend_cap_hour: Decimal | None = None
     spend_cap_day: Decimal | None = None
+    zone: str = "UTC"
+    prepaid: bool = False
+    credit_limit: Decimal | None = None
+    low_balance: Decimal | None = None
+    funds: Decimal = Decimal(0)
+    product: str = ""
+
+    @property
+    def metered(self) -> bool:
+        """Whether its calls go only as far as its credit."""
+        return self.prepaid or self.credit_limit is not None
 
     @property
     def watched(self) -> bool:
@@ -192,6 +207,34 @@ class PriceList:
 
 
 @dataclass(frozen=True, slots=True)
+class Package:
+    """What a customer's calls are sold by (PP-1..6): the price list, and which of its calls are free for how long.
+
+    `kind`: `payg`, `unlimited_domestic` or `unlimited_international`. An account has `minutes` of free calls a month,
+    0 for no end of them; `free` are the prefixes of the list's rows that they are for, `44*` is all that begin so, None
+    all there are. `customer`, `products` and `default` say whose it is: one customer's, that of web products, or of all
+    others of the partner.
+    """
+
+    id: str
+    name: str
+    partner: str
+    kind: str
+    pricelist: str
+    minutes: int = 0
+    free: frozenset[str] | None = None
+    customer: str = ""
+    products: tuple[str, ...] = ()
+    default: bool = False
+
+    def covers(self, prefix: str) -> bool:
+        """Whether calls that are priced by the row of this prefix are free while there are minutes."""
+        if self.kind == "payg" or self.free is None:
+            return self.kind != "payg"
+        return prefix in self.free or any(f"{prefix[:size]}*" in self.free for size in range(1, len(prefix) + 1))
+
+
+@dataclass(frozen=True, slots=True)
 class Timing:
     """RFC 3261 §17 timers and our own deadlines, milliseconds; session intervals (RFC 4028) in seconds.
 
@@ -293,3 +336,22 @@ class Directory:
     # Made from short codes: by partner and code; those of one customer by customer and code.
     codes: Mapping[str, Mapping[str, ShortCode]] = field(default_factory=dict)
     codes_for: Mapping[str, Mapping[str, ShortCode]] = field(default_factory=dict)
+    packages: Mapping[str, Package] = field(default_factory=dict)
+    # Made from packages, by whose they are: ("customer", id), ("product", id) and ("default", partner).
+    package_for: Mapping[tuple[str, str], Package] = field(default_factory=dict)
+
+    def package_of(self, customer: Customer) -> Package | None:
+        """The customer's own, before its product's, before the partner's default (PP-6)."""
+        table = self.package_for
+        if not table:
+            return None
+        return (
+            table.get(("customer", customer.id))
+            or (table.get(("product", customer.product)) if customer.product else None)
+            or table.get(("default", customer.partner))
+        )
+
+    def pricelist_of(self, customer: Customer) -> PriceList:
+        """What its calls are sold at: its package's list, its own where it has no package."""
+        package = self.package_of(customer)
+        return self.pricelists[customer.pricelist if package is None else package.pricelist]

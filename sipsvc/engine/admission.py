@@ -11,6 +11,7 @@ from sipsvc.dialog import Half, route_set
 from sipsvc.directory import Directory
 from sipsvc.effects import Flow, Now, written
 from sipsvc.engine import journal
+from sipsvc.engine.credit import Credit
 from sipsvc.engine.limits import Limits
 from sipsvc.engine.strangers import Strangers
 from sipsvc.errors import SipError
@@ -38,12 +39,14 @@ class Admission:
         tag_key: bytes,
         write: Callable[[Any, bool], int],
         limits: Limits,
+        credit: Credit,
     ) -> None:
         self.core = core
         self.directory = directory
         self.authenticator = authenticator
         self.write = write
         self.limits = limits
+        self.credit = credit
         self.closed = ""
         self.strangers = Strangers()
         # Calls in set-up when the server stopped, by what their caller repeats.
@@ -56,6 +59,7 @@ class Admission:
         """New calls are identified and decided by this directory."""
         self.directory = directory
         self.authenticator.use(directory)
+        self.credit.use(directory)
 
     def invite(self, request: Message, uri: Uri, flow: Flow, loop: str, now: Now) -> None:
         """Take an INVITE outside a dialog. Raises SipError for what is answered without state."""
@@ -104,6 +108,8 @@ class Admission:
         assert decision.pricelist is not None and decision.sell is not None
         self.limits.admitted(decision.customer, now)
         call.sell = Price(decision.sell, decision.pricelist.currency, decision.pricelist.minimum)
+        if decision.terms is not None:
+            self.credit.begin(call, decision.terms, now)
         pristine = Pristine(request, lambda value: not self.authenticator.ours(value))
         InviteSession(self.core, call, server, pristine, decision.attempts, loop, asked).start(now)
 
@@ -139,6 +145,8 @@ class Admission:
     def _decide(self, call: Call, request: Message, uri: Uri, flow: Flow, who: Identity, now: Now) -> Decision:
         customer = self.directory.customers[call.who.customer]
         live = self.limits.live(self.directory, customer, who.trunk.id, self.closed, now)
+        if customer.metered or self.directory.package_for:
+            live = self.credit.facts(customer, who.trunk.id, live, now)
         call.live = live_facts(live)
         facts = CallFacts(
             call.who.customer,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from hashlib import blake2b
 from typing import Any
@@ -14,7 +14,9 @@ from sipsvc.directory import Directory
 from sipsvc.effects import Close, Effect, Flow, Listener, Notice, Now, Resolve, Send, Target, WriteCdr
 from sipsvc.engine import journal
 from sipsvc.engine.admission import Admission, Orphan
+from sipsvc.engine.allowance import Months
 from sipsvc.engine.carriers import Carriers
+from sipsvc.engine.credit import Credit
 from sipsvc.engine.limits import Limits
 from sipsvc.engine.requests import Requests
 from sipsvc.engine.watched import Finished, Watched, find
@@ -32,7 +34,8 @@ class Engine(Observer):
     """One SIP worker's whole state. Nothing here waits, reads a clock or touches a socket.
 
     `listeners` are ours by index, as advertised; `secret` (32 bytes) outlives restarts, so that nonces do, and
-    `older_secrets` (newest first) are those before it; `random_bytes(n)` gives randomness.
+    `older_secrets` (newest first) are those before it; `random_bytes(n)` gives randomness, and
+    `months(zone, utc_ms)` the name of a local month, its first instant and that of the next, UTC milliseconds.
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class Engine(Observer):
         listeners: tuple[Listener, ...],
         secret: bytes,
         random_bytes: Callable[[int], bytes],
+        months: Months,
         older_secrets: tuple[bytes, ...] = (),
     ) -> None:
         self._effects: list[Effect] = []
@@ -55,6 +59,7 @@ class Engine(Observer):
         )
         self._carriers = Carriers(self.core, directory, self._notice)
         self.core.watch = self._carriers.health
+        self.credit = Credit(self.core, directory, months, self._notice)
         self.admission = Admission(
             self.core,
             Authenticator(directory, self._nonces, frozenset(one.host for one in listeners), random_bytes),
@@ -62,6 +67,7 @@ class Engine(Observer):
             blake2b(b"to-tag", key=secret, digest_size=16).digest(),
             self._write,
             Limits(self.core, self._carriers.health, self._notice),
+            self.credit,
         )
         self._requests = Requests(self.core, self.admission, self.count)
 
@@ -146,7 +152,7 @@ class Engine(Observer):
         self._carriers.use(directory, now)
 
     def hang_up(self, cdr_id: str, code: str, now: Now) -> bool:
-        """End a call ourselves (SIP-19): `no_credit`, or `admin` for an administrator. False where none is live.
+        """End a call ourselves (SIP-19): `credit_exhausted`, or `admin` for an administrator. False where none is live.
 
         One that is up gets BYE to both sides, one in set-up is taken back and its caller told. Raises ValueError.
         """
@@ -177,24 +183,37 @@ class Engine(Observer):
         if self.admission.closed != "draining":
             self.admission.closed = "log_full" if full else ""
 
-    def restore(self, records: Iterable[dict[str, Any]], now: Now) -> None:
+    def restore(self, records: Iterable[dict[str, Any]], now: Now, outages: Sequence[int] = ()) -> None:
         """The unfinished calls of the log, before the first datagram: `start` and `answer` records in order.
 
-        A call that was up is up again. One in set-up is kept for its caller's retransmissions, 64·T1 long. From now on
-        gateways are pinged and registered at.
+        A call that was up is up again. `outages` are when servers before this one ended, UTC ms, oldest first: until
+        the first of them they ran and had no BYE of it, which is evidence that it lasted. One in set-up is kept for its
+        caller's retransmissions, 64·T1 long. From now on gateways are pinged and registered at.
         """
         self._carriers.start(now)
         starts: dict[str, dict[str, Any]] = {}
         answers: dict[str, dict[str, Any]] = {}
+        up: list[Call] = []
         for record in records:
             (answers if record["kind"] == "answer" else starts)[record["cdr_id"]] = record
         for cdr_id, first in starts.items():
             if cdr_id in answers:
                 gateway = self.admission.directory.gateways.get(answers[cdr_id]["gateway"])
-                call = journal.revive(self.core, first, answers[cdr_id], gateway, now)
+                call = journal.revive(self.core, first, answers[cdr_id], gateway, now, outages)
+                self.credit.revive(call, answers[cdr_id])
+                up.append(call)
                 self.admission.revived[call.call_id, call.caller_tag, first["cseq"]] = call
             else:
                 Orphan(self.admission, first, now)
+        self.credit.resume(up, now)
+
+    def charged(self, customer: str, currency: str, amount: Decimal) -> None:
+        """Before a restart calls of this customer cost so much in all, as far as they are over; before `restore`."""
+        self.credit.charge(customer, currency, amount)
+
+    def allowance_used(self, trunk: str, month: str, seconds: int) -> None:
+        """Before a restart calls of this trunk used so much of its package's minutes of `month`; before `restore`."""
+        self.credit.allowances.use(trunk, month, seconds)
 
     def spent(self, customer: str, currency: str, amount: Decimal, utc: int) -> None:
         """Before a restart calls of this customer cost so much; they ended at `utc`, ms, or in its hour."""
@@ -250,11 +269,12 @@ class Engine(Observer):
     # Observer
 
     def answered(self, call: Call, now: Now) -> int:
+        self.credit.answered(call, now)
         return self._write(journal.answer(call), True)
 
     def ended(self, call: Call, now: Now) -> int:
         self.finished.add(call)
-        record = journal.end(call, now)
+        record = journal.end(call, self.credit.ended(call, now), now)
         if record["sell"] is not None and call.answer_at is not None:
             self.admission.limits.ended(self.admission.directory, call, Decimal(record["sell"]["amount"]), now)
         return self._write(record, False)

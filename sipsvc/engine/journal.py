@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -13,7 +14,10 @@ from sipsvc.message import parse_name_addr, parse_uri
 from sipsvc.proxy import Call, Core, LateAnswer
 from sipsvc.proxy.call import Tried, Who
 from sipsvc.proxy.credentials import Leg, answers_for
-from sipsvc.rating import ZERO, Price, charge, half_up, text
+from sipsvc.proxy.probe import due
+from sipsvc.rating import ZERO, Charge, Price, Settled, charge, half_up, text
+
+NOTHING = Charge(0, ZERO)
 
 
 def readable(value: str) -> str:
@@ -51,7 +55,7 @@ def start(call: Call) -> Start:
 
 def answer(call: Call) -> Answer:
     assert call.answer_at is not None and call.gateway is not None and call.winner is not None and call.sell is not None
-    return {
+    record: Answer = {
         "kind": "answer",
         "cdr_id": call.cdr_id,
         "answer_at": call.answer_at,
@@ -61,8 +65,8 @@ def answer(call: Call) -> Answer:
         "gateway_name": call.winner.name,
         "sent_to": call.winner.user,
         "attempts": _attempts(call),
-        "sell": _priced(call.sell, None),
-        "buy": _priced(call.winner.buy, None),
+        "sell": _priced(call.sell, NOTHING),
+        "buy": _priced(call.winner.buy, NOTHING),
         "ref": call.ref,
         "caller_tag": call.caller_tag,
         "callee_tag": next(iter(call.dialogs)),
@@ -72,18 +76,26 @@ def answer(call: Call) -> Answer:
         "token": call.token,
         "session_expires_at": call.expires.utc if call.expires is not None else None,
         "session_one_sided": call.one_sided,
+        "shown_at": call.shown_at,
     }
+    hold = call.hold
+    if hold is not None and hold.granted_s is not None:
+        record["granted_s"] = hold.granted_s
+    if hold is not None and hold.minutes is not None:
+        record["month"], record["minutes"], record["held_s"] = hold.month, hold.minutes, hold.allowance
+    return record
 
 
-def end(call: Call, now: Now) -> End:
+def end(call: Call, settled: Settled | None, now: Now) -> End:
+    """`settled` is what it costs its customer, None where it has no price."""
     duration = call.duration_ms(now)
     last = call.winner or (call.tried[-1] if call.tried else None)
-    sell = _priced(call.sell, duration) if call.sell is not None else None
-    buy = _priced(last.buy, duration) if last is not None else None
+    sell = _priced(call.sell, settled) if call.sell is not None and settled is not None else None
+    buy = _priced(last.buy, charge(duration, last.buy.row, last.buy.minimum)) if last is not None else None
     margin = None
     if sell is not None and buy is not None and sell["currency"] == buy["currency"]:
         margin = text(Decimal(sell["amount"]) - Decimal(buy["amount"]))
-    return {
+    record: End = {
         "kind": "end",
         "cdr_id": call.cdr_id,
         "call_id": readable(call.call_id),
@@ -106,6 +118,13 @@ def end(call: Call, now: Now) -> End:
         "buy": buy,
         "margin": margin,
     }
+    hold = call.hold
+    if hold is not None and call.answer_at is not None:
+        if hold.granted_s is not None:
+            record["granted_s"] = hold.granted_s
+        if hold.minutes is not None:
+            record["month"], record["trunk"] = hold.month, call.who.trunk
+    return record
 
 
 def lost(record: dict[str, Any], now: Now) -> End:
@@ -135,8 +154,18 @@ def lost(record: dict[str, Any], now: Now) -> End:
     }
 
 
-def revive(core: Core, first: dict[str, Any], answered: dict[str, Any], gateway: Gateway | None, now: Now) -> Call:
-    """A call that was up when the server stopped, as it was (law 8). `gateway` as it is now, None where it is gone."""
+def revive(
+    core: Core,
+    first: dict[str, Any],
+    answered: dict[str, Any],
+    gateway: Gateway | None,
+    now: Now,
+    outages: Sequence[int],
+) -> Call:
+    """A call that was up when the server stopped, as it was (law 8). `gateway` as it is now, None where it is gone.
+
+    Until the first of the `outages` since it was answered, or shown alive, its end would have been noticed.
+    """
     call = Call(
         core,
         answered["ref"],
@@ -182,6 +211,10 @@ def revive(core: Core, first: dict[str, Any], answered: dict[str, Any], gateway:
             tried.buy = _price(answered["buy"])
             call.winner = tried
     call.revived = True
+    known = max(answered["answer_at"], answered.get("shown_at") or 0)
+    seen = next((begun for begun in outages if begun >= known), known)
+    call.shown_at = answered.get("shown_at")
+    call.unshown = now.mono - (now.utc - min(seen, now.utc)) * 1_000_000
     core.admit(call)
     core.move(call, answered["gateway"])
     core.up(call, now)
@@ -190,6 +223,8 @@ def revive(core: Core, first: dict[str, Any], answered: dict[str, Any], gateway:
         call.one_sided = answered.get("session_one_sided", False)
         call.expires = Now(now.mono + (expires_at - now.utc) * 1_000_000, expires_at)
         call.expiry = core.timers.set(call.expires.mono, call, Call.EXPIRY)
+    else:
+        call.probe = core.timers.set(due(call.ref, now), call, Call.PROBE)
     return call
 
 
@@ -230,10 +265,9 @@ def late_charge(tried: Tried, late: LateAnswer) -> LateCharge:
     }
 
 
-def _priced(price: Price, duration_ms: int | None) -> Priced:
+def _priced(price: Price, due: Charge | Settled) -> Priced:
     row = price.row
-    billed, amount = charge(duration_ms, row, price.minimum)
-    return {
+    record: Priced = {
         "row": row.id,
         "prefix": row.prefix,
         "name": row.name,
@@ -243,9 +277,12 @@ def _priced(price: Price, duration_ms: int | None) -> Priced:
         "increment": row.increment,
         "minimum": text(price.minimum),
         "currency": price.currency,
-        "billed": billed,
-        "amount": text(amount),
+        "billed": due.billed,
+        "amount": text(due.amount),
     }
+    if isinstance(due, Settled) and due.allowance:
+        record["allowance"] = due.allowance
+    return record
 
 
 def _price(record: dict[str, Any]) -> Price:

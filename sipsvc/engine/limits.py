@@ -69,7 +69,7 @@ class Limits:
     def spent(self, directory: Directory, customer: Customer, now: Now) -> Spent:
         """What the customer has spent in its price list's currency; alerts and caps that are reached are told."""
         core = self.core
-        currency = directory.pricelists[customer.pricelist].currency
+        currency = directory.pricelist_of(customer).currency
         calls = (core.calls[ref] for ref in core.by_customer.get(customer.id, ()))
         spent = self.spending.spent(customer.id, currency, calls, now)
         for what, window, amount, limit in (

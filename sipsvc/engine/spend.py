@@ -7,7 +7,8 @@ from decimal import Decimal
 
 from sipsvc.effects import Now
 from sipsvc.proxy import Call
-from sipsvc.rating import ZERO, charge
+from sipsvc.proxy.hold import settled
+from sipsvc.rating import ZERO
 from sipsvc.routing import Spent
 
 HOUR_MS = 3_600_000
@@ -104,5 +105,4 @@ def _counts(call: Call, currency: str, now: Now) -> bool:
 
 
 def _cost(call: Call, at: Now) -> Decimal:
-    assert call.sell is not None
-    return charge(call.duration_ms(at), call.sell.row, call.sell.minimum).amount
+    return settled(call, call.duration_ms(at)).amount

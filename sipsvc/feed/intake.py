@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,12 +19,16 @@ from sipsvc.observe import get_logger
 class Spent(NamedTuple):
     """What calls of today cost that are in the database: customer, currency, the hour (UTC ms) they ended in, amount.
 
-    What ended later stands in the log behind `offset` of `segment`, a file's name, "" for the whole log.
+    `charged` is what customers were ever charged for calls: customer, currency, amount; `used` are the seconds of their
+    allowances that accounts used: trunk, month such as `2026-11`, seconds. What ended later than either knows stands in
+    the log behind `offset` of `segment`, a file's name, "" for the whole log.
     """
 
     sums: list[tuple[str, str, int, str]]
     segment: str
     offset: int
+    charged: Sequence[tuple[str, str, str]] = ()
+    used: Sequence[tuple[str, str, int]] = ()
 
 
 class Intake:
@@ -41,7 +45,7 @@ class Intake:
         self._loop: asyncio.AbstractEventLoop | None = None
         # Of the change under way: items, tables opened, the longest a wake-up took for it (ns).
         self._items = self._opened = self._longest = 0
-        # What customers had spent before the first commit; None when nothing hangs on it.
+        # What customers had spent before the first commit.
         self.spent: Spent | None = None
         self._begun = False
         self._log = get_logger("sip")
@@ -130,10 +134,9 @@ class Intake:
             for name in message["ids"]:
                 builder.drop(message["drop"], name)
                 self._images.pop((message["drop"], name), None)
-        elif "spent" in message:
+        elif "upto" in message:
             if not self._begun:
-                sums = self.spent.sums if self.spent is not None else []
-                self.spent = Spent([*sums, *map(tuple, message["spent"])], *message["upto"])
+                self.spent = _more(self.spent, message)
         elif "hangup" in message:
             self._hang_up(message["hangup"])
         elif "table" in message:
@@ -185,6 +188,16 @@ class Intake:
                     self._line.send(packet)
         except OSError as error:
             self._log.warning("feed_gone", reason=str(error))
+
+
+def _more(before: Spent | None, message: Message) -> Spent:
+    """With what a message tells besides."""
+    known = before or Spent([], "", 0)
+    sums = [*known.sums, *map(tuple, message.get("spent", ()))]
+    charged = (*known.charged, *map(tuple, message.get("charged", ())))
+    used = (*known.used, *map(tuple, message.get("used", ())))
+    segment, offset = message["upto"]
+    return Spent(sums, segment, offset, charged, used)
 
 
 def price_row(cells: list[Any]) -> PriceRow:

@@ -3,6 +3,8 @@
 From the feed: `{"begin": full}`, `{"put": kind, "items": […]}`, `{"drop": kind, "ids": […]}`,
 `{"table": kind, "id": …, "image": file or None, "overlay": {prefix: [row, …]}}`, `{"hangup": [cdr_id, …]}`,
 `{"spent": [[customer, currency, ms, amount], …], "upto": [segment, offset]}`,
+`{"charged": [[customer, currency, amount], …], "upto": [segment, offset]}`,
+`{"used": [[trunk, month, seconds], …], "upto": [segment, offset]}`,
 `{"commit": version, "since": ms}`.
 From the worker: `{"start": true}` once, and `{"live": version}` or `{"refused": version, "reason": …}` to each commit.
 """

@@ -10,18 +10,20 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Engine
 from sqlalchemy.orm import Session
 
+from sipsvc.directory import Package, package_of
 from sipsvc.directory.image import Cells
 from sipsvc.feed.compiler import Compiler, compile_rows
 from sipsvc.feed.images import Images, Key, Name
 from sipsvc.feed.line import Message
 from sipsvc.observe import get_logger
-from sipsvc.store import cdrs, snapshot
+from sipsvc.store import allowances, cdrs, ledger, snapshot
 from sipsvc.store.changes import utc_now
 from sipsvc.store.database import one_state
 
 # In one message: what the worker makes of it must take a few milliseconds only.
 ITEMS = 50
 OVERLAID_ROWS = 400
+CHARGED = 400
 HANG_UP_FOR = timedelta(minutes=1)
 # More changed prefixes than this are compiled anew, and more rows than that in a process of its own.
 MOST_OVERLAID = 2_000
@@ -46,6 +48,7 @@ class Source:
         self.version = -1
         self._platform: dict[str, Any] = {}
         self._tables: dict[Key, Sent] = {}
+        self._packages: dict[str, Package] = {}
 
     @property
     def used(self) -> dict[Key, int]:
@@ -64,6 +67,7 @@ class Source:
     def everything(self) -> Iterator[Message]:
         """All there is, for a worker that has nothing of ours."""
         self._tables.clear()
+        self._packages.clear()
         with one_state(self._engine) as connection, Session(connection) as session:
             version = snapshot.state(session).version
             yield {"begin": True}
@@ -71,7 +75,7 @@ class Source:
             self._platform = snapshot.platform(session)
             yield {"put": "platform", "items": [self._platform]}
             for kind in snapshot.KINDS:
-                yield from _puts(kind, snapshot.items(session, kind))
+                yield from self._puts(kind, snapshot.items(session, kind))
             yield from self._rows(connection, snapshot.rows_versions(session), version)
             yield from _spent(session)
             self.version = version
@@ -86,17 +90,29 @@ class Source:
             if platform != self._platform:
                 self._platform = platform
                 yield {"put": "platform", "items": [platform]}
-            for kind, ids in snapshot.changed(session, self.version).items():
+            changed = snapshot.changed(session, self.version)
+            changed["package"].update(snapshot.not_free_as(session, self._packages, self.version, MOST_OVERLAID))
+            for kind, ids in changed.items():
                 there: set[str] = set()
-                for message in _puts(kind, snapshot.items(session, kind, ids)):
+                for message in self._puts(kind, snapshot.items(session, kind, ids)):
                     there.update(item["id"] for item in message["items"])
                     yield message
                 gone = sorted(ids - there)
                 for owner in gone:
                     self._tables.pop((kind, owner), None)
+                    if kind == "package":
+                        self._packages.pop(owner, None)
                 yield from ({"drop": kind, "ids": batch} for batch in _batches(gone, ITEMS))
             yield from self._rows(connection, snapshot.rows_versions(session), version)
             self.version = version
+
+    def _puts(self, kind: str, items: Iterable[dict[str, Any]]) -> Iterator[Message]:
+        """Packages go one by one, for each may have thousands of prefixes."""
+        size = 1 if kind == "package" else ITEMS
+        for batch in _batches(items, size):
+            if kind == "package":
+                self._packages |= {fields["id"]: package_of(fields) for fields in batch}
+            yield {"put": kind, "items": batch}
 
     def _hung_up(self, session: Session) -> Iterator[Message]:
         """Calls to be ended. What was asked for while no feed was there counts for a minute; twice does no harm."""
@@ -156,16 +172,20 @@ class Source:
 
 
 def _spent(session: Session) -> Iterator[Message]:
-    """What was spent today, for a worker that begins; what the log has behind `upto` is not in it."""
+    """What calls cost, for a worker that begins: of today by the hour where somebody watches that, and all that was
+    ever charged; and the seconds they used of allowances. What the log has behind `upto` is in none of it.
+
+    Of allowances it is this month's and the last one's: a call that began in that may end now.
+    """
+    now, upto = utc_now(), list(cdrs.position(session))
     if cdrs.is_watched(session):
-        upto = list(cdrs.position(session))
-        sums = ([*key, str(amount)] for *key, amount in cdrs.spent(session, utc_now()))
+        sums = ([*key, str(amount)] for *key, amount in cdrs.spent(session, now))
         yield from ({"spent": batch, "upto": upto} for batch in _batches(sums, ITEMS))
-        yield {"spent": [], "upto": upto}
-
-
-def _puts(kind: str, items: Iterable[dict[str, Any]]) -> Iterator[Message]:
-    return ({"put": kind, "items": batch} for batch in _batches(items, ITEMS))
+    charged = ([customer, currency, str(amount)] for customer, currency, amount in ledger.charged(session))
+    yield from ({"charged": batch, "upto": upto} for batch in _batches(charged, CHARGED))
+    used = map(list, allowances.used_since_last_month(session, now))
+    yield from ({"used": batch, "upto": upto} for batch in _batches(used, ITEMS))
+    yield {"spent": [], "upto": upto}
 
 
 def _batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from sipsvc.dialog import Half
 from sipsvc.effects import Flow, Now
 from sipsvc.ladder import Ladder
+from sipsvc.proxy.probe import Probe
 from sipsvc.rating import Price
 from sipsvc.timers import Timer, TimerTarget
 
 if TYPE_CHECKING:
     from sipsvc.cdr.record import LateCharge
     from sipsvc.proxy.core import Core
+    from sipsvc.proxy.hold import Hold
     from sipsvc.proxy.invite import InviteSession
     from sipsvc.routing import Decision
 
@@ -68,12 +70,13 @@ class Call(TimerTarget):
     FORGET: ClassVar = 1
     BYE: ClassVar = 2
     EXPIRY: ClassVar = 3
+    PROBE: ClassVar = 4
 
     __slots__ = ("acknowledged", "answer_at", "answer_mono", "at", "call_id", "caller", "caller_tag", "cdr_id",
                  "code", "core", "deadline", "decision", "dialled", "dialogs", "directory", "end_at", "expires",
-                 "expiry", "gateway", "hangup_by", "invite_at", "invite_cseq", "ladder", "live", "longest_ms",
-                 "one_sided", "phase", "progress_at", "q850", "reason", "recovered", "ref", "revived", "sell",
-                 "session", "status", "strays", "token", "tried", "who", "winner")  # fmt: skip
+                 "expiry", "gateway", "hangup_by", "hold", "invite_at", "invite_cseq", "ladder", "live", "longest_ms",
+                 "one_sided", "phase", "probe", "progress_at", "q850", "reason", "recovered", "ref", "revived", "sell",
+                 "session", "shown_at", "status", "strays", "token", "tried", "unshown", "who", "winner")  # fmt: skip
 
     def __init__(self, core: Core, ref: str, cdr_id: str, call_id: str, caller_tag: str, caller: Half) -> None:
         self.core = core
@@ -117,24 +120,40 @@ class Call(TimerTarget):
         self.tried: list[Tried] = []
         self.winner: Tried | None = None
         self.sell: Price | None = None
+        # What is put by for it, where credit or an allowance bounds it.
+        self.hold: Hold | None = None
         self.status = 0
         self.reason = ""
         self.code = ""
         self.hangup_by = ""
         self.q850: int | None = None
-        # Brought back by a restart; its CDR is marked recovered when no BYE tells its end.
+        # Brought back by a restart. Until it is shown to be alive since then, `unshown` is when it is last known to
+        # have been, monotonic: it is charged no further, and its CDR marked recovered, unless a BYE tells its end.
         self.revived = False
+        self.unshown: int | None = None
+        self.shown_at: int | None = None
+        self.probe: Timer | None = None
         self.recovered = False
 
     def __repr__(self) -> str:
         return f"<Call {self.ref} {self.phase.name} {self.call_id}>"
 
     def duration_ms(self, now: Now) -> int | None:
-        """Talk time so far, None where nobody answered; never more than a call may last, however late we look."""
+        """Talk time so far, None where nobody answered; never more than a call may last, however late we look, nor
+        than there is evidence for."""
         if self.answer_at is None:
             return None
         until = now.mono if self.expires is None else min(now.mono, self.expires.mono)
+        if self.unshown is not None:
+            until = min(until, self.unshown)
         return max(0, min((until - self.answer_mono) // 1_000_000, self.longest_ms))
+
+    def shown(self, now: Now) -> None:
+        """It is alive since the restart: from now on a call like any other, for the next restart too."""
+        self.unshown = None
+        self.shown_at = now.utc
+        self.core.timers.cancel(self.probe)
+        self.core.observer.answered(self, now)
 
     def parties(self, from_tag: str, to_tag: str) -> tuple[Half, Half] | None:
         """Who sent a request with these tags and who is to get it; None where it is in no dialog of this call."""
@@ -155,5 +174,7 @@ class Call(TimerTarget):
                 self.core.end_by_force(self, "timeout", "session_expired", now)
             else:
                 self.core.over(self, "session_expired", "timeout", now)
+        elif kind == self.PROBE:
+            Probe(self).start(now)
         else:
             self.core.forget(self)

@@ -251,9 +251,12 @@ class Core(Reach):
         call.code = code
         call.hangup_by = by
         call.end_at = now.utc
-        call.recovered = call.revived and by == "timeout"
+        if by in ("caller", "callee"):
+            call.unshown = None
+        call.recovered = call.unshown is not None
         self.timers.cancel(call.deadline)
         self.timers.cancel(call.expiry)
+        self.timers.cancel(call.probe)
         _leave(self.by_customer, call.who.customer, call.ref)
         _leave(self.by_trunk, call.who.trunk, call.ref)
         self.move(call, "")

@@ -15,6 +15,7 @@ from sipsvc.proxy.branch import Branch, BranchUser
 from sipsvc.proxy.call import Call, Phase
 from sipsvc.proxy.core import TCP_SILENCE_MS, Core
 from sipsvc.proxy.credentials import BARE, Answered, Worn, leg_of
+from sipsvc.proxy.probe import GONE
 from sipsvc.proxy.reason import q850, reasons
 from sipsvc.proxy.session_timer import Asked, IntervalTooSmall, ask, settle, tell
 from sipsvc.transaction import ClientTransaction, ClientUser, ServerTransaction, ServerUser
@@ -200,6 +201,7 @@ class Relay(ServerUser, ClientUser, BranchUser):
         elif response.status in (401, 407) and self._again(response, client.flow, now):
             return
         elif response.status >= 200:
+            self._shown(response.status, now)
             if response.status < 300 and response.method == "UPDATE":
                 self._accepted(response, now)
             elif response.method == "BYE" and response.status not in _ENDS and self.call.phase is Phase.OVER:
@@ -223,6 +225,7 @@ class Relay(ServerUser, ClientUser, BranchUser):
             self.server.respond(response.status, self._back(response), now)
 
     def on_success(self, branch: Branch, response: Message, now: Now) -> None:
+        self._shown(response.status, now)
         self._accepted(response, now)
         self.server.respond(response.status, self._back(response), now)
 
@@ -233,6 +236,7 @@ class Relay(ServerUser, ClientUser, BranchUser):
         if branch is not self.branch:
             return  # it was left for UDP, where the answer is to come from
         if failure is not None:
+            self._shown(failure.status, now)
             self._close(failure, now)
         elif why != "transport" or branch.cancel_wanted or not self._by_udp(now):
             # What cannot be sent counts as a 503 of the next hop (RFC 3261 §16.9), which is our 500.
@@ -246,6 +250,11 @@ class Relay(ServerUser, ClientUser, BranchUser):
 
     def on_ring_timeout(self, branch: Branch, now: Now) -> None:
         return  # cancelled by the branch; its 487 comes back
+
+    def _shown(self, status: int, now: Now) -> None:
+        """One party asked and the other answered: a call of before a restart is alive."""
+        if self.call.unshown is not None and self.call.phase is Phase.UP and status not in GONE:
+            self.call.shown(now)
 
     def _close(self, answer: Message, now: Now) -> None:
         """Pass a final answer on. A challenge that our credentials should have met is between the gateway and us."""

@@ -25,12 +25,21 @@ def charge(duration_ms: int | None, row: PriceRow, minimum: Decimal = ZERO) -> C
     """
     if duration_ms is None:
         return Charge(0, ZERO)
-    seconds = -(-duration_ms // 1000)
-    billed = row.initial + -(-max(0, seconds - row.initial) // row.increment) * row.increment
+    billed = stepped(-(-duration_ms // 1000), row)
+    return Charge(billed, priced(billed, row, minimum))
+
+
+def stepped(seconds: int, row: PriceRow) -> int:
+    """Seconds of talk as they are billed: the initial ones, then whole increments (TP-2)."""
+    return row.initial + -(-max(0, seconds - row.initial) // row.increment) * row.increment
+
+
+def priced(billed: int, row: PriceRow, minimum: Decimal = ZERO) -> Decimal:
+    """What so many billed seconds cost with fee and minimum, six places (TP-3)."""
     if not row.rate and not row.fee:
-        return Charge(billed, ZERO)
+        return ZERO
     raw = half_up(CONTEXT.add(row.fee, CONTEXT.divide(CONTEXT.multiply(row.rate, Decimal(billed)), SIXTY)))
-    return Charge(billed, half_up(max(raw, minimum)))
+    return half_up(max(raw, minimum))
 
 
 def first_minute(row: PriceRow) -> Decimal:

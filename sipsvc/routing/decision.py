@@ -16,6 +16,7 @@ from sipsvc.routing.number import by_plan, read
 from sipsvc.routing.policy import ANONYMOUS, RESTRICTED, Shown, allowed, caller_id, diversions, level, verdict
 from sipsvc.routing.select import Attempt, Wanted, select
 from sipsvc.routing.shortcode import emergency_caller, free, named, short
+from sipsvc.routing.terms import Terms, affordable, terms_of
 
 
 class CallFacts(NamedTuple):
@@ -39,7 +40,10 @@ class CallFacts(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """`code` is "" for a call that may go, else a key of REFUSALS. The trace is every rule looked at, in order."""
+    """`code` is "" for a call that may go, else a key of REFUSALS. The trace is every rule looked at, in order.
+
+    `terms` is None for a call that nothing but its price hangs on: no credit, no allowance.
+    """
 
     code: str
     e164: str
@@ -49,6 +53,7 @@ class Decision(NamedTuple):
     sell: PriceRow | None
     attempts: tuple[Attempt, ...]
     trace: tuple[tuple[Any, ...], ...]
+    terms: Terms | None = None
 
 
 def decide(directory: Directory, call: CallFacts, live: Live, now: Now) -> Decision:
@@ -97,7 +102,8 @@ def decide(directory: Directory, call: CallFacts, live: Live, now: Now) -> Decis
         trace.append(("block_lifted", lifted.prefix, lifted.reason))
     if allow is not None:
         trace.append(("allowed", allow.prefix, allow.reason, level(allow)))
-    pricelist = directory.pricelists[customer.pricelist]
+    package = directory.package_of(customer)
+    pricelist = directory.pricelists[customer.pricelist if package is None else package.pricelist]
     leads = code if code is not None and code.gateways else None
     sell = pricelist.rows.find(number, shown, now.utc) if leads is None else free(leads)
     if sell is None:
@@ -114,6 +120,9 @@ def decide(directory: Directory, call: CallFacts, live: Live, now: Now) -> Decis
     over = limited(customer, directory.trunks.get(call.trunk), live, trace)
     if over:
         return refuse(over)
+    terms = terms_of(customer, package, sell) if package is not None or customer.metered else None
+    if terms is not None and not affordable(terms, sell, pricelist.minimum, live, trace):
+        return refuse("credit_exhausted")
     caller = _caller(call, customer, from_uri, said, trace)
     if leads is None:
         gateways = directory.gateways_of.get(customer.partner, ())
@@ -123,7 +132,7 @@ def decide(directory: Directory, call: CallFacts, live: Live, now: Now) -> Decis
         attempts, none_left = named(directory, leads, caller, trace), "no_route"
     if not attempts:
         return refuse(none_left)
-    return Decision("", number, shown, customer, pricelist, sell, attempts, tuple(trace))
+    return Decision("", number, shown, customer, pricelist, sell, attempts, tuple(trace), terms)
 
 
 def _emergency(
@@ -142,7 +151,7 @@ def _emergency(
     refusal = "" if attempts else "no_route"
     if refusal:
         trace.append(("refused", refusal))
-    pricelist = directory.pricelists[customer.pricelist]
+    pricelist = directory.pricelist_of(customer)
     return Decision(refusal, "", said.number, customer, pricelist, free(code), attempts, tuple(trace))
 
 

@@ -34,6 +34,7 @@ _WORDS = {
     "trunk_channels": "trunk {0}: {1} of {2} channels in use",
     "cps": "{0} calls a second allowed: {1}",
     "spend": "spent in this {0}: {1} of {2}, {3}",
+    "credit": "{0} is there for its calls, the least that is billed costs {1}: {2}",
     "exchanged": "gateway {0}: the expected call costs {1} {2}, which is {3} {4}",
     "no_rate": "gateway {0}: no exchange rate from {1} to {2}, so it comes last, and may lose money",
     "drawn": "gateway {0}: drew {2} by weight {1}, the lowest goes first",
@@ -65,6 +66,10 @@ def _sentence(code: str, values: list[Any]) -> str:
         return f"dialled {values[0]}: short code {values[1]} is {stands}"
     if code == "block" and len(values) > 2:
         return f"prefix {values[0]} is blocked by the {values[2]}: {values[1]}"
+    if code == "allowance":
+        minutes, left = values[1:]
+        paid = f"{minutes} minutes a month pay first" if minutes else "pays without end"
+        return f"package {values[0]}: {paid}" + ("" if left is None else f", {left} s are left")
     if code == "number" and not values[1]:
         return f"dialled {values[0]}: no number by the account's dial plan"
     if code == "caller":

@@ -26,7 +26,8 @@ class Live(NamedTuple):
 
     `closed` is "" or why the server takes no calls at all: `draining`, `log_full`. `over_cps`: the customer has used up
     its calls a second, `over_rate`: so have these gateways, by id; `down`: these answer nobody. `spent` is None for a
-    customer without alert or cap.
+    customer without alert or cap. `credit` is the money that is there for its calls, None where nothing limits it;
+    `allowance` how many of its package's seconds its trunk has left this month, None where they are not counted.
     """
 
     channels: int = 0
@@ -37,6 +38,8 @@ class Live(NamedTuple):
     over_rate: frozenset[str] = NONE
     spent: Spent | None = None
     down: frozenset[str] = NONE
+    credit: Decimal | None = None
+    allowance: int | None = None
 
 
 def live_facts(live: Live) -> dict[str, Any]:
@@ -56,12 +59,16 @@ def live_facts(live: Live) -> dict[str, Any]:
         facts["spent"] = [text(live.spent.hour), text(live.spent.day)]
     if live.down:
         facts["down"] = sorted(live.down)
+    if live.credit is not None:
+        facts["credit"] = text(live.credit)
+    if live.allowance is not None:
+        facts["allowance"] = live.allowance
     return facts
 
 
 def live_of(facts: Mapping[str, Any]) -> Live:
     """What `live_facts` was made of: a call decided on it again is decided alike."""
-    spent = facts.get("spent")
+    spent, credit = facts.get("spent"), facts.get("credit")
     return Live(
         facts.get("channels", 0),
         facts.get("closed", ""),
@@ -71,4 +78,6 @@ def live_of(facts: Mapping[str, Any]) -> Live:
         frozenset(facts.get("over_rate", ())),
         None if spent is None else Spent(*map(Decimal, spent)),
         frozenset(facts.get("down", ())),
+        None if credit is None else Decimal(credit),
+        facts.get("allowance"),
     )

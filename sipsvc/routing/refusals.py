@@ -18,7 +18,7 @@ class Refusal(NamedTuple):
 
 # Why we end a call ourselves, and what its caller hears while nobody has answered yet (SIP-19).
 ENDINGS: dict[str, Refusal] = {
-    "no_credit": Refusal(402, "Payment Required", "The credit of this account is used up"),
+    "credit_exhausted": Refusal(402, "Payment Required", "The credit of this account is used up"),
     "admin": Refusal(480, "Temporarily Unavailable", "An administrator has ended this call"),
 }
 REFUSALS: dict[str, Refusal] = {
@@ -35,6 +35,7 @@ REFUSALS: dict[str, Refusal] = {
     "trunk_full": Refusal(486, "Busy Here", "All channels of this trunk are in use"),
     "cps_exceeded": Refusal(486, "Busy Here", "This account makes too many calls a second"),
     "spend_cap": Refusal(402, "Payment Required", "This account has spent what it may for now"),
+    "credit_exhausted": Refusal(402, "Payment Required", "The credit of this account is used up"),
     "gateways_busy": Refusal(503, "Service Unavailable", "All gateways to this destination are in use"),
     "gateways_down": Refusal(503, "Service Unavailable", "No gateway to this destination can be reached"),
     "gateways_closed": Refusal(503, "Service Unavailable", "No gateway to this destination is in use at this hour"),

@@ -17,16 +17,18 @@ from pydantic import ValidationError
 
 from sipsvc.errors import ConfigError
 from sipsvc.settings import key_of, read_toml, reason_of
+from sipsvc.store import offers
 from sipsvc.store.addresses import at_port, default_port, is_address, network
 from sipsvc.store.blockfile import read_blocks
 from sipsvc.store.numbers import Block, BlockList, CustomerTables, PartnerTables, block_at_level
+from sipsvc.store.offercheck import check_offers
 from sipsvc.store.pricefile import Fault, Row, read_rows
 from sipsvc.store.sections import Gateway, Platform, PriceList, Trunk, usable
 from sipsvc.store.values import Section
 
 RANDOM_PASSWORD = "@random"
 SINGLE = ("platform", "partner")
-MANY = ("customer", "gateway", "pricelist", "block", "blocklist")
+MANY = ("customer", "gateway", "pricelist", "block", "blocklist", "product", "package")
 SECRET = ("password", "ha1_md5", "ha1_sha256", "auth_password")
 
 S = TypeVar("S", bound=Section)
@@ -63,6 +65,8 @@ class Bundle:
     gateways: list[Gateway]
     pricelists: list[PriceList]
     blocks: list[Block]
+    products: list[offers.Product]
+    packages: list[offers.Package]
     prices: dict[str, list[Row]]
     coverage: dict[str, list[Row]]
     made_passwords: dict[str, str] = field(default_factory=dict, repr=False)
@@ -81,6 +85,8 @@ def load_bundle(path: str | Path) -> Bundle:
     pricelists = _sections(PriceList, items["pricelist"], faults)
     blocks = _sections(Block, items["block"], faults)
     blocklists = _sections(BlockList, items["blocklist"], faults)
+    products = _sections(offers.Product, items["product"], faults)
+    packages = _sections(offers.Package, items["package"], faults)
     _check_unique(items, faults)
     _check_references(items, faults)
     _check_sources(items, faults)
@@ -89,6 +95,7 @@ def load_bundle(path: str | Path) -> Bundle:
     _check_algorithms(platform, items, faults)
     prices = _files(path.parent, items["pricelist"], "rows", 60, faults)
     coverage = _files(path.parent, items["gateway"], "coverage", 1, faults)
+    check_offers(items, prices, faults)
     if faults or platform is None or partner is None:
         raise ConfigError(list(dict.fromkeys((where, _printable(value), reason) for where, value, reason in faults)))
     made: dict[str, str] = {}
@@ -100,6 +107,8 @@ def load_bundle(path: str | Path) -> Bundle:
         gateways=gateways,
         pricelists=pricelists,
         blocks=blocks,
+        products=products,
+        packages=packages,
         prices=prices,
         coverage=coverage,
         made_passwords=made,
@@ -149,6 +158,8 @@ def _check_unique(items: dict[str, list[Item]], faults: list[Fault]) -> None:
         ("id", items["customer"]),
         ("id", items["gateway"]),
         ("id", items["pricelist"]),
+        ("id", items["product"]),
+        ("id", items["package"]),
         ("id", trunks),
         ("username", trunks),
         ("certificate", trunks),
@@ -164,11 +175,19 @@ def _check_unique(items: dict[str, list[Item]], faults: list[Fault]) -> None:
 
 
 def _check_references(items: dict[str, list[Item]], faults: list[Fault]) -> None:
-    there = {table.get("id") for _, table in items["pricelist"] if isinstance(table.get("id"), str)}
-    for where, table in items["customer"]:
-        wanted = table.get("pricelist")
-        if isinstance(wanted, str) and wanted not in there:
-            faults.append((f"{where}.pricelist", wanted, "there is no such price list"))
+    for owner, key, target, word in (
+        ("customer", "pricelist", "pricelist", "price list"),
+        ("customer", "product", "product", "web product"),
+        ("package", "pricelist", "pricelist", "price list"),
+        ("package", "customer", "customer", "customer"),
+        ("package", "products", "product", "web product"),
+    ):
+        there = {table.get("id") for _, table in items[target] if isinstance(table.get("id"), str)}
+        for where, table in items[owner]:
+            named = table.get(key)
+            for wanted in named if isinstance(named, list) else [named]:
+                if isinstance(wanted, str) and wanted not in there:
+                    faults.append((f"{where}.{key}", wanted, f"there is no such {word}"))
 
 
 def _check_numbers(partner: Any, items: dict[str, list[Item]], faults: list[Fault]) -> None:

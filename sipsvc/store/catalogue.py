@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any, TypeVar
 
 from sqlalchemy import delete, exists, or_, select
 from sqlalchemy.orm import Session
 
 from sipsvc.errors import ConfigError
-from sipsvc.store import rates, sections
+from sipsvc.store import ledger, rates, sections
 from sipsvc.store.bundle import Bundle, StoredTrunk
 from sipsvc.store.changes import LOCAL, Actor, Changes
 from sipsvc.store.models import (
@@ -25,12 +26,14 @@ from sipsvc.store.models import (
     Partner,
     PlatformSettings,
     PriceList,
+    PricePackage,
     PriceRow,
     Resource,
     ShortCode,
     Token,
     Trunk,
     User,
+    WebProduct,
 )
 from sipsvc.store.numbers import CustomerTables, PartnerTables
 from sipsvc.store.pricefile import Row
@@ -62,9 +65,9 @@ def is_empty(session: Session) -> bool:
 def replace(session: Session, bundle: Bundle, actor: Actor = LOCAL) -> int:
     """Make the platform's settings and blocks, and all of the bundle's partner, what `bundle` says.
 
-    What stays the same is left alone; the partner's other resources go, but a customer that people or tokens belong
-    to is closed. Returns the catalogue's version; the caller commits. Raises ConfigError where an id is another
-    partner's.
+    What stays the same is left alone; the partner's other resources go, but a customer that people, tokens or money
+    belong to is closed. Returns the catalogue's version; the caller commits. Raises ConfigError where an id is another
+    partner's, and where an account with a balance would change its currency.
     """
     changes = Changes(session, actor)
     platform = session.get(PlatformSettings, 1)
@@ -79,6 +82,9 @@ def replace(session: Session, bundle: Bundle, actor: Actor = LOCAL) -> int:
     pricelists = _of_partner(session, PriceList, partner)
     gateways = _of_partner(session, Gateway, partner)
     customers = _of_partner(session, Customer, partner)
+    currencies = _currencies(session, partner)
+    accounts = [(customer, currencies[customer.pricelist]) for customer in customers]
+    products = _of_partner(session, WebProduct, partner)
     trunks = {trunk.id: _trunk(trunk) for trunk in bundle.trunks}
     # First, for a username that goes to another trunk must be free.
     for trunk in _of_partner(session, Trunk, partner):
@@ -88,9 +94,18 @@ def replace(session: Session, bundle: Bundle, actor: Actor = LOCAL) -> int:
     _sync(changes, PriceList, sold, own | {"rows_version": 0})
     bought = {item.id: _gateway(item) for item in bundle.gateways}
     _sync(changes, Gateway, bought, own | {"rows_version": 0})
+    brands = {item.id: item.model_dump(exclude={"id"}) for item in bundle.products}
+    _sync(changes, WebProduct, brands, own)
     paying = {item.id: item.model_dump(exclude={"trunk", "id", "block", "shortcode"}) for item in bundle.customers}
     _sync(changes, Customer, paying, own | UNSAID)
+    stay = {customer.id: before for customer, before in accounts if customer.id in paying}
+    _settle(changes, stay, _currencies(session, partner))
     _sync(changes, Trunk, trunks, own | {"enabled": True})
+    offered = {item.id: item.model_dump(exclude={"id"}) for item in bundle.packages}
+    _sync(changes, PricePackage, offered, own)
+    for package in _of_partner(session, PricePackage, partner):
+        if package.id not in offered:
+            changes.delete(package)
     _replace_numbers(changes, bundle)
     for pricelist_id, rows in bundle.prices.items():
         _replace_rows(changes, session.get_one(PriceList, pricelist_id), rows)
@@ -105,11 +120,14 @@ def replace(session: Session, bundle: Bundle, actor: Actor = LOCAL) -> int:
     for pricelist in pricelists:
         if pricelist.id not in sold and not is_used(session, pricelist):
             remove_pricelist(changes, pricelist)
+    for product in products:
+        if product.id not in brands and not is_signed_up_on(session, product):
+            changes.delete(product)
     return changes.directory
 
 
 UNSAID: Values = {
-    "time_zone": "UTC", "contact_first_name": "", "contact_last_name": "", "email": None, "phone": "",
+    "funds": Decimal(0), "contact_first_name": "", "contact_last_name": "", "email": None, "phone": "",
     "billing_address": "", "billing_type": "", "plan": "", "tier": "",
 }  # fmt: skip
 """What a bundle does not say of a customer."""
@@ -118,8 +136,16 @@ CODE_ID = str.maketrans({"*": "s", "#": "h"})
 
 
 def is_used(session: Session, pricelist: PriceList) -> bool:
-    """Whether a customer is charged by it."""
-    return session.execute(select(exists().where(Customer.pricelist == pricelist.id))).scalar_one()
+    """Whether a customer or a package has it."""
+    return any(
+        session.execute(select(exists().where(model.pricelist == pricelist.id))).scalar_one()
+        for model in (Customer, PricePackage)
+    )
+
+
+def is_signed_up_on(session: Session, product: WebProduct) -> bool:
+    """Whether a customer came by it."""
+    return session.execute(select(exists().where(Customer.product == product.id))).scalar_one()
 
 
 def named_by(session: Session, gateway: Gateway) -> str:
@@ -211,10 +237,37 @@ def _replace_rows(changes: Changes, owner: Gateway | PriceList, rows: Sequence[R
     changes.rows_changed(owner, said)
 
 
+def _currencies(session: Session, partner: str) -> dict[str, str]:
+    """What the partner's price lists are in, by id."""
+    found = session.execute(select(PriceList.id, PriceList.currency).where(PriceList.partner == partner))
+    return {row.id: row.currency for row in found}
+
+
+def _settle(changes: Changes, customers: Mapping[str, str], currencies: Mapping[str, str]) -> None:
+    """Accounts follow the currencies of their price lists. `customers` says what each account was in.
+
+    Raises ConfigError where one that has a balance would go over to another.
+    """
+    moved = []
+    faults: list[tuple[str, object, str]] = []
+    for customer_id, before in customers.items():
+        customer = changes.session.get_one(Customer, customer_id)
+        after = currencies[customer.pricelist]
+        if after == before:
+            continue
+        moved.append(customer)
+        if ledger.unsettled(changes.session, [customer_id], before):
+            reason = f"is in {after}, and the account of customer {customer_id} has a balance in {before}"
+            faults.append(("customer pricelist", customer.pricelist, reason))
+    if faults:
+        raise ConfigError(faults)
+    ledger.recount(changes, moved, currencies)
+
+
 def _end(changes: Changes, customer: Customer) -> None:
     session = changes.session
     there = (select(User.id).where(User.customer == customer.id), select(Token.id).where(Token.customer == customer.id))
-    if any(session.execute(found.limit(1)).first() for found in there):
+    if ledger.has_account(session, customer.id) or any(session.execute(found.limit(1)).first() for found in there):
         changes.update(customer, {"status": "closed"})
     else:
         changes.delete(customer)

@@ -15,11 +15,12 @@ from sqlalchemy import BigInteger, ColumnElement, func, or_, select, type_coerce
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from sipsvc.store import allowances, ledger
+from sipsvc.store.ledger import ENDED
 from sipsvc.store.models import Cdr, Customer, DeliveryPosition
 from sipsvc.store.types import from_ms, from_scaled, to_ms
 
 ANSWERED = "answered"
-ENDED = "ended"
 HOUR_MS = 3_600_000
 LONGEST_CALL = timedelta(days=7)
 
@@ -30,6 +31,8 @@ _START_TEXT = (
     "call_id", "partner", "customer", "customer_name", "trunk", "auth", "source", "dialled", "e164", "caller",
     "caller_shown",
 )  # fmt: skip
+# What of the answer and the end goes with what the call is sold at.
+_OF_ACCOUNT = ("granted_s", "month")
 _LATER_TEXT = ("reason", "code", "hangup_by", "gateway", "gateway_name", "sent_to")
 
 
@@ -44,6 +47,8 @@ def merge(start: Record | None, answer: Record | None, end: Record | None) -> Ro
         raise ValueError("a CDR needs at least one record")
     ended = end is not None
     sell, buy = known.get("sell"), known.get("buy")
+    if sell is not None:
+        sell = sell | {name: known[name] for name in _OF_ACCOUNT if known.get(name) is not None}
     first_seen = next(known[key] for key in ("invite_at", "answer_at", "end_at") if known.get(key) is not None)
     row: Row = {"cdr_id": known["cdr_id"], "state": ENDED if ended else ANSWERED}
     row |= {key: known.get(key, "") for key in _START_TEXT}
@@ -72,16 +77,34 @@ def merge(start: Record | None, answer: Record | None, end: Record | None) -> Ro
         "sell_prefix": sell["prefix"] if sell else "",
         # Records of version 0.1 hold no name.
         "sell_name": sell.get("name", "") if sell else "",
+        "rating_version": 1,
+        "rated_before": [],
     }
     row["answered"] = row["answer_at"] is not None
     row["counted_at"] = (row["answer_at"] or row["invite_at"]) if ended else None
+    row["sequence"] = None
     return row
 
 
-def upsert(session: Session, rows: Sequence[Row]) -> None:
-    """Store rows of `merge`. One that ended is never changed again; one that is open is replaced.
+def number(rows: Sequence[Row], last: int) -> int:
+    """Give the calls that ended their `sequence`, from `last` on; the new last one.
 
-    A row without a partner (its record is of version 0.1, or lost) is its customer's partner's.
+    To be stored with `set_position` in the same transaction, by the one writer: so whoever has read up to a number has
+    missed none below it. A row that is stored already keeps the number it has.
+    """
+    for row in rows:
+        if row["state"] == ENDED:
+            last += 1
+            row["sequence"] = last
+    return last
+
+
+def upsert(session: Session, rows: Sequence[Row]) -> None:
+    """Store rows of `merge`, and post what those that ended cost (`ledger`). One that ended is never changed again
+    but by a re-rating; one that is open is replaced.
+
+    What allowances paid for of calls that end by it is counted, once however often a call is delivered. A row without a
+    partner (its record is of version 0.1, or lost) is its customer's partner's.
     """
     final: dict[str, Row] = {}
     for row in rows:
@@ -93,13 +116,16 @@ def upsert(session: Session, rows: Sequence[Row]) -> None:
         return
     statement = upsert_statement(session.get_bind().dialect.name)
     run = session.connection().execute
-    run(statement, list(final.values()))
+    written = run(statement.returning(Cdr.cdr_id), list(final.values())).scalars().all()
     orphans = [row["cdr_id"] for row in final.values() if not row["partner"]]
     if orphans:
         # Behind the insert: a transaction of SQLite that read first may be refused when it writes.
         partner = select(Customer.partner).where(Customer.id == Cdr.customer).scalar_subquery()
         found = select(Customer.id).where(Customer.id == Cdr.customer).exists()
         run(update(Cdr).where(Cdr.cdr_id.in_(orphans), Cdr.partner == "", found).values(partner=partner))
+    ended = [final[cdr_id] for cdr_id in written if final[cdr_id]["state"] == ENDED]
+    ledger.charge_calls(session, [row["cdr_id"] for row in ended])
+    allowances.use_allowances(session, ended)
 
 
 def upsert_statement(dialect: str) -> sqlite.Insert | postgresql.Insert:
@@ -187,11 +213,18 @@ def position(session: Session) -> tuple[str, int]:
     return (row[0], row[1]) if row else ("", 0)
 
 
-def set_position(session: Session, segment: str, offset: int) -> None:
-    """To be committed together with the rows it stands for."""
+def last_sequence(session: Session) -> int:
+    """The last number given to a call; 0 at first. It never goes back, whatever is removed."""
+    return session.execute(select(DeliveryPosition.sequence)).scalar_one_or_none() or 0
+
+
+def set_position(session: Session, segment: str, offset: int, sequence: int | None = None) -> None:
+    """To be committed together with the rows it stands for; `sequence` as `number` told."""
     dialect = session.get_bind().dialect.name
     insert = (postgresql.insert if dialect == "postgresql" else sqlite.insert)(DeliveryPosition)
-    values = {"segment": segment, "offset": offset}
+    values: dict[str, Any] = {"segment": segment, "offset": offset}
+    if sequence is not None:
+        values["sequence"] = sequence
     session.execute(insert.values(id=1, **values).on_conflict_do_update(index_elements=["id"], set_=values))
 
 

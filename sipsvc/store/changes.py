@@ -24,11 +24,13 @@ from sipsvc.store.models import (
     Job,
     Partner,
     PriceList,
+    PricePackage,
     Resource,
     ShortCode,
     Token,
     Trunk,
     User,
+    WebProduct,
 )
 from sipsvc.store.types import from_ms, instant
 
@@ -44,6 +46,8 @@ KINDS: dict[type[Base], str] = {
     PriceList: "pricelist",
     Block: "block",
     ShortCode: "shortcode",
+    WebProduct: "product",
+    PricePackage: "package",
     Token: "token",
     Import: "import",
     Job: "job",

@@ -66,14 +66,41 @@ def _open(url: str) -> Engine:
 
 
 def migrate(url: str, revision: str = "head") -> None:
-    """Bring the database up to `revision`; on one that is up to date it changes nothing."""
+    """Bring the database up to `revision`; on one that is up to date it changes nothing.
+
+    Raises ConfigError for one that a newer version has brought further.
+    """
     _run(url, lambda config: command.upgrade(config, revision))
+
+
+def newest_revision() -> str:
+    """The schema this version works with."""
+    return _script().get_current_head() or ""
+
+
+def known_revision(name: str) -> bool:
+    """Whether this version knows the revision of exactly that name."""
+    return any(one.revision == name for one in _script().walk_revisions())
+
+
+def revision(connection: Connection) -> str:
+    """Where the schema is, "" for a database without one."""
+    return MigrationContext.configure(connection).get_current_revision() or ""
+
+
+def current_revision(url: str) -> str:
+    """The same by the database's URL. Raises ConfigError, and what a database raises."""
+    engine = open_database(url)
+    try:
+        with engine.connect() as connection:
+            return revision(connection)
+    finally:
+        engine.dispose()
 
 
 def outdated(connection: Connection) -> str:
     """Why the schema is not the one this version works with; "" when it is. Raises what a database raises."""
-    script = ScriptDirectory.from_config(_configured())
-    found, wanted = MigrationContext.configure(connection).get_current_revision(), script.get_current_head()
+    found, wanted = revision(connection), newest_revision()
     return "" if found == wanted else f"the schema is at revision {found}, this version needs {wanted}"
 
 
@@ -115,6 +142,10 @@ def _run(url: str, step: Any) -> None:
     config = _configured()
     try:
         with engine.begin() as connection:
+            found = revision(connection)
+            if found and not known_revision(found):
+                reason = f"its schema ({found}) is newer than this version knows ({newest_revision()}): "
+                raise _refused(engine.url, reason + "roll it back with the newer version, or run that one")
             config.attributes["connection"] = connection
             step(config)
             if sqlite:
@@ -122,6 +153,10 @@ def _run(url: str, step: Any) -> None:
                 assert not broken, f"the migration breaks references: {broken[:5]}"
     finally:
         engine.dispose()
+
+
+def _script() -> ScriptDirectory:
+    return ScriptDirectory.from_config(_configured())
 
 
 def _configured() -> Config:

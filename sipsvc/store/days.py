@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from typing import NamedTuple
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from sipsvc.store.types import to_ms
 
 DAY = timedelta(days=1)
 # Instants near the ends of what datetime can hold have no local time everywhere.
@@ -36,6 +38,28 @@ def days(first: date, last: date, zone: ZoneInfo) -> Iterator[tuple[date, Span]]
 def month(first: date, zone: ZoneInfo) -> Span:
     """The local month that begins with `first`."""
     return Span(midnight(first, zone), midnight((first + 31 * DAY).replace(day=1), zone))
+
+
+def month_at(zone: str, utc: int) -> tuple[str, int, int]:
+    """The local month that the instant `utc` is in: its name, such as `2026-11`, when it begins and the next one does.
+
+    Instants are UTC milliseconds. A zone that this machine does not know counts as UTC.
+    """
+    there = _zone(zone)
+    first = datetime.fromtimestamp(utc // 1000, there).date().replace(day=1)
+    span = month(first, there)
+    if to_ms(span.end) <= utc:
+        # Clocks went back over midnight, and the last day of a month was shown once more.
+        first = (first + 31 * DAY).replace(day=1)
+        span = month(first, there)
+    return f"{first:%Y-%m}", to_ms(span.begin), to_ms(span.end)
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return ZoneInfo("UTC")
 
 
 def midnight(of: date, zone: ZoneInfo) -> datetime:

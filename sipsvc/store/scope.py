@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, false, select, true
 from sqlalchemy.orm import Session
 
 from sipsvc.store.models import (
+    AllowanceUsed,
     Base,
     Block,
     Cdr,
@@ -23,14 +24,17 @@ from sipsvc.store.models import (
     Import,
     ImportFile,
     Job,
+    LedgerPosting,
     Note,
     Partner,
     PriceList,
+    PricePackage,
     PriceRow,
     ShortCode,
     Token,
     Trunk,
     User,
+    WebProduct,
 )
 
 M = TypeVar("M", bound=Base)
@@ -98,15 +102,19 @@ _RULES: Mapping[type[Base], Callable[[Any, Who], Condition]] = {
     Trunk: _of_customer,
     Token: _of_customer,
     Cdr: _of_customer,
+    LedgerPosting: _of_customer,
     History: _of_customer,
     Note: _of_customer,
     Gateway: _of_partner,
     PriceList: _of_partner,
+    PricePackage: _of_partner,
+    WebProduct: _of_partner,
     Block: _of_partner,
     ShortCode: _of_partner,
     Import: _of_partner,
     Job: _of_partner,
     CoverageRow: _within(CoverageRow.gateway, Gateway),
     PriceRow: _within(PriceRow.pricelist, PriceList),
+    AllowanceUsed: _within(AllowanceUsed.trunk, Trunk),
     ImportFile: _within(ImportFile.import_id, Import),
 }

@@ -38,6 +38,7 @@ from sipsvc.store.values import (
     Slug,
     TechPrefix,
     Text,
+    TimeZone,
     UriPrefix,
     Window,
     empty_is_none,
@@ -197,6 +198,11 @@ class CustomerFields(Section):
     spend_alert_day: Amount | None = None
     spend_cap_hour: Amount | None = None
     spend_cap_day: Amount | None = None
+    time_zone: TimeZone = "UTC"
+    prepaid: bool = False
+    credit_limit: Amount | None = None
+    low_balance: Amount | None = None
+    product: str | None = None
 
 
 class Customer(CustomerFields):

@@ -10,7 +10,6 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from sipsvc.store.models import Customer, User
-from sipsvc.store.schedule import time_zone
 from sipsvc.store.values import Matches
 
 BillingType = Literal["usage", "user_bundle", "port_bundle"]
@@ -35,11 +34,6 @@ Email = Annotated[
 Username = Annotated[str, Matches("[A-Za-z0-9]{3,32}", "must be 3 to 32 letters and digits"), AfterValidator(str.lower)]
 Phone = Annotated[
     str, Matches(f"({PHONE})?", "must be a telephone number: digits, and + ( ) . - and spaces between them")
-]
-TimeZone = Annotated[
-    str,
-    AfterValidator(time_zone),
-    Field(description="A name of the IANA database.", examples=["Europe/Berlin"]),
 ]
 
 

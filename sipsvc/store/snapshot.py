@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from itertools import groupby, islice
@@ -13,11 +13,13 @@ from sqlalchemy import BigInteger, ColumnElement, Connection, Select, func, or_,
 from sqlalchemy.orm import Session
 
 from sipsvc import directory as d
-from sipsvc.directory.build import SPENDS
+from sipsvc.directory.build import CREDIT, SPENDS
 from sipsvc.directory.image import Cells, compile_image
 from sipsvc.errors import ConfigError
 from sipsvc.store import models as m
+from sipsvc.store import packages
 from sipsvc.store.changes import HANG_UP, utc_now
+from sipsvc.store.offers import DOMESTIC
 from sipsvc.store.schedule import compiled
 from sipsvc.store.types import to_ms
 
@@ -59,14 +61,27 @@ def platform(session: Session) -> Fields:
 def items(session: Session, kind: str, ids: Collection[str] | None = None) -> Iterator[Fields]:
     """The items of a kind, those with `ids` or all, in the order of ids."""
     model, fields = KINDS[kind]
+    rows = _items(session, model, ids)
+    return _whole_packages(session, rows) if kind == "package" else map(fields, rows)
+
+
+def _items(session: Session, model: Any, ids: Collection[str] | None) -> Iterator[Any]:
     if ids is None:
-        for row in session.scalars(select(model).order_by(model.id).execution_options(yield_per=BATCH)):
-            yield fields(row)
+        yield from session.scalars(select(model).order_by(model.id).execution_options(yield_per=BATCH))
         return
     left = iter(sorted(ids))
     while batch := list(islice(left, BATCH)):
-        for row in session.scalars(select(model).where(model.id.in_(batch)).order_by(model.id)):
-            yield fields(row)
+        yield from session.scalars(select(model).where(model.id.in_(batch)).order_by(model.id))
+
+
+def _whole_packages(session: Session, rows: Iterable[m.PricePackage]) -> Iterator[Fields]:
+    """With what is free by them, which is looked for once for each list and country."""
+    found: dict[tuple[str, str], list[str] | None] = {}
+    for row in rows:
+        key = row.pricelist, row.country
+        if key not in found:
+            found[key] = packages.free_prefixes(session, row)
+        yield _package(row) | {"free": found[key]}
 
 
 def changed(session: Session, since: int) -> dict[str, set[str]]:
@@ -76,6 +91,30 @@ def changed(session: Session, since: int) -> dict[str, set[str]]:
     for kind, resource in session.execute(told.where(m.History.directory > since, m.History.kind.in_(KINDS))):
         found[kind].add(resource)
     return found
+
+
+def not_free_as(session: Session, sent: Mapping[str, d.Package], since: int, limit: int) -> Iterator[str]:
+    """Of the packages `sent` those that other rows are free by now, for rows of their lists changed after `since`.
+
+    With more changed prefixes than `limit` that is taken for granted.
+    """
+    lists = select(m.PriceList.id).where(m.PriceList.rows_version > since)
+    domestic = select(m.PricePackage).where(m.PricePackage.kind == DOMESTIC, m.PricePackage.pricelist.in_(lists))
+    prefixes: dict[str, list[str]] = {}
+    free: dict[tuple[str, str], set[str]] = {}
+    for row in session.scalars(domestic).all():
+        before, pricelist = sent.get(row.id), row.pricelist
+        if pricelist not in prefixes:
+            prefixes[pricelist] = changed_prefixes(session.connection(), "pricelist", pricelist, since, limit + 1)
+        changed = prefixes[pricelist]
+        if before is None or len(changed) > limit:
+            yield row.id
+            continue
+        key = pricelist, row.country
+        if key not in free:
+            free[key] = set(packages.free_among(session, row, changed) or ())
+        if any((prefix in free[key]) != before.covers(prefix) for prefix in changed):
+            yield row.id
 
 
 def hung_up(session: Session, since: int, after: datetime) -> list[str]:
@@ -142,15 +181,18 @@ def for_call(session: Session, customer: str, number: Callable[[d.Customer, d.Di
         codes = [d.shortcode_of(fields) for fields in items(session, "shortcode", found)]
         digits = number(d.customer_of(_customer(row)), d.assemble(0, d.Platform(), codes))
         prefixes = [digits[:length] for length in range(1, len(digits) + 1)]
+        offered = session.scalars(_scoped(m.PricePackage, m.PricePackage, row)).all()
         gateways = session.scalars(select(m.Gateway.id).where(m.Gateway.partner == row.partner)).all()
         wanted: dict[str, Sequence[str]] = {
-            "pricelist": [row.pricelist],
+            "pricelist": sorted({row.pricelist, *(package.pricelist for package in offered)}),
             "gateway": gateways,
             "customer": [row.id],
             "trunk": session.scalars(select(m.Trunk.id).where(m.Trunk.customer == row.id)).all(),
             "block": _of_scope(session, m.Block, row, m.Block.prefix.in_(prefixes)),
             "shortcode": found,
         }
+        for package in offered:
+            builder.put("package", _package(package) | {"free": packages.free_among(session, package, prefixes)})
         for kind, ids in wanted.items():
             for fields in items(session, kind, ids):
                 builder.put(kind, fields)
@@ -162,9 +204,13 @@ def for_call(session: Session, customer: str, number: Callable[[d.Customer, d.Di
 
 def _of_scope(session: Session, model: Any, customer: m.Customer, *more: ColumnElement[bool]) -> Sequence[str]:
     """The ids of what is the platform's, the customer's partner's or its own, and of no other customer."""
+    return session.scalars(_scoped(model.id, model, customer).where(*more)).all()
+
+
+def _scoped(wanted: Any, model: Any, customer: m.Customer) -> Select[Any]:
     whose = or_(model.partner.is_(None), model.partner == customer.partner)
     single = or_(model.customer.is_(None), model.customer == customer.id)
-    return session.scalars(select(model.id).where(whose, single, *more)).all()
+    return select(wanted).where(whose, single)
 
 
 def _of_prefixes(
@@ -218,7 +264,11 @@ def _customer(row: m.Customer) -> Fields:
         "busy_status": row.busy_status,
         "dial_plan": row.dial_plan,
         "caller_ids": row.caller_ids,
-        **{name: _optional(getattr(row, name)) for name in SPENDS},
+        **{name: _optional(getattr(row, name)) for name in (*SPENDS, *CREDIT)},
+        "zone": row.time_zone,
+        "prepaid": row.prepaid,
+        "funds": str(row.funds),
+        "product": row.product or "",
     }
 
 
@@ -267,6 +317,12 @@ def _shortcode(row: m.ShortCode) -> Fields:
     return {name: getattr(row, name) for name in same} | {"customer": row.customer or ""}
 
 
+def _package(row: m.PricePackage) -> Fields:
+    """Without what is free by it."""
+    same = ("id", "name", "partner", "kind", "pricelist", "minutes", "products", "default")
+    return {name: getattr(row, name) for name in same} | {"customer": row.customer or ""}
+
+
 # In an order in which each finds what it needs when it is put into a directory.
 KINDS: dict[str, tuple[Any, Callable[[Any], Fields]]] = {
     "pricelist": (m.PriceList, _pricelist),
@@ -275,6 +331,7 @@ KINDS: dict[str, tuple[Any, Callable[[Any], Fields]]] = {
     "trunk": (m.Trunk, _trunk),
     "block": (m.Block, _block),
     "shortcode": (m.ShortCode, _shortcode),
+    "package": (m.PricePackage, _package),
 }
 # The rows of each kind that has them, and the column that says whose they are.
 ROWS: dict[str, tuple[Any, Any]] = {

@@ -21,7 +21,7 @@ from pydantic import (
 from pydantic_core import CoreSchema
 from pydantic_core.core_schema import no_info_after_validator_function
 
-from sipsvc.store.schedule import window
+from sipsvc.store.schedule import time_zone, window
 
 # Below this no charge, however long the call, leaves the 64 bits that money is stored in.
 MONEY = re.compile(r"[0-9]{1,8}(\.[0-9]+)?")
@@ -146,6 +146,11 @@ Interval = Annotated[int, Field(ge=1, le=LONGEST_INTERVAL_S)]
 Milliseconds = Annotated[int, Field(ge=1, le=600_000)]
 # How many calls, at once or a second; 0 is no limit.
 Limit = Annotated[int, Field(ge=0, le=1_000_000)]
+TimeZone = Annotated[
+    str,
+    AfterValidator(time_zone),
+    Field(description="A name of the IANA database.", examples=["Europe/Berlin"]),
+]
 Window = Annotated[str, AfterValidator(window), Field(max_length=128, examples=["mon-fri 08:00-20:00 Europe/Berlin"])]
 
 

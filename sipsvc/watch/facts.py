@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sipsvc import __version__
+from sipsvc.cdr.keeper import Keeper
 from sipsvc.cdr.segments import undelivered
 from sipsvc.effects import Now
 from sipsvc.engine import Engine
@@ -18,7 +19,7 @@ from sipsvc.watch.figures import Figures
 class Facts:
     """`folder` is the log's. `began` and `directory_at` are monotonic nanoseconds, `late()` the worst lateness lately.
 
-    `unwritten()` are records the log did not take, `hang_up(cdr_id)` says whether there was such a call, `drain(True)`
+    `keeper` has the log's figures, `hang_up(cdr_id)` says whether there was such a call, `drain(True)`
     closes the door to new calls and `drain(False)` opens it; it answers "" or why not. `feed()` tells whether changes
     of the catalogue can reach us.
     """
@@ -28,7 +29,7 @@ class Facts:
     now: Callable[[], Now]
     began: int
     late: Callable[[], int]
-    unwritten: Callable[[], int]
+    keeper: Keeper
     connections: Callable[[], int]
     hang_up: Callable[[str], bool]
     drain: Callable[[bool], str]
@@ -44,7 +45,7 @@ class Facts:
             reasons.append("the SIP sockets are not listened on")
         if self.engine.admission.directory.version == 0:
             reasons.append("no directory is live")
-        if self.engine.log_full or self.unwritten():
+        if self.engine.log_full or self.keeper.waiting:
             reasons.append("the log of calls takes no records")
         if self.engine.draining:
             reasons.append("draining: no new calls are taken")
@@ -54,6 +55,7 @@ class Facts:
         """Everything that can be told in numbers, as JSON values. Times are in seconds."""
         engine, now = self.engine, self.now()
         waiting, segments = undelivered(self.folder)
+        keeper, room = self.keeper, self.keeper.room
         return {
             "version": __version__,
             "uptime_s": _seconds(now.mono - self.began),
@@ -69,10 +71,17 @@ class Facts:
             },
             "log": {
                 "full": engine.log_full,
-                "unwritten_records": self.unwritten(),
+                "why": keeper.why,
+                "unwritten_records": keeper.waiting,
+                "unrecorded_calls": keeper.unrecorded,
                 "undelivered_bytes": waiting,
                 "segments": segments,
+                "bytes": room.used,
+                "most_bytes": keeper.bound.limit,
+                "free_bytes": room.free,
+                "rejected_calls": room.rejected,
             },
+            "outputs": room.outputs,
             "gateways": engine.gateway_health(),
             "transactions": engine.leftovers()["transactions"],
             "retransmitted": engine.retransmitted,

@@ -51,6 +51,7 @@ class _Families(Collector):
         yield from _of_calls(status)
         yield _stages(stages)
         yield from _of_the_worker(status)
+        yield from _of_outputs(status["outputs"])
         yield from _of_gateways(status["gateways"])
 
 
@@ -84,6 +85,20 @@ def _of_the_worker(status: Mapping[str, Any]) -> Iterator[Metric]:
     yield _gauge("log_undelivered_bytes", "What is in the log of calls and not in the database.",
                  log["undelivered_bytes"])  # fmt: skip
     yield _gauge("log_segments", "Files of the log of calls.", log["segments"])
+    yield _gauge("log_bytes", "What those files hold.", log["bytes"])
+    yield _gauge("log_most_bytes", "What they may hold; from there on no call is admitted.", log["most_bytes"])
+    yield _gauge("log_disk_free_bytes", "What is left on the disk they are on.", log["free_bytes"])
+    yield _counter("log_unrecorded_calls", "Calls refused for a full log that have no record.",
+                   {(): log["unrecorded_calls"]})  # fmt: skip
+    yield _gauge("cdr_rejected", "Calls that are set aside because the database refuses them.",
+                 log["rejected_calls"])  # fmt: skip
+
+
+def _of_outputs(outputs: Mapping[str, Mapping[str, Any]]) -> Iterator[Metric]:
+    yield _gauge("output_waiting", "Calls in the database that an output has not got; some too many.",
+                 {(name,): one["waiting"] for name, one in outputs.items()}, "output")  # fmt: skip
+    yield _gauge("output_failing", "Whether the last try to hand calls on to an output failed.",
+                 {(name,): int(bool(one["failing"])) for name, one in outputs.items()}, "output")  # fmt: skip
 
 
 def _of_gateways(health: Mapping[str, Mapping[str, Any]]) -> Iterator[Metric]:

@@ -22,7 +22,8 @@ from sipsvc.cdr.deliver import BATCH, DatabaseAway, Deliverer, drain_once
 from sipsvc.cdr.log import LogLocked, LogWriter, lock_file
 from sipsvc.cdr.segments import encode, open_calls, segment_numbers, segment_path
 from sipsvc.settings import DataSettings, Settings
-from sipsvc.store.database import migrate, open_database
+from sipsvc.store import audit, ledger
+from sipsvc.store.database import migrate, one_state, open_database
 from sipsvc.store.models import Cdr, DeliveryPosition
 from tests.cdr.records import BASE_MS, answer, end, late, refused, start, whole_call
 
@@ -62,15 +63,19 @@ def deliverer(folder: Path, engine: Engine, clock: Callable[[], int] = lambda: L
 
 
 def drain(one: Deliverer) -> int:
-    total = 0
-    while done := one.step():
-        total += done
-    return total
+    return sum(iter(one.step, 0))
 
 
 def rows(engine: Engine) -> dict[str, Cdr]:
     with Session(engine) as session:
         return {row.cdr_id: row for row in session.scalars(select(Cdr))}
+
+
+def charged(engine: Engine) -> tuple[int, Decimal]:
+    """How many postings there are and what the customer was charged, in a ledger that adds up."""
+    with one_state(engine) as connection, Session(connection) as session:
+        assert audit.faults(session) == []
+        return audit.count(session), ledger.account_of(session, "acme", "USD").charged
 
 
 @pytest.mark.rule("law 8")
@@ -109,7 +114,8 @@ def test_the_row_is_the_same_whether_the_call_was_shown_before_its_end_or_not(fo
     assert one.step() == 1
     unseen, seen = rows(engine)["cdr-000001"], rows(engine)["seen"]
     for column in Cdr.__table__.columns:
-        if not column.primary_key:
+        # Its number says when it was stored.
+        if not column.primary_key and column.name != "sequence":
             assert getattr(seen, column.name) == getattr(unseen, column.name), column
 
 
@@ -295,6 +301,7 @@ def test_a_record_that_cannot_be_a_row_is_kept_apart_and_the_rest_goes_on(
     assert kept["reason"]
     assert [record["kind"] for record in kept["records"]] == ["start", "answer", "end"]
     assert drain(deliverer(folder, engine)) == 0
+    assert charged(engine) == (4, Decimal("0.04")), "what was not stored is not posted"
 
 
 @pytest.mark.rule("law 8")
@@ -398,6 +405,7 @@ def test_a_deliverer_killed_again_and_again_delivers_each_call_once(
     )
     assert not (folder / "rejected.log").exists()
     assert len(segment_numbers(folder)) == 1
+    assert charged(engine) == (2 * total, total * Decimal("0.02"))
 
 
 @pytest.mark.rule("law 8")

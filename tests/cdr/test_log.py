@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -16,8 +18,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sipsvc.cdr.log import LogLocked, LogWriter, open_calls, read_from, read_segments
-from sipsvc.cdr.segments import encode, identify, segment_numbers, segment_path
+from sipsvc.cdr.log import RESERVE, LogFull, LogLocked, LogWriter, last_alive, open_calls, read_from, read_segments
+from sipsvc.cdr.segments import encode, identify, outages, segment_numbers, segment_path
 from tests.cdr.records import answer, end, refused, start, whole_call
 
 Record = dict[str, Any]
@@ -255,6 +257,7 @@ CHILD = """
 import sys
 from pathlib import Path
 from sipsvc.cdr.log import LogFull, LogWriter
+from sipsvc.cdr.segments import encode
 from tests.cdr.records import refused, start
 
 folder, limit = Path(sys.argv[1]), int(sys.argv[2])
@@ -264,21 +267,26 @@ if limit:
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
 writer = LogWriter(folder, lambda seq: None)
 kept = []
-seq = 0
+seq = warned = 0
 while True:
     batch = [(refused(seq + n), seq + n, False) for n in range(1, 6)]
+    written = len(batch)
     try:
         writer.append(batch)
     except LogFull as error:
-        kept += [record["cdr_id"] for record, _, _ in batch[: error.written]]
-        print(error, file=sys.stderr)
-        break
+        written = error.written
+        if written < len(batch):
+            print(f"warned {warned} bytes before: {error}", file=sys.stderr)
+            kept += [record["cdr_id"] for record, _, _ in batch[:written]]
+            break
+        warned += sum(len(encode(record)) for record, _, _ in batch)
     kept += [record["cdr_id"] for record, _, _ in batch]
     seq += 5
 if limit:
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 else:
     (folder / "ballast").unlink()
+    writer.append([])
 writer.append([(start(999), seq + 6, True)])
 kept.append("cdr-000999")
 writer.close()
@@ -307,13 +315,13 @@ def test_a_full_file_leaves_no_half_line_and_says_what_went_in(tmp_path: Path, l
 
 @pytest.fixture
 def tiny_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 256 KiB where this process may mount one, else a plain folder."""
+    """A file system of 24 MiB where this process may mount one, else a plain folder."""
     folder = tmp_path / "tiny"
     folder.mkdir()
     mounted = False
     if os.geteuid() == 0:
         done = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)], capture_output=True, check=False
+            ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(folder)], capture_output=True, check=False
         )
         mounted = done.returncode == 0
     yield folder
@@ -325,12 +333,45 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_full_disk_leaves_no_half_line_and_the_log_goes_on_when_there_is_room(tiny_disk: Path) -> None:
     mounted = os.path.ismount(tiny_disk)
     if mounted:
-        (tiny_disk / "ballast").write_bytes(bytes(64 * 1024))
+        (tiny_disk / "ballast").write_bytes(bytes(12 * 1024 * 1024))
     kept, said = run_until_full(tiny_disk, 0 if mounted else 20_000)
-    assert "No space left on device" in said or not mounted
+    if mounted:
+        assert "No space left on device" in said
+        # Until then calls that are under way could be written, while no new one was to begin.
+        (warned,) = re.findall(r"warned (\d+) bytes", said)
+        assert RESERVE - 10_000 <= int(warned) <= 2 * RESERVE
     bad = Bad()
     assert [record["cdr_id"] for record in records_of(tiny_disk, bad)] == kept
     assert bad.lines == []
+
+
+def fill(path: Path) -> None:
+    """Take all the room there is."""
+    with path.open("wb", buffering=0) as ballast, suppress(OSError):
+        while True:
+            ballast.write(bytes(4096))
+
+
+@pytest.mark.rule("law 8")
+@pytest.mark.parametrize("torn", [b"", b'0a1b2c3d {"kind":"st'])
+def test_a_writer_begins_on_a_full_disk_and_takes_the_ends_of_the_calls_there_are(tiny_disk: Path, torn: bytes) -> None:
+    write(tiny_disk, [start(1), answer(1)])
+    with segment_path(tiny_disk, 1).open("ab") as file:
+        file.write(torn)
+    full = os.path.ismount(tiny_disk)
+    if full:
+        fill(tiny_disk / "ballast")
+    with writing(tiny_disk) as writer:
+        # Whether it warns that little room is left depends on the file system's blocks.
+        with suppress(LogFull):
+            writer.append([(end(1), 1, False)])
+        assert segment_numbers(tiny_disk) == ([1] if full else [1, 2])
+        (tiny_disk / "ballast").unlink(missing_ok=True)
+        writer.append([(start(2), 2, False)])
+    bad = Bad()
+    assert open_calls(tiny_disk) == [start(2)]
+    assert end(1) in records_of(tiny_disk, bad)
+    assert [reason for *_, reason in bad.lines] == ([] if full or not torn else ["torn"])
 
 
 @pytest.mark.rule("law 8")
@@ -348,3 +389,28 @@ def test_a_killed_writer_loses_nothing_it_appended(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], timeout=60, check=False)
     assert done.returncode == -9
     assert open_calls(tmp_path) == [start(n) for n in range(1, 501)]
+
+
+@pytest.mark.rule("law 8", "SIP-19")
+def test_a_restart_knows_until_when_a_writer_lived(tmp_path: Path) -> None:
+    """Also where nothing was written: that no BYE came in an hour is known by nothing else."""
+    assert last_alive(tmp_path) == 0
+    before = time.time_ns() // 1_000_000
+    with writing(tmp_path):
+        os.utime(tmp_path / "alive", (1, 1))
+        give_up = time.monotonic() + 20
+        while last_alive(tmp_path) < before - 1:
+            assert time.monotonic() < give_up, "it does not show that it lives"
+            time.sleep(0.05)
+        os.utime(tmp_path / "alive", (1, 1))
+    assert last_alive(tmp_path) >= before - 1
+
+
+@pytest.mark.rule("law 8", "SIP-19")
+def test_a_restart_knows_of_each_time_without_a_writer(tmp_path: Path) -> None:
+    ends = []
+    for number in range(1, 4):
+        assert outages(tmp_path) == ends
+        write(tmp_path, [start(number)])
+        ends.append(last_alive(tmp_path))
+    assert outages(tmp_path) == ends

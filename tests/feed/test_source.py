@@ -235,7 +235,7 @@ def test_a_change_makes_the_same_directory_as_loading_anew(both: Pair, change: C
 @pytest.mark.rule("SIP-27")
 def test_a_worker_that_begins_is_told_what_was_spent_today(both: Pair) -> None:
     both.all()
-    assert both.intake.spent is None, "nothing hangs on it"
+    assert both.intake.spent == Spent([], "", 0), "nothing was spent, and all of the log is still to come"
     begin = Pair(both.engine, both.images.folder)
     with writing(both.engine) as session:
         spends(Changes(session, LOCAL))
@@ -258,7 +258,8 @@ def test_a_worker_that_begins_is_told_what_was_spent_today(both: Pair) -> None:
         cdrs.upsert(session, rows)
         cdrs.set_position(session, "cdr-00000002.log", 77)
     begin.all()
-    assert begin.intake.spent == Spent([("acme", "USD", midnight, "0.300000")], "cdr-00000002.log", 77)
+    charged = ("acme", "USD", "9.300000"), ("other", "USD", "9.000000")
+    assert begin.intake.spent == Spent([("acme", "USD", midnight, "0.300000")], "cdr-00000002.log", 77, charged=charged)
 
 
 @pytest.mark.rule("law 3")

@@ -106,6 +106,7 @@ def test_what_is_shut_is_all_that_tells_of_the_buying_side() -> None:
         "cdr_id", "state", "call_id", "partner", "customer", "customer_name", "trunk", "auth", "source", "dialled",
         "e164", "caller", "caller_shown", "invite_at", "progress_at", "answer_at", "end_at", "duration_ms", "status",
         "reason", "code", "hangup_by", "q850", "recovered", "directory", "answered", "counted_at", "sell_prefix",
-        "sell_name", "billed_s", "sell_amount", "sell_currency", "sell",
+        "sell_name", "rating_version", "rated_before", "billed_s", "allowance_s", "granted_s", "sell_amount",
+        "sell_currency", "sell",
     }  # fmt: skip
     assert set(CdrView.model_fields) == selling | BUYING

@@ -27,7 +27,8 @@ class Operation:
     by their ids; `query` is what the operation cannot do without.
 
     `references` are fields of the body that name rows, with their kind. `upload` is the query parameter that says
-    whose file `content` is. `own` is what the owner gets where it is no success.
+    whose file `content` is. `own` is what the owner gets where it is no success. `right` is the kind whose right it
+    takes where that is another.
     """
 
     kind: str
@@ -38,7 +39,13 @@ class Operation:
     upload: str = ""
     content: bytes = b"x"
     own: int = 200
+    right: str = ""
     query: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def needs(self) -> tuple[str, Action]:
+        """The right it takes."""
+        return self.right or self.kind, self.action
 
 
 @dataclass(frozen=True)
@@ -100,6 +107,17 @@ RESOURCES = (
         references={"customer": "customer"},
     ),
     Sample(
+        "product",
+        lambda tenant: {"name": "Another", "type": "residential_voip", "currencies": ["USD"]},
+        {"name": "Renamed"},
+    ),
+    Sample(
+        "package",
+        lambda tenant: {"name": "Another", "pricelist": tenant.ids["pricelist"], "currencies": ["USD"]},
+        {"name": "Renamed"},
+        references={"pricelist": "pricelist", "customer": "customer"},
+    ),
+    Sample(
         "token",
         lambda tenant: {"name": "another", "role": "customer_user", "customer": tenant.customer},
         None,
@@ -141,11 +159,25 @@ OTHERS: Mapping[str, Operation] = {
     "POST /term-pricelists/{id}/populate": Operation(
         "pricelist", "update", lambda tenant: {"gateways": [tenant.ids["gateway"]], "markup": "1.5"}
     ),
+    "GET /term-pricelists/{id}/used-by": Operation("pricelist", "read"),
+    "GET /price-packages/{id}/free-destinations": Operation("package", "read"),
+    "GET /trunks/{id}/allowance": Operation("trunk", "read"),
     "GET /gateways/{id}/health": Operation("gateway", "read", own=503),
     "GET /cdrs": Operation("cdr", "read", many=True),
     "GET /cdrs/{id}": Operation("cdr", "read"),
     "GET /cdrs/{id}/ladder": Operation("cdr", "read", own=503),
     "POST /cdrs/{id}/hangup": Operation("cdr", "update", own=409),
+    "POST /cdrs/{id}/rerate": Operation("cdr", "create", lambda tenant: {}, right="ledger", own=409),
+    "GET /ledger": Operation("ledger", "read", many=True),
+    "GET /ledger/{id}": Operation("ledger", "read"),
+    "POST /ledger": Operation(
+        "ledger",
+        "create",
+        lambda tenant: {"customer": tenant.customer, "kind": "payment", "amount": "5"},
+        references={"customer": "customer"},
+    ),
+    "GET /customers/{id}/balance": Operation("customer", "read", right="ledger"),
+    "GET /customers/{id}/statement": Operation("customer", "read", right="ledger", query={"month": "2026-09"}),
     "GET /usage": Operation("usage", "read", query={"month": "2026-09"}),
     "GET /statistics/daily": Operation("statistics", "read", query={"from": "2026-09-21", "to": "2026-09-21"}),
     "POST /explain": Operation(

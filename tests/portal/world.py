@@ -126,6 +126,10 @@ def populate(world: World) -> None:
             "block": post(own, "blocks", {"prefix": "979", "reason": "premium rate"})["id"],
             "shortcode": post(own, "shortcodes", {"code": "*98", "name": "Voice mail", "number": "442079460098"})["id"],
         }
+        brand = {"name": "Brand", "type": "business_voip", "currencies": ["USD"]}
+        ids["product"] = post(own, "web-products", brand)["id"]
+        offer = {"name": "As you go", "pricelist": ids["pricelist"], "currencies": ["USD"]}
+        ids["package"] = post(own, "price-packages", offer)["id"]
         for kind, owner, path in (
             ("import", "gateway", "coverage"),
             ("pricelist_import", "pricelist", "prices"),
@@ -143,6 +147,7 @@ def populate(world: World) -> None:
             token = {"name": "their own", "role": "customer_user", "customer": customer}
             theirs["token"] = post(own, "tokens", token)["id"]
             theirs["cdr"] = f"cdr-{number:06d}"
+            theirs["ledger"] = f"cdr-{number:06d}.charge"
             for role in roles.CUSTOMER_ROLES:
                 client = world.token(role, partner=partner, customer=customer)
                 world.clients[f"{role} {partner_name} {customer_name}"] = client

@@ -38,6 +38,8 @@ PROMISED = (
     "gateway outages",
     "pings",
     "gateways passed over as down",
+    "calls cut for credit",
+    "calls paid by minutes",
 )
 # From here on nothing that is promised may be missing.
 LONG_RUN = 1_000
@@ -61,6 +63,8 @@ def account(run: Run, views: list[CallView]) -> Counter[str]:
         counts["calls cut by several crashes"] += _lives(view) > 2
         end = view.records[-1].record if view.records else {}
         counts[f"outcome: {end.get('code') or 'no CDR'}"] += 1
+        counts["calls cut for credit"] += end.get("code") == "credit_exhausted" and view.answer is not None
+        counts["calls paid by minutes"] += bool((end.get("sell") or {}).get("allowance"))
         counts["session expiries"] += end.get("code") == "session_expired"
         counts["forced BYEs"] += _forced(view, str(end.get("code")))
     counts["crashes"] += len(run.host.deaths) - counts["restart: drain"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -249,7 +249,7 @@ def forgets_calls() -> None:
     """A restart knows nothing of the calls that were up."""
     right = Engine.restore
 
-    def restore(self: Engine, records: Iterable[dict[str, Any]], now: Now) -> None:
+    def restore(self: Engine, records: Iterable[dict[str, Any]], now: Now, outages: Sequence[int] = ()) -> None:
         right(self, [record for record in records if record["kind"] == "start"], now)
 
     plant(Engine, restore=restore)

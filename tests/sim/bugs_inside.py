@@ -22,6 +22,7 @@ from sipsvc.proxy import indialog as indialog_room
 from sipsvc.proxy import invite as invite_room
 from sipsvc.proxy.branch import Branch
 from sipsvc.proxy.credentials import BARE, Leg, Worn
+from sipsvc.proxy.probe import Probe
 from sipsvc.proxy.way import Way
 from sipsvc.transaction import layer as layer_room
 from tests.sim.bugs import plant
@@ -273,3 +274,25 @@ def quick_to_judge() -> None:
 def pinged_for_ever() -> None:
     """Who is removed is pinged on."""
     plant(Ping, stop=lambda self: None)
+
+
+def taken_for_alive() -> None:
+    """A call of before a restart is charged to whatever end it finds."""
+    right = Core.over
+
+    def over(self: Core, call: Call, code: str, by: str, now: Now) -> None:
+        call.unshown = None
+        right(self, call, code, by, now)
+
+    plant(Core, over=over)
+
+
+def half_a_probe() -> None:
+    """Who answers for one side answers for both."""
+
+    def start(self: Probe, now: Now) -> None:
+        right(self, now)
+        self.waiting = 1
+
+    right = Probe.start
+    plant(Probe, start=start)

@@ -176,7 +176,8 @@ class CallerCall:
             return
         self.pracked.add((msg.to_tag, rack))
         self.world.counts["PRACK"] += 1
-        gone = lambda by_loss: by_loss or self._report("prack", "PRACK timed out")  # noqa: E731
+        silent = lambda: self.plan.call_id in self.world.mute  # noqa: E731
+        gone = lambda by_loss: by_loss or silent() or self._report("prack", "PRACK timed out")  # noqa: E731
         early.dialog.request("PRACK", self._prack_answered, gone, [("RAck", rack)])
 
     def _ask_early(self, early: Party, method: str) -> None:

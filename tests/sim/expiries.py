@@ -119,6 +119,8 @@ def told(view: CallView) -> None:
 def times(view: CallView, answered: int, end: dict[str, Any]) -> None:
     """A session nobody refreshed ends its call; a BYE is sent where one side keeps no time for it (SIP-18)."""
     due = expiry(view)
+    if due is None and view.fates:
+        return  # what put the time off came while the server died or was away
     if end["code"] != "session_expired" or due is None:
         view.report("session-expiry", f"code {end['code']}, due {due and utc_of(due.at)}")
         return

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
-from tests.sim import challenges, expiries, inside, noise, ways, wirechecks
+from tests.sim import challenges, expiries, inside, noise, recovered, ways, wirechecks
+from tests.sim.credit import accounts
 from tests.sim.explained import explained
 from tests.sim.health import health
 from tests.sim.late import late_answers
@@ -20,8 +21,8 @@ from tests.sim.view import CallView, on_the_wire
 # What still has to hold of a call that a restart cut into. In set-up, and for what it had yet to say after its end,
 # the server's memory is gone; a call that was up goes on, only what was on its way at that instant is lost.
 HOLDS_WHATEVER = frozenset(
-    "cdr-once money cdr-customer cdr-e164 cdr-caller disk-first refused-not-dialled uri-prefix caller-id identity "
-    "no-credentials from-restored".split()
+    "cdr-once money credit cdr-customer cdr-e164 cdr-caller disk-first refused-not-dialled uri-prefix caller-id "
+    "identity no-credentials from-restored".split()
 )
 LOST_WHILE_UP = frozenset(
     "2xx-gets-through other-2xx one-final cseq cancel cancel-sent timer-c ack-branch ack-of-failure-arrives disk-first "
@@ -32,7 +33,8 @@ SETTLED_BY_ANSWER = ("cdr_id", "answer_at", "progress_at", "status", "gateway", 
 # What a refused call is told (SIP-26, SIP-27).
 REFUSALS = {
     "no_price": 403, "dest_blocked": 403, "dest_expensive": 403, "no_route": 404, "caller_not_allowed": 403,
-    "customer_suspended": 403, "draining": 503, "session_interval": 422, "gateways_busy": 503, "gateways_down": 503,
+    "customer_suspended": 403, "credit_exhausted": 402, "draining": 503, "session_interval": 422, "gateways_busy": 503,
+    "gateways_down": 503,
 }  # fmt: skip
 # Those with the status its customer has for them.
 BUSY = ("channels_full", "trunk_full", "cps_exceeded")
@@ -72,6 +74,7 @@ def check(run: Run) -> list[CallView]:
             late_answers(view)
             disk_first(view)
     places(run, views)
+    accounts(run)
     by_call = {view.plan.call_id: view for view in views}
     run.world.findings[:] = [finding for finding in run.findings if stands(finding, by_call.get(finding.call_id))]
     return views
@@ -195,6 +198,8 @@ def cdr_once(view: CallView) -> None:
         died_first = "in set-up" in view.fates and records[-1].get("code") == "server_restart"
         if died_first and kinds == ["start", "end"]:
             return  # its start was on disk, and the server dead before it said 100
+        if not kinds and all(wire.at in view.run.host.deaths for wire in view.invites):
+            return  # the server died of the only one that came, and was away for the others
         if kinds or view.plan.customer is None or not view.plan.password:
             view.report("cdr-once", f"never admitted, records {kinds}")
         return
@@ -243,14 +248,14 @@ def cdr_says(view: CallView) -> None:
     must("status", end["status"], view.final.msg.status)
     must("customer", start["customer"], view.customer.id)
     code = end["code"]
-    if code in REFUSALS or code in BUSY:
+    if (code in REFUSALS and view.answer is None) or code in BUSY:
         status = REFUSALS.get(code, view.customer.busy_status)
         must("refusal", (end["status"], end["hangup_by"]), (status, "proxy"))
         response = view.final.msg
         if "399" not in response.get("warning") or bool(response.get("retry-after")) != (code == "draining"):
             view.report("cdr-refusal", f"{code}: Warning {response.get('warning')!r}, {response.get('retry-after')!r}")
-    if code in BUSY or code == "gateways_busy":
-        return  # rightly or not is for `channels` and `places` to say
+    if code in BUSY or code == "gateways_busy" or (code == "credit_exhausted" and view.answer is None):
+        return  # rightly or not is for `channels`, `places` and `accounts` to say
     if end["code"] == "draining":
         drained = view.run.host.drained_at
         if drained is None or view.records[0].at < drained or view.records[0].life:
@@ -291,7 +296,7 @@ def _hung_up_by(view: CallView) -> str:
     if view.end is None:
         return ""
     if view.end.out:
-        return "timeout"
+        return "proxy" if view.records[-1].record["code"] == "credit_exhausted" else "timeout"
     return "caller" if view.end.peer[0] == view.caller_address[0] else "callee"
 
 
@@ -319,16 +324,23 @@ def cdr_times(view: CallView) -> None:
         return
     lasted = (view.end.at - answered) // MS
     if "up" in view.fates:
-        lasted = min(lasted, view.setting.max_call_ms)  # nobody pays for what passed while the server was away
+        # Nobody pays for what passed while the server was away.
+        due = expiries.expiry(view)
+        lasted = min(lasted, view.setting.max_call_ms, (due.at - answered) // MS if due is not None else lasted)
+    ended = end["code"] in ("probe_failed", "credit_exhausted")
+    if view.end.out and not ended and abs(lasted - view.setting.max_call_ms) > 1:
+        view.report("max-call", f"ended by the engine after {lasted} ms of {view.setting.max_call_ms}")
+    known = recovered.check(view, end)
+    if known is not None:
+        lasted = min(lasted, (known - answered) // MS)
     want = (utc_of(answered), utc_of(view.end.at), lasted)
     got = (end["answer_at"], end["end_at"], end["duration_ms"])
     # A call that outlived a restart is measured by the wall clock, whose grain is a millisecond.
     grain = len(view.run.host.deaths) if "up" in view.fates else 0
     if any(one is None or abs(one - other) > grain for one, other in zip(got, want, strict=True)):
         view.report("cdr-times", f"CDR has answer, end, duration {got}; on the wire {want}")
-    if view.end.out and abs(want[2] - view.setting.max_call_ms) > 1:
-        view.report("max-call", f"ended by the engine after {want[2]} ms of {view.setting.max_call_ms}")
-    _agents_agree(view, want[2])
+    if known is None:
+        _agents_agree(view, want[2])
 
 
 def _agents_agree(view: CallView, duration_ms: int) -> None:
@@ -351,7 +363,8 @@ def cdr_money(view: CallView) -> None:
     customer = view.customer
     assert customer is not None
     shown = customer.shown(plan.caller)
-    if view.expect or end["code"] in (*BUSY, "gateways_busy", "draining") or shown is None:
+    refused = end["code"] in (*BUSY, "gateways_busy", "draining", "credit_exhausted") and view.answer is None
+    if view.expect or refused or shown is None:
         for side in ("sell", "buy"):
             if end[side] is not None and end[side]["amount"] != "0.000000":
                 view.report("money", f"refused, yet {side} is {end[side]}")
@@ -381,8 +394,10 @@ def _priced(view: CallView, side: str, customer: CustomerSpec | None, duration: 
         assert view.answer is not None
         row, minimum, currency = view.answer[0].buy, "0", "USD"
     assert row is not None
-    billed, amount = price(row, duration, minimum)
-    got = view.records[-1].record[side]
+    end = view.records[-1].record
+    got = end[side]
+    bounds = (end.get("granted_s"), got.get("allowance", 0)) if customer is not None and got is not None else (None, 0)
+    billed, amount = price(row, duration, minimum, *bounds)
     if got is None:
         if duration is not None:
             view.report("money", f"answered, and no {side} price")

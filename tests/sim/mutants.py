@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from multiprocessing import get_context
 
-from tests.sim import bugs, bugs_inside
+from tests.sim import bugs, bugs_inside, bugs_money
 from tests.sim.run import CORES, run_seed, run_seeds
 
 MOST_SEEDS = 60
@@ -73,6 +73,19 @@ MUTANTS: dict[str, Callable[[], None]] = {
         bugs_inside.down_for_ever,
         bugs_inside.quick_to_judge,
         bugs_inside.pinged_for_ever,
+        bugs_money.reservation_kept,
+        bugs_money.parallel_calls_forgotten,
+        bugs_money.uncapped,
+        bugs_money.minutes_counted_at_the_end,
+        bugs_money.charges_forgotten,
+        bugs_money.credit_lost_by_a_restart,
+        bugs_money.anyone_let_in,
+        bugs_money.never_cut,
+        bugs_money.never_topped_up,
+        bugs_money.money_first,
+        bugs_money.month_of_the_invite,
+        bugs_inside.taken_for_alive,
+        bugs_inside.half_a_probe,
     )
 }
 

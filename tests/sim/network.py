@@ -10,7 +10,8 @@ from typing import NamedTuple, Protocol
 from tests.sim.sipmsg import Malformed, Msg, parse
 
 MS = 1_000_000
-UTC0 = 1_770_000_000_000
+# Half a minute before a month ends in UTC, and so in no zone whose clock is elsewhere.
+UTC0 = 1_769_903_970_000
 START = 10**12
 Address = tuple[str, int]
 

@@ -37,14 +37,21 @@ def longest(rows: tuple[Row, ...], number: str, caller: str) -> Row | None:
     return max(there, key=lambda row: len(row.origin), default=None)
 
 
-def price(row: Row, duration_ms: int | None, minimum: str = "0") -> tuple[int, str]:
-    """Billed seconds and amount by DOMAIN's formula, in fractions; the amount has six places."""
+def price(
+    row: Row, duration_ms: int | None, minimum: str = "0", granted_s: int | None = None, allowance: int = 0
+) -> tuple[int, str]:
+    """Billed seconds and amount by DOMAIN's formula, in fractions; the amount has six places.
+
+    At most `granted_s` seconds are billed, and `allowance` of them cost nothing.
+    """
     if duration_ms is None:
         return 0, "0.000000"
     seconds = -(-duration_ms // 1000)
     billed = row.initial + -(-max(0, seconds - row.initial) // row.increment) * row.increment
-    raw = Fraction(row.fee) + Fraction(row.rate) * billed / 60
-    if raw == 0:
+    if granted_s is not None:
+        billed = min(billed, granted_s)
+    raw = Fraction(row.fee) + Fraction(row.rate) * (billed - allowance) / 60
+    if raw == 0 or billed in (0, allowance):
         return billed, "0.000000"
     millionths = (raw * 1_000_000 + Fraction(1, 2)).__floor__()
     millionths = max(millionths, int(Fraction(minimum) * 1_000_000))
@@ -75,6 +82,11 @@ class CustomerSpec:
     trunk_channels: int = 0
     max_cps: int = 0
     busy_status: int = 486
+    # Prepaid with so much, "" for an account without bounds; what its package has a month, None without a package.
+    funds: str = ""
+    zone: str = "UTC"
+    minutes: int | None = None
+    free: frozenset[str] | None = None
 
     def shown(self, caller: str) -> str | None:
         """The caller ID a call goes out with, or None where it is refused (SIP-23)."""

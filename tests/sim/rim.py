@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import traceback
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
 from functools import partial
 from random import Random
 from typing import Any, NamedTuple, Protocol
@@ -27,7 +28,9 @@ class EngineLike(Protocol):
     def durable(self, seq: int, now: Now) -> None: ...
     def send_failed(self, ref: str, now: Now) -> None: ...
     def resolved(self, ref: str, targets: tuple[Target, ...], now: Now) -> None: ...
-    def restore(self, records: Iterable[dict[str, Any]], now: Now) -> None: ...
+    def charged(self, customer: str, currency: str, amount: Decimal) -> None: ...
+    def allowance_used(self, trunk: str, month: str, seconds: int) -> None: ...
+    def restore(self, records: Iterable[dict[str, Any]], now: Now, outages: Sequence[int] = ()) -> None: ...
     def drain(self, now: Now) -> None: ...
     def swap(self, directory: Directory, now: Now) -> None: ...
     def leftovers(self) -> dict[str, int]: ...
@@ -83,6 +86,7 @@ class EngineHost:
         self.drained_at: int | None = None
         # When each life ended.
         self.deaths: list[int] = []
+        self.outages: list[int] = []
         self.names: Names | None = None
         # When it was tried to reach whom by TCP.
         self.tcp: list[tuple[int, str]] = []
@@ -90,6 +94,8 @@ class EngineHost:
         self.doom: tuple[Callable[[Msg], bool], Callable[[], None]] | None = None
         self.effects_left: int | None = None
         self.on_death: Callable[[], None] = lambda: None
+        # Looks at the engine after every input.
+        self.look: Callable[[], None] = lambda: None
         self._order = 0
         self._shift = 0
         self._disk_free = 0
@@ -123,6 +129,7 @@ class EngineHost:
             step()
         except Exception:
             self.raised.append(traceback.format_exc(limit=-4))
+        self.look()
         self._pump()
 
     def _pump(self) -> None:
@@ -229,6 +236,7 @@ class EngineHost:
         self.up, self.effects_left = False, None
         self.life += 1
         self.deaths.append(self.net.time)
+        self.outages.append(self.net.utc)
         if self._alarm is not None:
             self._alarm.cancel()
         self._alarm = self._alarm_at = None
@@ -244,4 +252,11 @@ class EngineHost:
         """Start `engine` on the log, with a monotonic clock that reads `clock` nanoseconds now."""
         self.engine, self.up = engine, True
         self._shift = self.net.time - clock
-        self.enter(lambda: engine.restore(self.open_records(), self.now))
+        for logged in self.log:
+            record = logged.record
+            if record["kind"] == "end" and record["sell"] is not None:
+                sell = record["sell"]
+                engine.charged(record["customer"], sell["currency"], Decimal(sell["amount"]))
+                if "month" in record:
+                    engine.allowance_used(record["trunk"], record["month"], sell.get("allowance", 0))
+        self.enter(lambda: engine.restore(self.open_records(), self.now, self.outages))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import partial
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 import re2
 
@@ -19,6 +19,7 @@ from sipsvc.directory import (
     Directory,
     Gateway,
     Item,
+    Package,
     Platform,
     PrefixTable,
     PriceList,
@@ -29,7 +30,9 @@ from sipsvc.directory import (
 )
 from sipsvc.effects import Listener
 from sipsvc.engine import Engine
+from sipsvc.store.days import month_at
 from tests.sim.behaviours import begin
+from tests.sim.credit import draw_credit, is_bounded, paid_in, stretched, weigh
 from tests.sim.customers import LONGEST_SETUP_MS, CallerCall, CustomerAgent
 from tests.sim.drawing import (
     STRANGER,
@@ -107,7 +110,15 @@ def _customer(spec: CustomerSpec) -> Customer:
     return Customer(
         spec.id, f"{spec.id} Ltd", "demo", spec.status, f"list-{spec.id}", spec.allow_expensive, spec.max_channels,
         DialPlan(("00",), spec.national, spec.country, "international"),
-        CallerIds(spec.allowed, spec.default, spec.otherwise), spec.max_cps, spec.busy_status,
+        CallerIds(spec.allowed, spec.default, spec.otherwise), spec.max_cps, spec.busy_status, zone=spec.zone,
+        prepaid=bool(spec.funds), funds=Decimal(spec.funds or 0),
+    )  # fmt: skip
+
+
+def _package(spec: CustomerSpec) -> Package:
+    return Package(
+        f"package-{spec.id}", "Unlimited", "demo", "unlimited_domestic", f"list-{spec.id}", spec.minutes or 0,
+        spec.free, customer=spec.id,
     )  # fmt: skip
 
 
@@ -149,6 +160,8 @@ def _items(setting: Setting) -> dict[object, Item]:
         )  # fmt: skip
         items[spec] = _customer(spec)
         items["trunk", spec.id] = _trunk(spec, setting.realm)
+        if spec.minutes is not None:
+            items["package", spec.id] = _package(spec)
     for gateway in setting.gateways:
         items[gateway] = _gateway(gateway)
     for prefix, reason in setting.blocks.items():
@@ -180,20 +193,23 @@ def make_engine(directory: Directory, seed: int, life: int = 0) -> Engine:
         listeners=(*(Listener("UDP", *address) for address in PROXIES), Listener("TCP", *PROXIES[0])),
         secret=b"s" * 32,
         random_bytes=random.randbytes,
+        months=month_at,
     )
 
 
 def prepare(seed: int) -> Run:
     """Everything in place, nothing begun."""
-    setting = draw_limits(seed, draw_setting(seed))
-    plans = {plan.call_id: plan for plan in draw_calls(seed, setting)}
-    changes = draw_changes(seed, setting)
+    setting = draw_credit(seed, draw_limits(seed, draw_setting(seed)))
+    plans = {plan.call_id: plan for plan in stretched(seed, setting, draw_calls(seed, setting))}
+    changes = paid_in(seed, draw_changes(seed, setting))
     settings = [setting, *(changed for _, changed in changes)]
     books = directories(settings)
     net = Network(seed, draw_faults(seed))
     world = World(net)
     world.stateful = frozenset(host for host, _ in PROXIES)
     host = EngineHost(net, make_engine(books[setting.version], seed), list(PROXIES), books[setting.version])
+    if is_bounded(setting):
+        host.look = lambda: weigh(cast(Engine, host.engine), world)
     host.enter(lambda: host.engine.restore([], host.now))
     for at, changed in changes:
         net.after(at, partial(host.swap, books[changed.version]))
@@ -212,6 +228,10 @@ def prepare(seed: int) -> Run:
         callers[plan.call_id] = agents[plan.agent].call(plan)
     # Cutting calls short and dying at once is no life any server leads.
     restarts = draw_restarts(seed) if setting.max_call_ms > SHORT_CALL_MS else []
+    if is_bounded(setting) and setting.max_call_ms > SHORT_CALL_MS:
+        # Most of these have some, away for long enough that credit runs out meanwhile, but not for 64·T1.
+        drawn = restarts or draw_restarts(-seed)
+        restarts = [replace(one, down_ms=min(one.down_ms * 15, 25_000.0)) for one in drawn]
     for restart in restarts:
         schedule(restart, host, lambda: make_engine(host.directory, seed, host.life), world)
     by_version = {one.version: one for one in settings}

@@ -24,6 +24,7 @@ GATEWAY: Address = ("10.2.0.1", 5080)
 
 @pytest.mark.rule("SIP-5", "SIP-6", "SIP-8", "SIP-9", "SIP-18")
 @pytest.mark.rule("SIP-10", "SIP-12", "SIP-13", "SIP-14", "SIP-15", "SIP-16", "SIP-17", "SIP-19", "SIP-33", "law 7")
+@pytest.mark.rule("PP-2", "PP-4", "law 6")
 @pytest.mark.rule("SIP-20", "SIP-21", "SIP-23", "SIP-26", "SIP-27", "SIP-28", "SIP-31", "TG-3", "TG-4", "TG-5", "TG-6")
 @pytest.mark.parametrize("seed", SEEDS)
 def test_no_invariant_breaks(seed: int) -> None:
@@ -38,7 +39,9 @@ def test_a_seed_gives_the_same_run_twice() -> None:
     assert first.counts == second.counts
 
 
-@pytest.mark.parametrize("name", ["stacked-prefix", "doubled-cdr", "blind-to-health", "down-for-ever"])
+@pytest.mark.parametrize(
+    "name", ["stacked-prefix", "doubled-cdr", "blind-to-health", "down-for-ever", "parallel-calls-forgotten"]
+)
 def test_a_planted_bug_is_seen(name: str) -> None:
     with get_context("spawn").Pool(1) as pool:
         found, _, rules = pool.apply(mutants.hunt, (name,))

@@ -36,7 +36,7 @@ def add_customer(changes: Changes, customer: str, owner: str, **values: Any) -> 
     usual: dict[str, Any] = {
         "partner": owner, "name": customer, "status": "active", "pricelist": owner, "time_zone": "UTC",
         "allow_expensive": False, "max_channels": 0, "dial_plan": PLAIN_PLAN, "caller_ids": ANY_CALLER, "email": None,
-        "max_cps": 0, "busy_status": 486,
+        "max_cps": 0, "busy_status": 486, "prepaid": False, "funds": Decimal(0),
     }  # fmt: skip
     blank = "contact_first_name contact_last_name phone billing_address billing_type plan tier".split()
     made = Customer(id=customer, **dict.fromkeys(blank, "") | usual | values)

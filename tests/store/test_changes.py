@@ -72,7 +72,8 @@ def test_secrets_stay_out_of_history(engine: Engine) -> None:
         change.create(
             Customer(
                 id="acme", partner="p", name="Acme", status="active", pricelist="retail", allow_expensive=False,
-                max_channels=0, dial_plan={}, caller_ids={}, max_cps=0, busy_status=486, **UNSAID,
+                max_channels=0, dial_plan={}, caller_ids={}, max_cps=0, busy_status=486, prepaid=False, time_zone="UTC",
+                **UNSAID,
             )
         )  # fmt: skip
         trunk = Trunk(

@@ -157,7 +157,7 @@ def test_sqlite_is_told(tmp_path: Path) -> None:
 
 
 def test_reads_see_one_state(engine: Engine) -> None:
-    insert = text("INSERT INTO delivery_position VALUES (1, 'x', 0)")
+    insert = text("INSERT INTO delivery_position VALUES (1, 'x', 0, 0)")
     count = text("SELECT count(*) FROM delivery_position")
     with one_state(engine) as reader:
         assert reader.execute(count).scalar() == 0

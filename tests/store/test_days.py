@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sipsvc.store.days import DAY, day, days, midnight, month
+from sipsvc.store.days import DAY, day, days, midnight, month, month_at
+from sipsvc.store.types import to_ms
 
 ZONES = st.sampled_from(sorted(available_timezones() - {"localtime", "Factory"})).map(ZoneInfo)
 DATES = st.dates(date(1971, 1, 1), date(2037, 12, 31))
@@ -55,3 +56,21 @@ CASES = [
 def test_days_when_the_clocks_change(zone: str, of: date, hours: float, begin: datetime) -> None:
     span = day(of, ZoneInfo(zone))
     assert (span.begin, span.end - span.begin) == (begin, hours * HOUR)
+
+
+@pytest.mark.rule("PP-2")
+@given(ZONES, DATES, st.integers(-DAY // HOUR * 3_600_000, DAY // HOUR * 3_600_000))
+def test_every_instant_is_in_one_month_of_a_zone(zone: ZoneInfo, of: date, away_ms: int) -> None:
+    """Those near its first and last instants above all."""
+    utc = to_ms(midnight(of.replace(day=1), zone)) + away_ms
+    name, begin, end = month_at(zone.key, utc)
+    assert begin <= utc < end
+    assert month_at(zone.key, begin) == month_at(zone.key, end - 1) == (name, begin, end)
+    assert month_at(zone.key, end)[1] == end
+    assert month_at(zone.key, end)[0] > name > month_at(zone.key, begin - 1)[0]
+
+
+@pytest.mark.rule("PP-2")
+@pytest.mark.parametrize("name", ["Mars/Olympus", "../passwd", ""])
+def test_a_zone_that_is_not_known_here_counts_as_utc(name: str) -> None:
+    assert month_at(name, 1_770_000_000_000) == month_at("UTC", 1_770_000_000_000)

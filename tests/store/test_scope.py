@@ -13,7 +13,10 @@ from sipsvc.store.models import Base, Gateway, Partner
 from sipsvc.store.scope import PLATFORM, Who, find, visible
 
 # What nobody but the platform's own code reads.
-INNER = {models.Catalogue, models.PlatformSettings, models.DeliveryPosition, models.Idempotency}
+INNER = {
+    models.Catalogue, models.CdrOutput, models.PlatformSettings, models.DeliveryPosition, models.Idempotency,
+    models.LedgerAccount,
+}  # fmt: skip
 
 
 @pytest.mark.rule("IP-2")

@@ -10,6 +10,8 @@ import pytest
 from sipsvc.errors import ConfigError
 from sipsvc.settings import load
 
+HOOK = '[[cdr.webhook]]\nname = "{}"\nurl = "{}"\nsecret = "{}"\n'
+SECRET = "geheim-geheim-geheim"
 SHIPPED = Path(__file__).parents[2] / "config" / "sipsvc.toml"
 
 
@@ -84,6 +86,18 @@ def test_the_name_server(tmp_path: Path, text: str, server: tuple[str, int] | No
     assert load(file).sip.dns() == server
 
 
+def test_where_calls_are_handed_on_to(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not load(None).cdr.handed_on
+    assert load(None).cdr.max_bytes == 10 * 1024**3
+    file.write_text(HOOK.format("billing", "https://b.example/cdrs", SECRET) + 'partner = "demo"\n')
+    monkeypatch.setenv("SIPSVC_CDR__FILES__DIR", "files")
+    monkeypatch.setenv("SIPSVC_CDR__KEEP_DAYS", "400")
+    cdr = load(file).cdr
+    assert cdr.handed_on
+    assert (cdr.files.dir, cdr.keep_days, cdr.webhook[0].partner) == ("files", 400, "demo")
+    assert (cdr.webhook[0].url, cdr.webhook[0].secret) == ("https://b.example/cdrs", SECRET)
+
+
 @pytest.mark.parametrize(
     ("toml", "where", "why"),
     [
@@ -113,6 +127,17 @@ def test_the_name_server(tmp_path: Path, text: str, server: tuple[str, int] | No
         ('[sip]\nnameserver = "192.0.2.53:0"', "sip.nameserver", "1 to 65535"),
         ('[api]\nlisten = "8080"', "api.listen", "port is missing"),
         ('[data]\ndatabase = "mysql://u:geheim@h/d"', "data.database", "must begin with"),
+        ("[cdr]\nmax_mb = 0", "cdr.max_mb", "greater than or equal to 1"),
+        ("[cdr]\nkeep_days = -1", "cdr.keep_days", "greater than or equal to 0"),
+        ("[cdr.files]\nformats = []", "cdr.files.formats", "csv, jsonl or both"),
+        ('[cdr.files]\nformats = ["csv", "csv"]', "cdr.files.formats", "each once"),
+        ('[cdr.files]\nformats = ["xml"]', "cdr.files.formats[0]", "'csv' or 'jsonl'"),
+        ('[cdr.redis]\nurl = "http://u:geheim@h"', "cdr.redis.url", "redis://"),
+        ("[cdr.redis]\nmax_length = 0", "cdr.redis.max_length", "greater than or equal to 1"),
+        (HOOK.format("B", "http://h", SECRET), "cdr.webhook[0].name", "must be 1 to 64"),
+        (HOOK.format("b", "ftp://u:geheim@h", SECRET), "cdr.webhook[0].url", "https://"),
+        (HOOK.format("b", "http://h", "geheim"), "cdr.webhook[0].secret", "at least 16"),
+        (2 * HOOK.format("b", "http://h", SECRET), "cdr.webhook", "'b' stands twice"),
         ('[log]\nlevel = "loud"', "log.level", "'debug'"),
         ("[log]\nlevels = 1", "log.levels", "unknown key"),
         ("[logs]", "logs", "unknown key"),

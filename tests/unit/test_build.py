@@ -23,6 +23,7 @@ from sipsvc.directory import (
     Gateway,
     Image,
     Item,
+    Package,
     Platform,
     PrefixTable,
     PriceList,
@@ -369,3 +370,50 @@ def test_order_does_not_matter(items: list[tuple[str, dict[str, Any]]]) -> None:
         if name not in ("gateways", "gateways_of", "pricelists"):
             assert getattr(book, name) == getattr(usual, name)
     assert replace(book.gateways["gw"], coverage=usual.gateways["gw"].coverage) == usual.gateways["gw"]
+
+
+def package(id: str, kind: str = "payg", **more: Any) -> Package:
+    return Package(id, id, "p", kind, "retail", **more)
+
+
+@pytest.mark.rule("PP-6")
+def test_a_customers_package_is_its_own_before_its_products_before_the_default() -> None:
+    builder = built()
+    builder.place(replace(builder.directory.customers["acme"], product="voip"))
+    packages = package("usual", default=True), package("brand", products=("voip",)), package("special", customer="acme")
+    for one in packages:
+        builder.place(one)
+    book = builder.commit(2)
+    acme = book.customers["acme"]
+    assert book.package_of(acme) is packages[2]
+    assert book.package_of(replace(acme, id="other")) is packages[1]
+    assert book.package_of(replace(acme, id="other", product="chat")) is packages[0]
+    assert book.package_of(replace(acme, id="other", product="", partner="q")) is None
+    builder.drop("package", "special")
+    assert builder.commit(3).package_of(acme) is packages[1]
+
+
+@pytest.mark.rule("PP-4", "PP-5")
+def test_a_package_sells_by_its_own_list_which_has_to_be_there() -> None:
+    builder = built()
+    builder.put("pricelist", {**PRICELIST, "id": "unlimited"})
+    builder.place(replace(package("usual", default=True), pricelist="unlimited"))
+    book = builder.commit(2)
+    assert book.pricelist_of(book.customers["acme"]).id == "unlimited"
+    assert book.pricelist_of(replace(book.customers["acme"], partner="q")).id == "retail"
+    builder.drop("pricelist", "unlimited")
+    with pytest.raises(DirectoryError, match="unlimited"):
+        builder.commit(3)
+    builder.place(replace(package("usual"), pricelist="nowhere"))
+    with pytest.raises(DirectoryError, match="package usual: its price list nowhere"):
+        builder.commit(3)
+
+
+@pytest.mark.rule("PP-4")
+def test_what_a_package_covers() -> None:
+    assert not package("a").covers("44")
+    assert package("b", "unlimited_international").covers("44")
+    domestic = package("c", "unlimited_domestic", free=frozenset({"44"}))
+    assert domestic.covers("44") and not domestic.covers("447")
+    most = package("d", "unlimited_domestic", free=frozenset({"44", "447*"}))
+    assert [most.covers(prefix) for prefix in ("4", "44", "441", "447", "4470")] == [False, True, False, True, True]

@@ -10,12 +10,13 @@ from typing import Any, get_type_hints
 import pytest
 
 from sipsvc.cdr.record import Answer, End, Start
-from sipsvc.directory import PrefixTable
+from sipsvc.directory import Package, PrefixTable
 from tests.unit.wire import (
     BEGIN,
     CALLEE,
     CALLER,
     CUSTOMER,
+    CUSTOMERS,
     GATES,
     RETAIL,
     US,
@@ -136,7 +137,9 @@ def test_the_records_of_an_answered_call() -> None:
 
 @pytest.mark.rule("law 8")
 def test_the_records_are_plain_json_and_hold_every_field_they_promise() -> None:
-    for record, kind in zip(answered_call(Wire()), (Start, Answer, End), strict=True):
+    package = Package("free", "Free", "partner", "unlimited_domestic", "retail", minutes=1, default=True)
+    bounded = directory(customer=replace(CUSTOMERS, prepaid=True, funds=Decimal(9)), packages=[package])
+    for record, kind in zip(answered_call(Wire(bounded)), (Start, Answer, End), strict=True):
         assert set(json.loads(json.dumps(record))) == set(get_type_hints(kind))
 
 

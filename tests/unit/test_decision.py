@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
-from sipsvc.directory import CallerIds, DialPlan, Directory, PrefixTable, Rewrite, Trunk
+from sipsvc.directory import CallerIds, DialPlan, Directory, Package, PrefixTable, Rewrite, Trunk
 from sipsvc.directory.rules import compile_rule
 from sipsvc.directory.schedule import Window
 from sipsvc.errors import SipError
 from sipsvc.message import parse_name_addr
-from sipsvc.routing import REFUSALS, CallFacts, Decision, Live, Spent, decide
+from sipsvc.routing import REFUSALS, CallFacts, Decision, Live, Spent, decide, live_facts, live_of
 from sipsvc.routing.explain import render
+from sipsvc.routing.terms import Terms
 from tests.unit.wire import BEGIN, CALLER, CUSTOMERS, RETAIL, Wire, directory, gateway, request, row
 
 BOOK = directory()
@@ -44,6 +45,13 @@ TRUNKED = directory(trunks=[Trunk("acme-ip", "acme", source="198.51.100.10/32", 
 NEVER_OPEN = Window("never", (), (0,), (0,))
 NEVER = Rewrite("^.*$", "", compile_rule("^.*$"))
 
+PREPAID = acme(prepaid=True)
+FREE = Package(
+    "free", "Free", "partner", "unlimited_domestic", "retail", minutes=1, free=frozenset({"33"}), default=True
+)
+PACKAGED = directory(customer=replace(CUSTOMERS, prepaid=True), packages=[FREE])
+ENDLESS = directory(customer=replace(CUSTOMERS, prepaid=True), packages=[replace(FREE, minutes=0)])
+
 # Each refusal: the code, the decision, and the entry of its trace that says why.
 CASES: list[tuple[str, Callable[[], Decision], tuple[Any, ...]]] = [
     ("customer_suspended", lambda: of(acme(status="suspended")), ("customer", "acme", "suspended", "acme-ip")),
@@ -66,6 +74,10 @@ CASES: list[tuple[str, Callable[[], Decision], tuple[Any, ...]]] = [
         "spend_cap", lambda: of(acme(spend_cap_hour=Decimal(5)), live=Live(spent=Spent(Decimal(5), Decimal(9)))),
         ("spend", "hour", "5.000000", "5.000000", "reached"),
     ),
+    ("credit_exhausted", lambda: of(PREPAID, live=Live(credit=Decimal("0.029999"))),
+     ("credit", "0.029999", "0.030000", "exhausted")),
+    ("credit_exhausted", lambda: of(PACKAGED, live=Live(credit=Decimal("0.004999"), allowance=25)),
+     ("credit", "0.004999", "0.005000", "exhausted")),
     (
         "gateways_busy", lambda: of(directory(gateway(max_channels=2)), live=Live(gateways={"gw1": 2})),
         ("gateway", "gw1", "full", 2, 2),
@@ -102,6 +114,41 @@ def test_refusals(code: str, case: Callable[[], Decision], why: tuple[Any, ...])
 @pytest.mark.rule("SIP-27")
 def test_every_refusal_has_its_case() -> None:
     assert {case[0] for case in CASES} == set(REFUSALS)
+
+
+NONE_LEFT = Decimal(-5)
+
+
+@pytest.mark.rule("PP-2", "PP-4", "SIP-27")
+@pytest.mark.parametrize(
+    ("book", "dialled", "live", "terms", "said"),
+    [
+        (PREPAID, "33123456", Live(credit=Decimal("0.03")), Terms("", 0, True), [
+            "0.030000 is there for its calls, the least that is billed costs 0.030000: enough"]),
+        (PACKAGED, "33123456", Live(credit=NONE_LEFT, allowance=30), Terms("free", 1, True), [
+            "package free: 1 minutes a month pay first, 30 s are left",
+            "-5.000000 is there for its calls, the least that is billed costs 0.000000: enough"]),
+        (ENDLESS, "33123456", Live(credit=NONE_LEFT), Terms("free", 0, True), ["package free: pays without end"]),
+        (PACKAGED, "44123456", Live(credit=Decimal(1), allowance=30), Terms("", 0, True), [
+            "1.000000 is there for its calls, the least that is billed costs 0.000500: enough"]),
+        (directory(packages=[FREE]), "33123456", Live(), Terms("free", 1, False), [
+            "package free: 1 minutes a month pay first"]),
+        (directory(packages=[FREE]), "44123456", Live(), None, []),
+        (directory(packages=[replace(FREE, kind="payg")]), "33123456", Live(), None, []),
+        (PREPAID, "33123456", Live(), Terms("", 0, True), []),
+        (BOOK, "33123456", Live(), None, []),
+        (directory(customer=replace(CUSTOMERS, prepaid=True), pricelist=replace(
+            AT_ANY_COST, rows=PrefixTable([row("33", "0")]))), "33123456", Live(credit=NONE_LEFT), None, []),
+    ],
+)  # fmt: skip
+def test_what_a_call_may_use_besides_its_price(
+    book: Directory, dialled: str, live: Live, terms: Terms | None, said: list[str]
+) -> None:
+    decision = of(book, dialled, live=live)
+    assert (decision.code, decision.terms) == ("", terms)
+    sentences = render(decision, "<sip:a@b>")["trace_text"]
+    assert [one for one in sentences if "its calls" in one or "package" in one] == said
+    assert live_of(json.loads(json.dumps(live_facts(live)))) == live
 
 
 # What a call that may go says of itself: sell price's prefix and the gateways in order.

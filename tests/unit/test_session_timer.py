@@ -243,8 +243,10 @@ def test_the_time_of_a_session_spans_a_restart(asleep: int, goes_on: bool) -> No
         talk = moved(talk, wire)
         assert refresh(talk, "callee", "UPDATE", 1, "Session-Expires: 300;refresher=uac").all("session-expires")
         wire.wait(300_000)
-    spoken = 150_000 + asleep + 300_000 if goes_on else 300_000
+    # Nobody knows whether the parties talked on while the server was away: charged is what it saw itself.
+    spoken = 150_000 + asleep + 300_000 if goes_on else 150_000
     assert (wire.end["code"], wire.end["duration_ms"]) == ("session_expired", spoken)
+    assert wire.end["recovered"] is not goes_on
 
 
 @pytest.mark.rule("SIP-18", "law 8")
@@ -255,7 +257,7 @@ def test_a_call_of_before_there_were_session_timers_comes_back_without_one() -> 
         for one in talk.wire.records
     ]
     wire = reborn(talk.wire, records=old)
-    wire.wait(2_000_000)
+    wire.wait(7_000)
     # There was one key then, and its id was 1.
     (route,) = talk.ok.all("record-route")
     bye = moved(talk, wire).by_caller("BYE", 2, route=f"Route: <sip:1{route[6:]}")

@@ -18,6 +18,7 @@ from sipsvc.directory import (
     Customer,
     Directory,
     Gateway,
+    Package,
     Platform,
     PrefixTable,
     PriceList,
@@ -30,6 +31,7 @@ from sipsvc.effects import Close, Flow, Listener, Notice, Now, Resolve, Send, Ta
 from sipsvc.engine import Engine
 from sipsvc.message import Message, parse
 from sipsvc.message.grammar import LINE_END, canonical
+from sipsvc.store.days import month_at
 
 MS = 1_000_000
 US = "192.0.2.1:5060"
@@ -81,6 +83,7 @@ def directory(
     blocks: dict[str, str] | None = None,
     timing: Timing = USUAL,
     rates: dict[str, str] | None = None,
+    packages: Iterable[Package] = (),
 ) -> Directory:
     """Acme, known by CUSTOMER's address, with three gateways unless told otherwise."""
     by_address = Trunk("acme-ip", "acme", source=f"{CUSTOMER.host}/32")
@@ -89,7 +92,9 @@ def directory(
     listed = [Block(f"block-{prefix}", "", prefix, reason) for prefix, reason in blocked.items()]
     worth = {currency: Decimal(rate) for currency, rate in (rates or {}).items()}
     return assemble(
-        7, Platform(timing=timing, rates=worth), [customer, pricelist, by_address, *trunks, *chosen, *listed]
+        7,
+        Platform(timing=timing, rates=worth),
+        [customer, pricelist, by_address, *trunks, *chosen, *listed, *packages],
     )
 
 
@@ -164,7 +169,11 @@ class Wire:
         disk: bool = True,
     ) -> None:
         self.engine = Engine(
-            book or directory(), listeners=listeners, secret=SECRET, random_bytes=Random(seed).randbytes
+            book or directory(),
+            listeners=listeners,
+            secret=SECRET,
+            random_bytes=Random(seed).randbytes,
+            months=month_at,
         )
         self.begin = begin
         self.now = begin

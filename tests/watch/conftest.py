@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from sipsvc.cdr.keeper import Keeper
 from sipsvc.watch import Facts
 from tests.unit.wire import GATES, Wire, answer, directory, gateway, request
 
@@ -62,7 +63,7 @@ def facts_of(wire: Wire, folder: Path, **changes: Any) -> Facts:
         "now": lambda: wire.now,
         "began": wire.begin.mono,
         "late": lambda: 3_000_000,
-        "unwritten": lambda: 0,
+        "keeper": Keeper(folder, 1 << 30, lambda record: None, lambda closed: None),
         "connections": lambda: 2,
         "hang_up": lambda cdr_id: engine.hang_up(cdr_id, "admin", wire.now),
         "drain": door,

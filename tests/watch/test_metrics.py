@@ -16,6 +16,9 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from sipsvc import console
+from sipsvc.cdr.bound import Room
+from sipsvc.cdr.keeper import Keeper
 from sipsvc.cdr.segments import delivered, segment_path
 from sipsvc.demo.server import free_port
 from sipsvc.errors import ConfigError
@@ -38,6 +41,14 @@ HEALTH = {
         "state": "up", "since": 1, "reason": "", "failures": 0, "registration": "", "registered_until": None,
     },
 }  # fmt: skip
+
+ROOM = Room(
+    700,
+    9_000,
+    500,
+    2,
+    {"files": {"waiting": 3, "failing": ""}, "redis": {"waiting": 4, "failing": "Connection refused"}},
+)
 
 
 def figures(page: bytes) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
@@ -117,6 +128,25 @@ def test_how_much_of_the_log_is_not_in_the_database(wire: Wire, tmp_path: Path) 
     assert waiting() == (150, 2)
 
 
+@pytest.mark.rule("law 8", "SIP-37")
+def test_how_full_the_log_is_what_was_refused_and_what_outputs_wait(
+    wire: Wire, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Keeper, "room", ROOM)
+    facts = facts_of(wire, tmp_path)
+    told = figures(render(snapshot(facts)))
+    assert (told["sipsvc_log_bytes", ()], told["sipsvc_log_most_bytes", ()]) == (700, 1 << 30)
+    assert (told["sipsvc_log_disk_free_bytes", ()], told["sipsvc_cdr_rejected", ()]) == (9_000, 2)
+    assert told["sipsvc_output_waiting", (("output", "redis"),)] == 4
+    assert told["sipsvc_output_failing", (("output", "redis"),)] == 1
+    assert told["sipsvc_output_failing", (("output", "files"),)] == 0
+    shown = "\n".join(console._status(facts.status()))
+    assert "700 of 1,073,741,824 bytes at most; 9,000 free on the disk" in shown
+    assert "set aside  2 calls that the database refuses: sipsvc cdr rejected" in shown
+    assert "output     files: 3 calls wait; works" in shown
+    assert "output     redis: 4 calls wait; Connection refused" in shown
+
+
 def end(gateway: str = "alpha", code: str = "answered", status: int = 200, **more: Any) -> dict[str, Any]:
     attempt = {"gateway": gateway, "status": status, "started_at": 1_000}
     plain = {"code": code, "attempts": [attempt], "recovered": False, "progress_at": 1_060, "answer_at": 9_000}
@@ -155,7 +185,9 @@ def test_why_no_call_can_be_taken(wire: Wire, tmp_path: Path) -> None:
     facts = facts_of(wire, tmp_path)
     assert facts.unready() == []
     assert facts_of(wire, tmp_path, bound=False).unready() == ["the SIP sockets are not listened on"]
-    assert facts_of(wire, tmp_path, unwritten=lambda: 1).unready() == ["the log of calls takes no records"]
+    keeper = Keeper(tmp_path, 1 << 30, lambda record: None, lambda closed: None)
+    keeper.write([({"kind": "start"}, 1, False)])  # which it cannot yet
+    assert facts_of(wire, tmp_path, keeper=keeper).unready() == ["the log of calls takes no records"]
     wire.engine.log_full = True
     assert facts.unready() == ["the log of calls takes no records"]
     wire.engine.log_full = False
@@ -278,6 +310,7 @@ def test_every_metric_in_the_alert_rules_is_one_we_have(
     wire: Wire, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(wire.engine, "gateway_health", lambda: HEALTH)
+    monkeypatch.setattr(Keeper, "room", ROOM)
     facts = facts_of(wire, tmp_path)
     facts.figures.ended(end())
     wire.engine.count("not_sip")

@@ -5,9 +5,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
+from sqlalchemy.orm import Session
+
+from sipsvc.store import cdrs
+from sipsvc.store.database import open_database
+from sipsvc.store.models import Cdr
+from tests.cdr.records import whole_call
 
 
 def sipsvc(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -71,3 +79,23 @@ def test_a_call_is_explained(tmp_path: Path) -> None:
     assert nobody.returncode == 1
     assert "there is no customer 'nobody'" in nobody.stderr
     assert "Traceback" not in nobody.stderr + wrong.stderr
+
+
+def test_the_ledger_is_checked(tmp_path: Path) -> None:
+    (tmp_path / "prices.csv").write_text("prefix,name,rate\n44,United Kingdom,0.02\n")
+    (tmp_path / "bundle.toml").write_text(
+        '[partner]\nname = "P"\n[[pricelist]]\nid = "retail"\nname = "R"\nrows = "prices.csv"\n'
+        '[[customer]]\nid = "acme"\nname = "A"\npricelist = "retail"\n'
+    )
+    assert sipsvc("load", "bundle.toml", folder=tmp_path).returncode == 0
+    engine = open_database(f"sqlite:///{tmp_path / 'data' / 'sipsvc.db'}")
+    with Session(engine) as session, session.begin():
+        cdrs.upsert(session, [cdrs.merge(*whole_call(1))])
+    good = sipsvc("check-ledger", folder=tmp_path)
+    assert (good.returncode, good.stdout) == (0, "the ledger adds up: 2 postings\n"), good.stderr
+    with Session(engine) as session, session.begin():
+        session.execute(update(Cdr).values(sell_amount=Decimal(7)))
+    engine.dispose()
+    bad = sipsvc("check-ledger", folder=tmp_path)
+    said = "calls of customer acme cost 7.000000 USD, posted for them is 0.020000\n"
+    assert (bad.returncode, bad.stdout) == (1, said), bad.stderr

@@ -10,20 +10,25 @@ from sipsvc.store.models.catalogue import (
     Partner,
     PlatformSettings,
     PriceList,
+    PricePackage,
     PriceRow,
     RateRow,
     ShortCode,
     Trunk,
     User,
+    WebProduct,
 )
-from sipsvc.store.models.records import Cdr, DeliveryPosition
+from sipsvc.store.models.ledger import LedgerAccount, LedgerPosting
+from sipsvc.store.models.records import AllowanceUsed, Cdr, CdrOutput, DeliveryPosition
 from sipsvc.store.models.work import History, Idempotency, Import, ImportFile, Job, Note, Token
 
 __all__ = [
+    "AllowanceUsed",
     "Base",
     "Block",
     "Catalogue",
     "Cdr",
+    "CdrOutput",
     "CoverageRow",
     "Customer",
     "DeliveryPosition",
@@ -33,12 +38,15 @@ __all__ = [
     "Import",
     "ImportFile",
     "Job",
+    "LedgerAccount",
+    "LedgerPosting",
     "Note",
     "OfAnyone",
     "OfPartner",
     "Partner",
     "PlatformSettings",
     "PriceList",
+    "PricePackage",
     "PriceRow",
     "RateRow",
     "Resource",
@@ -46,4 +54,5 @@ __all__ = [
     "Token",
     "Trunk",
     "User",
+    "WebProduct",
 ]

@@ -52,10 +52,21 @@ class Partner(Resource):
     time_zone: Mapped[str]
 
 
+class WebProduct(OfPartner):
+    """A brand that customers sign up on (WP-1): its type, and the currencies they may pay in (WP-3)."""
+
+    __tablename__ = "web_product"
+
+    name: Mapped[str]
+    type: Mapped[str]
+    currencies: Mapped[list[str]] = mapped_column(JsonText())
+
+
 class Customer(OfPartner):
     """Who pays. `max_channels` 0 is unlimited. What sign-up asks for is blank where a bundle made the customer.
 
-    An email is kept in lower case, so that it is unique in any (IP-10).
+    An email is kept in lower case, so that it is unique in any (IP-10). `funds` is what the ledger has of its account,
+    in its price list's currency, but for charges of calls; only a posting changes it (`store.ledger`).
     """
 
     __tablename__ = "customer"
@@ -75,6 +86,11 @@ class Customer(OfPartner):
     spend_alert_day: Mapped[Decimal | None]
     spend_cap_hour: Mapped[Decimal | None]
     spend_cap_day: Mapped[Decimal | None]
+    prepaid: Mapped[bool]
+    credit_limit: Mapped[Decimal | None]
+    low_balance: Mapped[Decimal | None]
+    funds: Mapped[Decimal]
+    product: Mapped[str | None] = mapped_column("product_id", ForeignKey("web_product.id"))
     contact_first_name: Mapped[str]
     contact_last_name: Mapped[str]
     email: Mapped[str | None]
@@ -186,6 +202,27 @@ class PriceList(OfPartner):
     expected_s: Mapped[int]
     allow_loss: Mapped[bool]
     rows_version: Mapped[int]
+
+
+class PricePackage(OfPartner):
+    """What a customer's calls are sold by (PP-1..6): a price list, and which of its calls are free for how long.
+
+    `minutes` a month and account, 0 for no end of them; `country` is that of the free rows of an Unlimited Domestic.
+    It is `customer`'s, or that of the web products in `products`; a `default` is for all others of the partner. Each of
+    them has one, which whoever writes sees to.
+    """
+
+    __tablename__ = "price_package"
+
+    name: Mapped[str]
+    kind: Mapped[str]
+    pricelist: Mapped[str] = mapped_column("pricelist_id", ForeignKey("pricelist.id"), index=True)
+    minutes: Mapped[int]
+    country: Mapped[str]
+    currencies: Mapped[list[str]] = mapped_column(JsonText())
+    products: Mapped[list[str]] = mapped_column(JsonText())
+    customer: Mapped[str | None] = mapped_column("customer_id", ForeignKey("customer.id"), index=True)
+    default: Mapped[bool] = mapped_column("is_default")
 
 
 class RateRow:
