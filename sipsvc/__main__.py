@@ -173,9 +173,10 @@ def check_ledger(config: Config = None) -> None:
 
     engine = open_database(load_settings(config).data.url)
     with one_state(engine) as connection, Session(connection) as session:
-        faults, postings = audit.faults(session), audit.count(session)
+        faults, postings, gone = audit.faults(session), audit.count(session), audit.gone(session)
     engine.dispose()
-    print("\n".join(faults or [f"the ledger adds up: {postings} postings"]))
+    removed = f", {gone} charges of calls that are kept no more" if gone else ""
+    print("\n".join(faults or [f"the ledger adds up: {postings} postings{removed}"]))
     raise typer.Exit(1 if faults else 0)
 
 

@@ -22,8 +22,8 @@ Key = tuple[str, str]
 def faults(session: Session) -> list[str]:
     """Where the ledger does not add up, a line each; there are never to be any.
 
-    Balances against their postings, the accounts of a currency against 0, what customers' calls cost against what was
-    posted for them, and funds against balances. It reads all there is, in one state of the database
+    Balances against their postings, the accounts of a currency against 0, what customers' calls that are kept cost
+    against what was posted for them, and funds against balances. It reads all there is, in one state of the database
     (`database.one_state`).
     """
     kept = {
@@ -63,6 +63,16 @@ def count(session: Session) -> int:
     return int(session.execute(select(func.count()).select_from(LedgerPosting)).scalar_one())
 
 
+def gone(session: Session) -> int:
+    """How many charges are of calls that are kept no more."""
+    charges = (LedgerPosting.source_type == ledger.CDR, LedgerPosting.kind == ledger.CHARGE)
+    return int(
+        session.execute(
+            select(func.count()).where(*charges, LedgerPosting.source_id.not_in(select(Cdr.cdr_id)))
+        ).scalar_one()
+    )
+
+
 def _posted(session: Session) -> dict[Key, tuple[Decimal, Decimal]]:
     """Balance and charges of every account, out of its postings."""
     found: dict[Key, tuple[Decimal, Decimal]] = {}
@@ -89,10 +99,12 @@ def _sold(session: Session) -> dict[Key, Decimal]:
 
 
 def _charged(session: Session) -> dict[Key, Decimal]:
-    """What is posted to customers for calls, less what was taken back again."""
+    """What is posted to customers for calls that are kept, less what was taken back again."""
     gives = LedgerPosting.debit == literal("customer:", String()).concat(LedgerPosting.customer)
     keys = (LedgerPosting.customer, LedgerPosting.currency, gives)
-    ours = (LedgerPosting.source_type == ledger.CDR, LedgerPosting.customer.is_not(None))
+    # Calls that retention removed stay in the ledger for good.
+    there = LedgerPosting.source_id.in_(select(Cdr.cdr_id))
+    ours = (LedgerPosting.source_type == ledger.CDR, LedgerPosting.customer.is_not(None), there)
     sums: dict[Key, Decimal] = {}
     wanted = select(*keys, *exact_sums(LedgerPosting.amount)).where(*ours).group_by(*keys)
     for customer, currency, given, *parts in session.execute(wanted):
