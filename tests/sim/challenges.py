@@ -13,7 +13,8 @@ from tests.sim.view import CallView
 
 def numbers(view: CallView) -> None:
     """Towards a gateway that challenges CSeq rises with each request of a dialog, and none has a number twice, a BYE
-    of the engine's own that crosses another apart (SIP-33). An ACK has its INVITE's number and credentials."""
+    of the engine's own that crosses another apart (SIP-33), and its probes, whose number is to be used already. An ACK
+    has its INVITE's number and credentials."""
     plain = view.plain
     life = view.run.host.life_at
     highest: dict[tuple[object, ...], tuple[int, int]] = {}
@@ -35,6 +36,8 @@ def numbers(view: CallView) -> None:
             if given is not None and credentials(msg) != given:
                 text = f"{msg} to {msg.to_tag} has {credentials(msg)}, its INVITE {given}"
                 view.report("ack-credentials", text, msg.to_tag, wire.at)
+            continue
+        if msg.method == "OPTIONS" and not msg.get("x-sim"):
             continue
         dialog = (wire.peer[0], msg.to_tag, life(wire.at))
         number = plain.numbers[msg.branch]

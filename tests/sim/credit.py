@@ -193,16 +193,18 @@ def _ended(run: Run, book: Account, logged: Logged) -> None:
     if spec is not None and spec.funds and book.charged > Fraction(spec.funds):
         report("credit", call_id, f"{spec.funds} was there, {book.charged} is charged by now")
     granted, allowance = record.get("granted_s"), sell.get("allowance", 0)
-    late = 0 if granted is None else record["duration_ms"] - granted * 1000
+    # What is charged may be less: as far as there is evidence of the call.
+    lasted = record["end_at"] - record["answer_at"] if record["recovered"] else record["duration_ms"]
+    late = 0 if granted is None else lasted - granted * 1000
     outlived = any(one.record["kind"] == "start" and one.record["cdr_id"] == record["cdr_id"]
                    and one.life != logged.life for one in run.host.log)  # fmt: skip
     if late > 1 and not outlived:
         report("credit", call_id, f"granted {granted} s, and ended {late} ms later")
     if record["code"] == "credit_exhausted" and (granted is None or late < -1):
-        report("credit", call_id, f"cut after {record['duration_ms']} ms of {granted} s")
-    if record["code"] == "credit_exhausted" and spec is not None and not book.open:
+        report("credit", call_id, f"cut after {lasted} ms of {granted} s")
+    if record["code"] == "credit_exhausted" and granted is not None and spec is not None and not book.open:
         row = Row(0, "", sell["rate"], sell["fee"], sell["initial"], sell["increment"])
-        further = price(row, (sell["billed"] + 1) * 1000, sell["minimum"], None, allowance)[1]
+        further = price(row, (granted + 1) * 1000, sell["minimum"], None, allowance)[1]
         if Fraction(further) <= Fraction(spec.funds) - book.charged + Fraction(sell["amount"]):
             report("credit", call_id, f"cut with {spec.funds} there and {book.charged} charged, {further} buys more")
     _minutes(run, book, record, allowance)

@@ -67,7 +67,7 @@ def check(run: Run) -> list[CallView]:
         for look in (*wirechecks.CHECKS, *inside.CHECKS, *expiries.CHECKS, *ways.CHECKS, *challenges.CHECKS):
             look(view)
         hung_up(view)
-        if view.final is not None and len(view.records) >= 2:
+        if view.final is not None and len(view.records) >= 2 and view.records[-1].record["kind"] == "end":
             cdr_says(view)
             cdr_times(view)
             cdr_money(view)
@@ -93,7 +93,7 @@ def stands(finding: Finding, view: CallView | None) -> bool:
     ):
         return False  # refused when that was waited for no longer
     code = view.records[-1].record.get("code") if view.records else ""
-    if finding.rule == "final-reaches-caller" and "up" in view.fates and code == "session_expired":
+    if finding.rule in ("final-reaches-caller", "ack-arrives") and "up" in view.fates and code == "session_expired":
         return False  # its answer died with the server, and its session ran out before that came again
     lenient = {"up": finding.rule not in LOST_WHILE_UP}
     return all(lenient.get(fate, finding.rule in HOLDS_WHATEVER) for fate in view.fates)

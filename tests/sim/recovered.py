@@ -14,7 +14,8 @@ GONE = (408, 481)
 
 def check(view: CallView, end: dict[str, Any]) -> int | None:
     """Whether its record is marked, and the probe was right; until when there is evidence of it, None: to its end."""
-    known = _evidence(view) if end["hangup_by"] == "timeout" else None
+    ours = end["hangup_by"] == "timeout" or end["code"] == "credit_exhausted"
+    known = _evidence(view) if ours else None
     if end["recovered"] != (known is not None):
         view.report("cdr-recovered", f"recovered {end['recovered']}, shown alive only until {known and utc_of(known)}")
     if end["code"] == "probe_failed" and not _gone(view):

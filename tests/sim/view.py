@@ -228,9 +228,11 @@ class CallView:
 
     def forgets_losers(self, tag: str, at: int) -> bool:
         """Whether the ACK to an answer under `tag` may go without credentials: those of branches that lost are gone
-        with the call, and with the server."""
+        with the call, and with the server; so are those of a re-INVITE that it died under."""
         if self.answer is not None and tag == self.answer[1].msg.to_tag:
-            return False
+            life = self.run.host.life_at
+            sent = [one.at for one in self.where(out=True, caller=False, method="INVITE", request=True) if one.at <= at]
+            return bool(sent) and life(sent[-1]) != life(at)
         died = [died for life, died in enumerate(self.run.host.deaths) if self._fate(life, died) == "up"]
         return at > min([self.over_at, *died])
 
