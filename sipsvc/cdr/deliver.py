@@ -320,8 +320,15 @@ def _load(body: bytes | None) -> dict[str, Any] | None:
 
 
 def _away(error: BaseException) -> bool:
-    """Whether the fault lies with the database rather than with a row."""
+    """Whether the fault lies with the database rather than with a row.
+
+    PostgreSQL says it: a row is to blame for data that do not fit and for constraints (classes 21 to 23), not for a
+    server that takes no writes or for a right that is missing.
+    """
     if isinstance(error, DBAPIError):
+        state = getattr(error.orig, "sqlstate", None)
+        if state is not None and state[:2] not in ("21", "22", "23"):
+            return True
         return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
     return False
 
