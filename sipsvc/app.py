@@ -13,6 +13,7 @@ from random import Random
 from typing import Any
 
 from sipsvc import keyring
+from sipsvc.cdr import aside
 from sipsvc.cdr.keeper import Keeper
 from sipsvc.cdr.log import open_calls, outages, read_from
 from sipsvc.cdr.segments import segment_number
@@ -123,22 +124,35 @@ class Worker:
         loop.call_later(REPORT_EVERY_S, self._report)
 
     def _recall(self, spent: Spent) -> None:
-        """What calls have cost and used: those delivered by the database, the others by the log."""
+        """What calls have cost and used: those delivered by the database, the others by the log or set aside."""
         for customer, currency, utc, amount in spent.sums:
             self._engine.spent(customer, currency, Decimal(amount), utc)
         for customer, currency, amount in spent.charged:
             self._engine.charged(customer, currency, Decimal(amount))
         for trunk, month, seconds in spent.used:
             self._engine.allowance_used(trunk, month, seconds)
+        counted: set[str] = set()
         for entry in read_from(self._folder, segment_number(spent.segment), spent.offset):
-            record = entry.record
-            if record["kind"] == "end" and record["sell"] is not None and record["answer_at"] is not None:
-                sell = record["sell"]
-                cost = Decimal(sell["amount"])
-                self._engine.spent(record["customer"], sell["currency"], cost, record["end_at"])
-                self._engine.charged(record["customer"], sell["currency"], cost)
-                if "month" in record:
-                    self._engine.allowance_used(record["trunk"], record["month"], sell.get("allowance", 0))
+            self._recall_end(entry.record, counted)
+        # A call stands there twice when a try was broken off, and in the log too until the position moves on.
+        for one in aside.listed(self._folder):
+            for record in one.get("records", []):
+                self._recall_end(record, counted)
+
+    def _recall_end(self, record: dict[str, Any], counted: set[str]) -> None:
+        """Once each; one the database refuses for what stands in it must not keep the worker from starting."""
+        try:
+            cdr_id, sell = record["cdr_id"], record.get("sell")
+            if record["kind"] != "end" or cdr_id in counted or sell is None or record["answer_at"] is None:
+                return
+            customer, currency, cost = record["customer"], sell["currency"], Decimal(sell["amount"])
+            self._engine.spent(customer, currency, cost, record["end_at"])
+            self._engine.charged(customer, currency, cost)
+            counted.add(cdr_id)
+            if "month" in record:
+                self._engine.allowance_used(record["trunk"], record["month"], sell.get("allowance", 0))
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            self._log.error("cdr_not_recalled", record=repr(record)[:200], error=repr(error))
 
     async def be_watched(self) -> None:
         """Answer questions from now on. That the control socket cannot be had is logged: calls do not need it."""

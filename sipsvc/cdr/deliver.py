@@ -70,6 +70,8 @@ class Batch:
     """What one transaction carries: `finished` calls, rows of live ones, and the position after them."""
 
     finished: int = 0
+    # Lines of what cannot become a row, to be set aside.
+    refused: list[bytes] = field(default_factory=list)
     items: list[Item] = field(default_factory=list)
     position: tuple[int, int] = (0, 0)
     moved: bool = False
@@ -99,7 +101,8 @@ class Deliverer:
     def step(self) -> int:
         """Deliver up to BATCH finished calls and what is due of live ones; how many were finished.
 
-        0 means the log is delivered to its end. Raises DatabaseAway; then the same batch is tried next.
+        0 means the log is delivered to its end. Raises DatabaseAway, or OSError where a disk is full or at fault; then
+        the same batch is tried next.
         """
         try:
             if self._delivered is None:
@@ -143,6 +146,14 @@ class Deliverer:
 
     def _collect(self) -> Batch:
         """Read on until BATCH calls have ended or the log has."""
+        try:
+            return self._read_on()
+        except OSError:
+            # What was read of it would be passed over: begin where a new process does.
+            self._tail, self._open = Tail(self._folder, report=self._bad_line), OpenCalls()
+            raise
+
+    def _read_on(self) -> Batch:
         assert self._delivered is not None
         batch = Batch()
         for line in self._tail.read():
@@ -187,18 +198,21 @@ class Deliverer:
                 self._log_time = max(self._log_time, ended["end_at"])
             batch.items.append(Item(cdr_id, cdrs.merge(start, answer, ended), records))
         except RECORD_FAULTS as error:
-            self._reject(records, cdr_id, error)
+            batch.refused.append(self._refusal(records, cdr_id, error))
 
     def _add_late(self, batch: Batch, line: Line) -> None:
         try:
             batch.items.append(Item(line.cdr_id, None, [line.body], _load(line.body)))
         except RECORD_FAULTS as error:
-            self._reject([line.body], line.cdr_id, error)
+            batch.refused.append(self._refusal([line.body], line.cdr_id, error))
 
     # -- writing --
 
     def _deliver(self, batch: Batch) -> None:
-        """One transaction; row by row where the database refuses one. Raises SQLAlchemyError when it is away."""
+        """One transaction; row by row where the database refuses one. Raises OSError, SQLAlchemyError when away."""
+        if batch.refused:
+            aside.add(self._folder, b"".join(batch.refused))
+            batch.refused = []
         if not batch.moved and not batch.items:
             return
         try:
@@ -322,13 +336,13 @@ def _load(body: bytes | None) -> dict[str, Any] | None:
 def _away(error: BaseException) -> bool:
     """Whether the fault lies with the database rather than with a row.
 
-    PostgreSQL says it: a row is to blame for data that do not fit and for constraints (classes 21 to 23), not for a
-    server that takes no writes or for a right that is missing.
+    PostgreSQL says it: a row is to blame for data that do not fit, for constraints (classes 21 to 23) and for being too
+    large for an index (54), not for a server that takes no writes or for a right that is missing.
     """
     if isinstance(error, DBAPIError):
         state = getattr(error.orig, "sqlstate", None)
-        if state is not None and state[:2] not in ("21", "22", "23"):
-            return True
+        if state is not None:
+            return state[:2] not in ("21", "22", "23", "54")
         return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
     return False
 
@@ -407,9 +421,14 @@ def _run(deliverer: Deliverer, stop: Stop) -> None:
         try:
             wait = 0.0 if deliverer.step() else IDLE_S
             pause = BACK_OFF_S[0]
-        except DatabaseAway as error:
-            log.warning("cdr_database_away", reason=str(error), retry_s=pause)
+        except (DatabaseAway, OSError) as error:
+            _say(error, pause)
             wait, pause = pause, min(2 * pause, BACK_OFF_S[1])
+
+
+def _say(error: Exception, pause: float) -> None:
+    event = "cdr_database_away" if isinstance(error, DatabaseAway) else "cdr_delivery_stuck"
+    log.warning(event, reason=str(error), retry_s=pause)
 
 
 def _finish(deliverer: Deliverer) -> None:
@@ -419,8 +438,8 @@ def _finish(deliverer: Deliverer) -> None:
         try:
             if not deliverer.step():
                 return
-        except DatabaseAway as error:
-            log.warning("cdr_database_away", reason=str(error), retry_s=BACK_OFF_S[0])
+        except (DatabaseAway, OSError) as error:
+            _say(error, BACK_OFF_S[0])
             if time.monotonic() > give_up:
                 log.warning("cdr_left_for_next_start", reason=str(error))
                 return

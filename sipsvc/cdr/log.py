@@ -13,6 +13,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -240,20 +241,23 @@ class LogWriter:
 
     def _first_segment(self) -> None:
         """A new one; on a full disk the last one, behind which there may be room yet for the calls that are up."""
+        old = segment_path(self._folder, self._segment)
         try:
             self._begin_segment()
         except OSError as error:
             if not self._segment or error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
             log.error("cdr_log_rotation_failed", segment=self._segment, error=str(error))
-            self._descriptor = os.open(
-                segment_path(self._folder, self._segment), os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
-            )
+            self._descriptor = os.open(old, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
             there = os.pread(self._descriptor, os.fstat(self._descriptor).st_size, 0)
             self._size = self._reserved = there.rfind(b"\n") + 1
             if self._size < len(there):
                 os.ftruncate(self._descriptor, self._size)  # half a line, which nobody has read
             self._rotate_at = self._size + max(1, self._segment_bytes // 8)
+            return
+        # What the writer before kept free behind its end is wanted behind ours.
+        with suppress(OSError):  # none, or delivered and removed meanwhile
+            os.truncate(old, old.stat().st_size)
 
     def _begin_segment(self) -> None:
         """Write the open calls to a new segment and show it to readers, complete, by renaming."""
@@ -305,8 +309,11 @@ class LogWriter:
 
     def _show_alive(self) -> None:
         """A restart is to know until when a BYE would have been seen. It needs no room on the disk."""
-        os.utime(self._alive)
         self._look_again = time.monotonic() + SYNC_INTERVAL_S
+        try:
+            os.utime(self._alive)
+        except OSError as error:  # the syncing must go on: calls wait for it
+            log.error("cdr_alive_not_shown", error=str(error))
 
     def _measure(self) -> None:
         """Not the loop's work: a disk may take its time to answer."""
@@ -314,6 +321,8 @@ class LogWriter:
             self.room = self._gauge.measure()
         except OSError as error:
             log.error("cdr_log_not_measured", error=str(error))
+        except Exception:  # as in `_show_alive`
+            log.exception("cdr_log_not_measured")
 
     def _sync(self) -> None:
         """Put everything written so far on disk and say so. What fails is logged and never called durable."""

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from sipsvc import __version__, keyring, vault
+from sipsvc.cdr.aside import REJECTED, RETRY
 from sipsvc.cdr.deliver import cdr_folder
 from sipsvc.cdr.segments import OUTAGES, kept, last_alive, segment_numbers, segment_path
 from sipsvc.errors import SipsvcError
@@ -26,7 +27,6 @@ from sipsvc.settings import Settings
 
 # What opens sealed passwords, nonces and tokens: whoever has the backup has them.
 SECRETS = (keyring.NAME, keyring.OLD_NAME, vault.NAME)
-REJECTED = "rejected.log"
 
 
 class NotBackedUp(SipsvcError):
@@ -54,7 +54,9 @@ def backup(settings: Settings, where: Path, between: Callable[[], None] = lambda
             log.mkdir(parents=True, exist_ok=True)
             with kept(log):
                 # What is refused from here on stands in the log behind the copied position, and is refused again.
-                _copy_if_there(log / REJECTED, folder / "cdr" / REJECTED)
+                # A try moves lines from the one file to the other and back: so no move of them is missed.
+                for part in (RETRY, REJECTED, RETRY):
+                    _copy_if_there(log / part, folder / "cdr" / part)
                 _copy_if_there(log / OUTAGES, folder / "cdr" / OUTAGES)
                 state = databases.save(url, folder / "database" / databases.FILES[databases.kind(url)])
                 between()

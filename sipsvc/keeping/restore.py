@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from sipsvc.cdr.aside import REJECTED, RETRY
+from sipsvc.cdr.bound import OUTPUTS
 from sipsvc.cdr.deliver import cdr_folder
 from sipsvc.cdr.log import LogLocked, lock_file
 from sipsvc.cdr.segments import ALIVE, DELIVERED, OUTAGES, segment_numbers, segment_path
@@ -16,7 +18,7 @@ from sipsvc.feed.images import tables_folder
 from sipsvc.firstrun import BROKEN_OFF
 from sipsvc.keeping import databases
 from sipsvc.keeping.archive import BadArchive, Manifest, opened
-from sipsvc.keeping.backup import REJECTED, SECRETS
+from sipsvc.keeping.backup import SECRETS
 from sipsvc.keyring import private
 from sipsvc.settings import Settings
 from sipsvc.store.database import known_revision
@@ -25,13 +27,13 @@ STAGE = "restore.new"
 
 
 class NotRestored(SipsvcError):
-    """The place is not fit; nothing in it was changed."""
+    """The place is not fit, or files could not be written there: where BROKEN_OFF stands in it, it is half changed."""
 
 
 def restore(settings: Settings, path: Path, *, force: bool = False) -> Manifest:
     """Put back what `path` holds. With `force` what is there is replaced.
 
-    Raises BadArchive and NotRestored before anything is changed; ConfigError, NotKept.
+    Raises BadArchive before anything is changed; NotRestored, ConfigError, NotKept.
     """
     try:
         with opened(path) as archive:
@@ -62,7 +64,7 @@ def alone(settings: Settings) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     held = []
     try:
-        for name in ("lock", "deliver.lock"):
+        for name in ("lock", "deliver.lock", "out.lock"):
             try:
                 held.append(lock_file(folder / name))
             except LogLocked as error:
@@ -87,7 +89,7 @@ def _there(settings: Settings) -> list[str]:
     """What would be replaced."""
     folder, data = cdr_folder(settings), settings.data.dir
     found = [name for name in (*SECRETS, BROKEN_OFF) if (data / name).exists()]
-    if segment_numbers(folder) or (folder / REJECTED).exists():
+    if segment_numbers(folder) or any((folder / name).exists() for name in (REJECTED, RETRY)):
         found.append("a log of calls")
     if databases.tables(settings.data.url):
         found.append("a database")
@@ -98,15 +100,16 @@ def _replace(settings: Settings, manifest: Manifest, stage: Path) -> None:
     """From here on there is no way back; a server does not start on what is only half there."""
     folder, data = cdr_folder(settings), settings.data.dir
     private(data / BROKEN_OFF, b"sipsvc restore was broken off here: run it again with --force\n")
+    # First what may fail for a reason of its own: until it is done, log and keys of before are there still.
+    databases.put_back(settings.data.url, stage / "database" / databases.FILES[manifest.database])
     for number in segment_numbers(folder):
         segment_path(folder, number).unlink()
-    for name in (DELIVERED, REJECTED, ALIVE, OUTAGES):
+    for name in (DELIVERED, REJECTED, RETRY, ALIVE, OUTAGES, OUTPUTS):
         (folder / name).unlink(missing_ok=True)
     for name in SECRETS:
         (data / name).unlink(missing_ok=True)
     # Compiled from the database, and made anew when they are missing.
     shutil.rmtree(tables_folder(settings), ignore_errors=True)
-    databases.put_back(settings.data.url, stage / "database" / databases.FILES[manifest.database])
     for source, target in (("cdr", folder), ("secrets", data)):
         for path in sorted((stage / source).glob("*")):
             shutil.move(path, target / path.name)

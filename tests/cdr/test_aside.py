@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from sipsvc.cdr import aside
 from sipsvc.cdr.again import retry
-from sipsvc.cdr.deliver import DatabaseAway, Deliverer
+from sipsvc.cdr.deliver import DatabaseAway, Deliverer, _run
 from sipsvc.cdr.log import lock_file
 from sipsvc.cdr.segments import encode, segment_path
 from sipsvc.settings import DataSettings, Settings
@@ -152,6 +153,61 @@ def test_a_line_that_cannot_be_read_is_shown_and_kept(folder: Path, engine: Engi
     Deliverer(folder, engine).step()
     assert (folder / aside.REJECTED).read_bytes() == b'{"at":1,"cdr_id":"x","rec\n'
     assert stored(engine) == {"cdr-000001": 1}
+
+
+class Turns:
+    """A Stop that comes after so many tries; each of them may do something."""
+
+    def __init__(self, *before: Any) -> None:
+        self._before = list(before)
+
+    def wait(self, _seconds: float) -> bool:
+        if not self._before:
+            return True
+        self._before.pop(0)()
+        return False
+
+
+@pytest.mark.rule("law 8")
+def test_a_full_disk_neither_ends_the_deliverer_nor_costs_a_call(
+    folder: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither for the row the database refuses nor for the record no row can be made of."""
+    run(engine, REFUSE)
+    write(folder, *whole_call(1), start(2), answer(2), end(2, end_at="soon"), *odd(3), *whole_call(4))
+    add = aside.add
+
+    def full(_folder: Path, _lines: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    one = Deliverer(folder, engine)
+    monkeypatch.setattr(aside, "add", full)
+    turns = Turns(lambda: None, lambda: None, lambda: monkeypatch.setattr(aside, "add", add), lambda: None)
+    _run(one, turns)  # type: ignore[arg-type]
+    assert stored(engine).keys() == {"cdr-000001", "cdr-000004"}
+    assert [told["cdr_id"] for told in aside.listed(folder)] == ["cdr-000002", "cdr-000003"]
+
+
+@pytest.mark.rule("law 8")
+def test_a_log_that_cannot_be_read_on_costs_no_call(
+    folder: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(folder, *whole_call(1))
+    segment_path(folder, 2).write_bytes(b"".join(map(encode, whole_call(2))))
+    opened = os.open
+
+    def fails(path: Any, *more: Any, **words: Any) -> int:
+        if str(path) == str(segment_path(folder, 2)):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return opened(path, *more, **words)
+
+    one = Deliverer(folder, engine)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", fails)
+        with pytest.raises(OSError, match="Input/output"):
+            one.step()
+    one.step()
+    assert stored(engine).keys() == {"cdr-000001", "cdr-000002"}
 
 
 # As its owner does it

@@ -19,9 +19,11 @@ from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 from structlog.testing import capture_logs
 
+from sipsvc.cdr import keeper as keeping_it
 from sipsvc.cdr.bound import OUTPUTS, Bound, Gauge, Room
 from sipsvc.cdr.deliver import DatabaseAway, Deliverer
-from sipsvc.cdr.keeper import MOST_WAITING, Keeper, Owed
+from sipsvc.cdr.keeper import MOST_WAITING, SLICE, Keeper, Owed
+from sipsvc.cdr.log import LogFull, LogWriter
 from sipsvc.cdr.segments import encode, open_calls, read_segments
 from sipsvc.store.database import migrate, open_database
 from sipsvc.store.models import Cdr
@@ -285,3 +287,75 @@ def test_what_waits_for_a_full_disk_has_an_end(tmp_path: Path) -> None:
         kept.keeper.close()
     assert kept.keeper.unrecorded == MOST_WAITING // 2
     assert [entry.record for entry in read_segments(tmp_path)] == [start(1), answer(1), end(1)]
+
+
+class FullDisk:
+    """Takes no record while `full`; `tried` are the numbers of records it was asked to take."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.full = False
+        self.tried: list[int] = []
+        append = LogWriter.append
+
+        def takes(writer: LogWriter, records: list[Owed]) -> None:
+            if self.full and records:  # as of a file's limit: it is noticed only where something is written
+                self.tried.append(len(records))
+                raise LogFull(Path("cdr"), OSError(28, "No space left on device"), 0)
+            append(writer, records)
+
+        patch.setattr(LogWriter, "append", takes)
+
+
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> FullDisk:
+    return FullDisk(monkeypatch)
+
+
+@pytest.mark.rule("law 8")
+def test_what_waits_is_not_tried_at_each_record_and_keeps_its_order(tmp_path: Path, full_disk: FullDisk) -> None:
+    with keeping(tmp_path, 1 << 40) as (runner, kept):
+        full_disk.full = True
+        for number in range(3_000):
+            kept.write(start(number), end(number, code="log_full"))
+        assert full_disk.tried == [2]
+        runner.run(kept.until(lambda: len(full_disk.tried) > 1))
+        assert full_disk.tried[1:] == [SLICE]
+        full_disk.full = False
+        runner.run(kept.until(lambda: not kept.keeper.full))
+        kept.write(start(3_000))
+    wanted = [(kind, f"cdr-{n:06d}") for n in range(3_000) for kind in ("start", "end")] + [("start", "cdr-003000")]
+    assert [(one.record["kind"], one.record["cdr_id"]) for one in read_segments(tmp_path)] == wanted
+    assert [(one["kind"], one["cdr_id"]) for one in kept.written] == wanted
+
+
+@pytest.mark.rule("law 8")
+def test_the_door_stays_shut_where_all_that_waited_was_left_out(
+    tmp_path: Path, full_disk: FullDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeping_it, "MOST_WAITING", 20)
+    with keeping(tmp_path, 1 << 40) as (runner, kept):
+        kept.keeper._prune_at = 20
+        full_disk.full = True
+        for number in range(100):
+            kept.write(start(number), end(number, code="log_full"))
+        assert 0 < kept.keeper.waiting <= 22
+        runner.run(kept.until(lambda: len(full_disk.tried) > 2))
+        assert (kept.keeper.why, kept.door) == ("write", [True])
+        full_disk.full = False
+        runner.run(kept.until(lambda: not kept.keeper.full))
+        assert kept.door == [True, False]
+    assert kept.keeper.unrecorded + len(kept.written) // 2 == 100
+
+
+@pytest.mark.rule("law 8")
+@pytest.mark.parametrize("full", [True, False])
+def test_what_still_waits_at_the_end_is_tried_once_more_and_else_told(
+    tmp_path: Path, full_disk: FullDisk, full: bool
+) -> None:
+    with capture_logs() as logs, keeping(tmp_path, 1 << 40) as (_, kept):
+        full_disk.full = True
+        for number in range(1_000):
+            kept.write(start(number))
+        full_disk.full = full
+    lost = [line["records"] for line in logs if line["event"] == "cdr_records_lost"]
+    assert (lost, len(kept.written)) == (([1_000], 0) if full else ([], 1_000))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import subprocess
@@ -210,6 +211,35 @@ def test_a_callback_that_fails_does_not_end_the_syncing(tmp_path: Path) -> None:
     writer.append([(start(2), 2, True)])
     durable.wait_for(2)
     writer.close()
+
+
+def test_a_disk_that_shows_no_time_does_not_end_the_syncing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = threading.Event()
+
+    def fails(*_: Any) -> None:
+        tried.set()
+        raise OSError(errno.EIO, "Input/output error")
+
+    durable = Durable()
+    with writing(tmp_path, durable) as writer:
+        monkeypatch.setattr(os, "utime", fails)
+        monkeypatch.setattr(writer._gauge, "measure", lambda: 1 // 0)
+        assert tried.wait(30)
+        writer.append([(start(1), 1, True)])
+        durable.wait_for(1)
+
+
+@pytest.mark.rule("law 8")
+def test_a_restart_gives_back_what_was_kept_free_behind_the_segment_before(tmp_path: Path) -> None:
+    """Else it would be missing on a disk that is nearly full."""
+    write(tmp_path, whole_call(1))
+    old = segment_path(tmp_path, 1)
+    before = old.read_bytes()
+    if old.stat().st_blocks * 512 < RESERVE:
+        pytest.skip("this file system keeps none")
+    with writing(tmp_path):
+        assert old.stat().st_blocks * 512 < RESERVE // 2
+    assert old.read_bytes() == before
 
 
 @pytest.mark.rule("law 8")

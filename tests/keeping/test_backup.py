@@ -24,6 +24,7 @@ from sipsvc.cdr.segments import kept, segment_numbers
 from sipsvc.errors import ConfigError
 from sipsvc.feed.images import tables_folder
 from sipsvc.firstrun import BROKEN_OFF, prepare
+from sipsvc.keeping import databases
 from sipsvc.keeping.archive import BadArchive
 from sipsvc.keeping.backup import NotBackedUp, backup
 from sipsvc.keeping.restore import NotRestored, restore
@@ -149,6 +150,7 @@ def small(settings: Settings) -> None:
     writer.append([(record, seq, False) for seq, record in enumerate([start(2), answer(2)], 4)])
     writer.close()
     (settings.data.dir / "cdr" / "rejected.log").write_bytes(b'{"cdr_id":"odd"}\n')
+    (settings.data.dir / "cdr" / "retry.log").write_bytes(b'{"cdr_id":"tried"}\n')
     keyring.load(settings.data.dir, 1_790_000_000_000)
 
 
@@ -169,6 +171,7 @@ def test_keys_log_and_what_was_refused_come_along(place: Place, tmp_path: Path) 
     assert rows(there) == rows(here)
     assert [record["kind"] for record in open_calls(there.data.dir / "cdr")] == ["start", "answer"]
     assert (there.data.dir / "cdr" / "rejected.log").read_bytes() == b'{"cdr_id":"odd"}\n'
+    assert (there.data.dir / "cdr" / "retry.log").read_bytes() == b'{"cdr_id":"tried"}\n'
     # A call that was up is charged as far as the server of then ran, whenever this one begins.
     assert last_alive(there.data.dir / "cdr") == seen
     # A server can begin on it, and there is nothing left of the restore.
@@ -211,7 +214,44 @@ def test_a_place_with_something_in_it_is_replaced_only_by_force(place: Place, tm
     engine.dispose()
 
 
-@pytest.mark.parametrize("name", ["lock", "deliver.lock"])
+def test_what_another_server_set_aside_does_not_stay(made: tuple[Settings, Path], tmp_path: Path) -> None:
+    """Nor is such a place taken for an empty one."""
+    here, _ = made
+    folder = here.data.dir / "cdr"
+    for name in ("retry.log", "rejected.log"):
+        (folder / name).unlink()
+    path, _ = backup(here, tmp_path / "without")
+    there = Settings(data=DataSettings(dir=tmp_path / "there"))
+    (there.data.dir / "cdr").mkdir(parents=True)
+    for name in ("retry.log", "outputs"):
+        (there.data.dir / "cdr" / name).write_bytes(b"{}\n")
+    with pytest.raises(NotRestored, match="a log of calls"):
+        restore(there, path)
+    restore(there, path, force=True)
+    assert not [name for name in ("retry.log", "outputs") if (there.data.dir / "cdr" / name).exists()]
+
+
+def test_a_database_that_cannot_be_put_back_costs_neither_log_nor_keys(
+    made: tuple[Settings, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, path = made
+    kept_files = {file: file.read_bytes() for file in here.data.dir.rglob("*") if file.suffix in (".log", ".json")}
+
+    def fails(*_: Any) -> None:
+        raise databases.NotKept("the database cannot be put back")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(databases, "put_back", fails)
+        with pytest.raises(databases.NotKept):
+            restore(here, path, force=True)
+    assert {file: file.read_bytes() for file in kept_files} == kept_files
+    with pytest.raises(ConfigError, match="a restore was broken off"):
+        prepare(here, None)
+    restore(here, path, force=True)
+    assert len(rows(here)) == 1
+
+
+@pytest.mark.parametrize("name", ["lock", "deliver.lock", "out.lock"])
 def test_a_running_server_is_not_restored_over(place: Place, tmp_path: Path, name: str) -> None:
     here = place("here", migrated=True)
     small(here)

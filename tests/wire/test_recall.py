@@ -9,9 +9,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from sipsvc.app import Worker, now
+from sipsvc.cdr import aside
 from sipsvc.cdr.log import LogWriter, read_segments
 from sipsvc.feed.intake import Spent
 from sipsvc.settings import DataSettings, Settings, SipSettings
@@ -43,7 +45,13 @@ def test_what_was_delivered_counts_once_and_what_was_not_counts_too(tmp_path: Pa
     # The first is in the database, and what that has of today is told by the hour.
     delivered = next(iter(read_segments(tmp_path / "cdr"))).offset_after
     known = Spent([("acme", "USD", today, "5.500000")], "cdr-00000001.log", delivered)
-    settings = Settings(data=DataSettings(dir=tmp_path), sip=SipSettings(listen=[f"udp:127.0.0.1:{free_port()}"]))
+    # Where midnight fell into this test, all of it was yesterday.
+    assert spent_today(tmp_path, known) == (Decimal("5.75") if now().utc // DAY_MS == today // DAY_MS else 0)
+
+
+def spent_today(folder: Path, known: Spent) -> Decimal:
+    """As a worker that starts has it."""
+    settings = Settings(data=DataSettings(dir=folder), sip=SipSettings(listen=[f"udp:127.0.0.1:{free_port()}"]))
     book = directory(customer=replace(CUSTOMERS, spend_cap_day=Decimal(100)))
 
     async def started() -> Decimal:
@@ -54,5 +62,22 @@ def test_what_was_delivered_counts_once_and_what_was_not_counts_too(tmp_path: Pa
         finally:
             worker.stop()
 
-    # Where midnight fell into this test, all of it was yesterday.
-    assert asyncio.run(started()) == (Decimal("5.75") if now().utc // DAY_MS == today // DAY_MS else 0)
+    return asyncio.run(started())
+
+
+@pytest.mark.rule("SIP-27", "law 8")
+def test_what_the_database_refused_counts_once(tmp_path: Path) -> None:
+    """It stands behind what was delivered no more, and nowhere in the database."""
+    today = time.time_ns() // 1_000_000
+    folder = tmp_path / "cdr"
+    twice, tried, in_the_log = (ended(n, today, f"{n}", customer="acme") for n in (1, 2, 4))
+    # Refused for what stands in them: the worker starts all the same.
+    odd = [ended(8, today, "much", customer="acme"), {"kind": "end"}]
+    writer = LogWriter(folder, lambda seq: None)
+    writer.append([(in_the_log, 1, False)])
+    writer.close()
+    for one in (twice, twice, in_the_log, *odd):
+        aside.add(folder, aside.line(today, "", "refused", [orjson.dumps(one)]))
+    (folder / aside.RETRY).write_bytes(aside.line(today, "", "refused", [orjson.dumps(tried)]) + b"half a l")
+    found = spent_today(tmp_path, Spent([], "", 0))
+    assert found == (7 if now().utc // DAY_MS == today // DAY_MS else 0)
