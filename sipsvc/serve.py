@@ -72,6 +72,12 @@ async def _run(
         children.deliver()
         if settings.cdr.handed_on:
             children.out()
+        else:
+            from sipsvc.cdr.bound import OUTPUTS
+            from sipsvc.cdr.deliver import cdr_folder
+
+            # Of one that was killed when there was; it would say for ever that nothing is handed on.
+            (cdr_folder(settings) / OUTPUTS).unlink(missing_ok=True)
         if settings.api.enabled:
             children.work()
             children.api()

@@ -6,15 +6,17 @@ Every fault names its key, its value and why it is refused; `config/sipsvc.toml`
 from __future__ import annotations
 
 import ipaddress
+import json
 import os
 import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import BaseModel, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
+from sipsvc.cdrsettings import CdrSettings, Section
 from sipsvc.effects import written
 from sipsvc.errors import ConfigError
 
@@ -85,11 +87,7 @@ def listener(text: str) -> SipListener:
     return SipListener(transport.upper(), host, port, told_host, told_port)
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class TlsSettings(_Section):
+class TlsSettings(Section):
     """Files in PEM of SIP over TLS; what they hold is read by the SIP worker and by `sipsvc check-config`."""
 
     certificate: str = ""
@@ -107,7 +105,7 @@ class TlsSettings(_Section):
         return self
 
 
-class SipSettings(_Section):
+class SipSettings(Section):
     """Where SIP is listened for, and the name other parties are told (`advertise`, SIP-7).
 
     `nameserver` answers for the names of gateways (SIP-8), "" the system's.
@@ -189,7 +187,7 @@ class SipSettings(_Section):
         return written(self.listeners()[0].told_host)
 
 
-class ApiSettings(_Section):
+class ApiSettings(Section):
     """The management API."""
 
     enabled: bool = True
@@ -210,7 +208,7 @@ class ApiSettings(_Section):
         return host_port(self.listen)[1]
 
 
-class DataSettings(_Section):
+class DataSettings(Section):
     """`dir` holds the CDR log and the secret; `database` is a URL, "" an SQLite file in `dir`."""
 
     dir: Path = Path("data")
@@ -229,93 +227,7 @@ class DataSettings(_Section):
         return self.database or f"sqlite:///{self.dir / 'sipsvc.db'}"
 
 
-class FilesSettings(_Section):
-    """A file of calls a day, of each format, in `dir`; "" is none."""
-
-    dir: str = ""
-    formats: list[Literal["csv", "jsonl"]] = ["csv", "jsonl"]
-
-    @field_validator("formats")
-    @classmethod
-    def _check_formats(cls, value: list[str]) -> list[str]:
-        if not value or len(set(value)) < len(value):
-            raise ValueError("must name csv, jsonl or both, each once")
-        return value
-
-
-class WebhookSettings(_Section):
-    """Each call is sent to `url`, signed with `secret`; with `partner` only its calls. `name` is the position's."""
-
-    name: str
-    url: str
-    secret: str
-    partner: str = ""
-
-    @field_validator("name")
-    @classmethod
-    def _check_name(cls, value: str) -> str:
-        if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", value):
-            raise ValueError("must be 1 to 64 of a-z 0-9 . _ -, a letter or digit first")
-        return value
-
-    @field_validator("url")
-    @classmethod
-    def _check_url(cls, value: str) -> str:
-        if not re.fullmatch(r"https?://[^\s/?#]+\S*", value):
-            raise ValueError("must begin with https:// or http://")
-        return value
-
-    @field_validator("secret")
-    @classmethod
-    def _check_secret(cls, value: str) -> str:
-        if len(value) < 16:
-            raise ValueError("must have at least 16 characters")
-        return value
-
-
-class StreamSettings(_Section):
-    """A Redis Stream; `url` "" is none. It is cut to about `max_length` entries, the oldest first."""
-
-    url: str = ""
-    stream: str = Field("sipsvc:cdrs", min_length=1)
-    max_length: int = Field(1_000_000, ge=1)
-
-    @field_validator("url")
-    @classmethod
-    def _check_url(cls, value: str) -> str:
-        if value and not re.match(r"(redis|rediss|unix)://", value):
-            raise ValueError("must begin with redis://, rediss:// or unix://")
-        return value
-
-
-class CdrSettings(_Section):
-    """How much of the call log there may be, how long calls are kept (0 for ever), and where they are handed on to."""
-
-    max_mb: int = Field(10_240, ge=1)
-    keep_days: int = Field(0, ge=0)
-    files: FilesSettings = FilesSettings()
-    webhook: list[WebhookSettings] = []
-    redis: StreamSettings = StreamSettings()
-
-    @field_validator("webhook")
-    @classmethod
-    def _check_webhooks(cls, value: list[WebhookSettings]) -> list[WebhookSettings]:
-        names = [one.name for one in value]
-        if twice := {name for name in names if names.count(name) > 1}:
-            raise ValueError(f"the name {min(twice)!r} stands twice")
-        return value
-
-    @property
-    def max_bytes(self) -> int:
-        return self.max_mb * 1024 * 1024
-
-    @property
-    def handed_on(self) -> bool:
-        """Whether there is anything for `sipsvc out` to do."""
-        return bool(self.files.dir or self.webhook or self.redis.url or self.keep_days)
-
-
-class MetricsSettings(_Section):
+class MetricsSettings(Section):
     """Where /metrics, /healthz and /readyz of the SIP worker are; `listen` "" is nowhere."""
 
     listen: str = "127.0.0.1:9108"
@@ -336,7 +248,7 @@ class MetricsSettings(_Section):
         return host_port(self.listen) if self.listen else None
 
 
-class LogSettings(_Section):
+class LogSettings(Section):
     """What is logged, and how."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
@@ -380,6 +292,8 @@ def load(path: str | Path | None = None) -> Settings:
     values = read_toml(Path(name), "config") if name else {}
     try:
         settings = Settings(**values)
+    except SettingsError as error:
+        raise ConfigError(faults + _not_json(error.__cause__)) from None
     except ValidationError as error:
         faults += [
             (
@@ -425,20 +339,36 @@ def reason_of(kind: str, message: str) -> str:
 
 
 def _shown(loc: tuple[int | str, ...], value: object) -> object:
-    """The value as it may be printed: a URL can hold a password, a missing key has no value."""
-    if loc[-1:] == ("secret",):
+    """The value as it may be printed: a password can stand before any @, and anywhere in what should be a table.
+
+    A missing key has no value.
+    """
+    name = [part for part in loc if isinstance(part, str)][-1:]
+    if loc[:1] == ("cdr",) and (name[0] in ("cdr", "files", "webhook", "redis") or isinstance(value, list)):
+        return None
+    if name == ["secret"]:
         return "***"
-    if loc[-1:] in (("database",), ("url",)) and isinstance(value, str):
-        return re.sub(r"//[^@/]*@", "//***@", value)
-    inner = value[0] if isinstance(value, list) and value else value
-    return None if isinstance(inner, BaseModel | dict) else value
+    if isinstance(value, list):
+        return None if value and isinstance(value[0], BaseModel | dict | list) else [_shown(loc, one) for one in value]
+    if isinstance(value, str):
+        return re.sub(r"^.*@", "***@", value, flags=re.DOTALL)
+    return None if isinstance(value, BaseModel | dict) else value
+
+
+def _not_json(cause: BaseException | None) -> list[tuple[str, object, str]]:
+    """The variable that should have been JSON, by its text: pydantic does not say which it was."""
+    if not isinstance(cause, json.JSONDecodeError):
+        return [("environment", None, "cannot be read")]
+    names = [name for name, value in sorted(os.environ.items()) if name.startswith(PREFIX) and value == cause.doc]
+    reason = f"is not JSON: {cause.msg} (character {cause.pos + 1})"
+    return [(name, None, reason) for name in names] or [("environment", None, reason)]
 
 
 def _strange_variables() -> list[tuple[str, object, str]]:
     """Variables that look like settings of a section there is not, so that a misspelling is not silent."""
     return [
-        (name, value, f"no such section; there are {', '.join(Settings.model_fields)}")
-        for name, value in sorted(os.environ.items())
+        (name, None, f"no such section; there are {', '.join(Settings.model_fields)}")
+        for name in sorted(os.environ)
         if name.startswith(PREFIX)
         and "__" in name
         and name.removeprefix(PREFIX).partition("__")[0].lower() not in Settings.model_fields

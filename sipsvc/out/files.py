@@ -14,10 +14,10 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
+from sipsvc.cdrsettings import FilesSettings
 from sipsvc.observe import get_logger
 from sipsvc.out.document import csv_head, csv_line, json_line
 from sipsvc.out.output import Failed, State
-from sipsvc.settings import FilesSettings
 from sipsvc.store.models import Cdr
 
 # So long after midnight a file is kept open for calls on their way here, if no call of the next day closes it.
@@ -47,8 +47,11 @@ class Files:
         self._name = ""
         self._day: date | None = None
         self._closed = date.min
+        # Nothing was ever noted, so an open file that has calls is of another life: before a rollback of the schema.
+        self._anew = True
 
     def resume(self, state: State) -> None:
+        self._anew = state is None
         try:
             self._forget()
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -65,6 +68,10 @@ class Files:
                 return 0, self._state()
             if self._day is None:
                 self._begin(days[0])
+                if self._anew:
+                    # Noted before a call is in it, or it would not be known for ours after a crash.
+                    self._anew = False
+                    return 0, self._state()
             day = self._day
             assert day is not None
             done = next((at for at, one in enumerate(days) if one > day), len(rows))
@@ -134,8 +141,8 @@ class Files:
     def _begin(self, day: date) -> None:
         self._name = f"cdr-{day.isoformat()}"
         number = 1
-        # A closed file is never written over, whatever became of the position.
-        while any(self._path(kind).exists() for kind in self._formats):
+        # What is closed, or another life's, is never written over, whatever became of the position.
+        while any(self._path(kind).exists() or (self._anew and self._has_calls(kind)) for kind in self._formats):
             number += 1
             self._name = f"cdr-{day.isoformat()}-{number}"
         for kind in self._formats:
@@ -143,6 +150,10 @@ class Files:
             _put(self._open[kind], HEADS[kind])
         self._day = day
         _sync(self._folder)
+
+    def _has_calls(self, kind: str) -> bool:
+        part = self._part(kind)
+        return part.exists() and part.stat().st_size > len(HEADS[kind])
 
     def _opened(self, kind: str, flags: int) -> FileIO:
         # Who called whom is not everybody's to read.

@@ -28,6 +28,17 @@ class Failed(SipsvcError):
     """Not handed on, and to be tried again; the text says why."""
 
 
+def expected(error: Exception) -> bool:
+    """Whether it is one of those that pass by; any other is a fault of ours, which must not end the rest with it."""
+    return isinstance(error, Failed | SQLAlchemyError | OSError)
+
+
+def reason_of(error: Exception) -> str:
+    """Why, for whoever watches."""
+    said = str(getattr(error, "orig", None) or error)
+    return said if expected(error) else f"{type(error).__name__}: {said}"
+
+
 class Output(Protocol):
     """`name` is its position's; it gets at most `batch` calls at a time."""
 
@@ -68,13 +79,16 @@ class Hand(threading.Thread):
         while not self._end.wait(wait):
             try:
                 wait = 0.0 if self.step() else IDLE_S
-            except (Failed, SQLAlchemyError) as error:
+            except Exception as error:
                 # From what is noted, next time: what was done beyond it is done again.
                 self._at = None
-                reason = str(getattr(error, "orig", None) or error)
+                reason = reason_of(error)
                 # Not all at the same time, where many were waiting for the same receiver.
                 wait = pause * (0.75 + self._random.random() / 2)
-                log.warning("output_failed", output=self.output.name, reason=reason, retry_s=round(wait, 1))
+                log.warning(
+                    "output_failed", output=self.output.name, reason=reason, retry_s=round(wait, 1),
+                    exc_info=not expected(error),
+                )  # fmt: skip
                 self.failing = reason
                 pause = min(2 * pause, BACK_OFF_S[1])
             else:
@@ -89,9 +103,10 @@ class Hand(threading.Thread):
         if self._at is None:
             with Session(self._engine) as session:
                 at = outputs.position(session, self.output.name)
+            # Before the output has a say: how many calls wait is known though it never begins.
+            self.sequence = at[0]
             self.output.resume(at[1])
             self._at = at
-            self.sequence = at[0]
         sequence, state = self._at
         with Session(self._engine) as session:
             rows = outputs.after(session, sequence, self.output.batch)

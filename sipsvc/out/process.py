@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import orjson
 from sqlalchemy import Engine
@@ -15,11 +16,12 @@ from sqlalchemy.orm import Session
 from sipsvc.cdr.bound import OUTPUTS
 from sipsvc.cdr.deliver import cdr_folder
 from sipsvc.cdr.log import LogLocked, lock_file
+from sipsvc.cdrsettings import CdrSettings
 from sipsvc.observe import get_logger
 from sipsvc.out.output import Hand, Output
 from sipsvc.out.retention import Retention
 from sipsvc.parent import Stop
-from sipsvc.settings import CdrSettings, Settings
+from sipsvc.settings import Settings
 from sipsvc.store import cdrs
 from sipsvc.store.database import open_database
 
@@ -61,10 +63,12 @@ def main(settings: Settings) -> None:
     threads: list[threading.Thread] = [*hands]
     if settings.cdr.keep_days:
         threads.append(Retention(engine, settings.cdr, [hand.output.name for hand in hands], end))
+    asked = False
     try:
         for thread in threads:
             thread.start()
-        while not stop.wait(TELL_S):
+        _tell(folder, engine, hands)
+        while not (asked := stop.wait(TELL_S)):
             _tell(folder, engine, hands)
             if dead := [thread.name for thread in threads if not thread.is_alive()]:
                 # A fault of ours, which has been printed; the supervisor starts us again.
@@ -73,7 +77,9 @@ def main(settings: Settings) -> None:
         end.set()
         for thread in threads:
             thread.join(LAST_S)
-        (folder / OUTPUTS).unlink(missing_ok=True)
+        if asked:
+            # Else it stays, and grows old: that is how it is seen that nothing is handed on.
+            (folder / OUTPUTS).unlink(missing_ok=True)
         engine.dispose()
         os.close(held)
 
@@ -83,16 +89,18 @@ def _tell(folder: Path, engine: Engine, hands: Sequence[Hand]) -> None:
     try:
         with Session(engine) as session:
             last = cdrs.last_sequence(session)
-        told = {
-            hand.output.name: {"waiting": max(0, last - hand.sequence), "failing": hand.failing}
-            for hand in hands
-            if hand.sequence is not None
-        }
+        told = {hand.output.name: _told(hand, last) for hand in hands}
         draft = folder / f"{OUTPUTS}.new"
         draft.write_bytes(orjson.dumps(told))
         draft.rename(folder / OUTPUTS)
     except (OSError, SQLAlchemyError) as error:
         log.warning("outputs_not_noted", reason=str(getattr(error, "orig", None) or error))
+
+
+def _told(hand: Hand, last: int) -> dict[str, Any]:
+    if hand.sequence is None:
+        return {"waiting": last, "failing": hand.failing or "not begun"}
+    return {"waiting": max(0, last - hand.sequence), "failing": hand.failing}
 
 
 def _wait_for_lock(folder: Path, stop: Stop) -> int | None:

@@ -9,12 +9,12 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from sipsvc.cdrsettings import CdrSettings
 from sipsvc.observe import get_logger
 from sipsvc.out.files import utc_now
-from sipsvc.settings import CdrSettings
+from sipsvc.out.output import expected, reason_of
 from sipsvc.store import outputs
 
 EVERY_S = 3600.0
@@ -50,8 +50,8 @@ class Retention(threading.Thread):
         while not self._end.wait(wait):
             try:
                 self.sweep()
-            except (OSError, SQLAlchemyError) as error:
-                log.warning("retention_failed", reason=str(getattr(error, "orig", None) or error))
+            except Exception as error:
+                log.warning("retention_failed", reason=reason_of(error), exc_info=not expected(error))
             wait = EVERY_S
 
     def sweep(self) -> int:

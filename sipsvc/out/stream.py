@@ -8,9 +8,9 @@ import orjson
 import redis
 from redis.typing import EncodableT, FieldT
 
+from sipsvc.cdrsettings import StreamSettings
 from sipsvc.out.document import document
 from sipsvc.out.output import Failed, State
-from sipsvc.settings import StreamSettings
 from sipsvc.store.models import Cdr
 
 TIMEOUT_S = 10.0

@@ -16,16 +16,18 @@ import httpx
 import orjson
 
 from sipsvc import __version__
+from sipsvc.cdrsettings import WebhookSettings
 from sipsvc.observe import get_logger
 from sipsvc.out.document import document
 from sipsvc.out.output import Failed, State
-from sipsvc.settings import WebhookSettings
 from sipsvc.store.models import Cdr
 
 TIMEOUT_S = 10.0
 # At the same time; a receiver far away takes as many more calls a second.
 SENDERS = 8
 GONE = 410
+# Of an answer's body, which nobody needs.
+MOST_BYTES = 16 * 1024
 SIGNATURE = "Sipsvc-Signature"
 
 log = get_logger("out")
@@ -85,11 +87,22 @@ class Webhook:
             SIGNATURE: signature(self._settings.secret, int(self._clock()), body),
         }
         try:
-            answer = self._client.post(self._settings.url, content=body, headers=headers)
+            status = self._post(body, headers)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             return f"{type(error).__name__}: {error}"
-        if answer.status_code == GONE:
+        if status == GONE:
             log.error("webhook_gone", output=self.name, cdr_id=row.cdr_id)
-        elif not answer.is_success:
-            return f"the receiver answered {answer.status_code} to {row.cdr_id}"
+        elif not httpx.codes.is_success(status):
+            return f"the receiver answered {status} to {row.cdr_id}"
         return ""
+
+    def _post(self, body: bytes, headers: dict[str, str]) -> int:
+        """The status; of what comes with it only a little is read, so that the connection is good for the next call."""
+        give_up = time.monotonic() + TIMEOUT_S
+        with self._client.stream("POST", self._settings.url, content=body, headers=headers) as answer:
+            read = 0
+            for piece in answer.iter_raw():
+                read += len(piece)
+                if read > MOST_BYTES or time.monotonic() > give_up:
+                    break
+            return answer.status_code

@@ -36,7 +36,7 @@ class Receiver:
         self.posts: list[Post] = []
         self.answer: Callable[[str], int] = lambda cdr_id: 200
         self._lock = threading.Lock()
-        self._connections: set[socket.socket] = set()
+        self.connections: set[socket.socket] = set()
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -61,7 +61,7 @@ class Receiver:
 
             def setup(self) -> None:
                 super().setup()
-                receiver._connections.add(self.connection)
+                receiver.connections.add(self.connection)
 
             def log_message(self, *_: object) -> None:
                 """Nobody wants to read it."""
@@ -85,7 +85,7 @@ class Receiver:
 
     def stop(self) -> None:
         self._server.shutdown()
-        for one in self._connections:
+        for one in self.connections:
             with suppress(OSError):  # it is over already
                 one.shutdown(socket.SHUT_RDWR)
         self._server.server_close()

@@ -13,12 +13,14 @@ from typing import Any
 
 import orjson
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, delete, update
+from sqlalchemy.orm import Session
 from structlog.testing import capture_logs
 
+from sipsvc.cdrsettings import FilesSettings
 from sipsvc.out.files import Files
 from sipsvc.out.output import Failed, Hand
-from sipsvc.settings import FilesSettings
+from sipsvc.store.models import Cdr, CdrOutput
 from tests.cdr.records import BASE_MS, refused
 from tests.out.conftest import Log
 
@@ -232,6 +234,53 @@ def test_no_closed_file_is_written_over_though_the_position_is_lost(
     log.write(call(1))
     drain(begin())
     assert names(folder) == ["cdr-2026-09-21-2.csv.part", "cdr-2026-09-21-2.jsonl.part", "cdr-2026-09-21.csv"]
+
+
+@pytest.mark.rule("law 8")
+def test_after_a_rollback_the_open_file_is_left_and_another_begun(
+    folder: Path, log: Log, engine: Engine, begin: Callable[..., Hand], clock: Clock
+) -> None:
+    """A rollback drops the positions; what was handed on before it is nowhere else."""
+    log.write(call(1), call(2))
+    drain(begin())
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    with Session(engine) as session, session.begin():
+        session.execute(delete(CdrOutput))
+        session.execute(update(Cdr).values(sequence=None))
+    log.write(call(3))
+    for _ in range(2):
+        drain(begin())
+    assert {path: path.read_bytes() for path in before} == before
+    assert in_csv(folder / "cdr-2026-09-21-2.csv.part") == jsonl(folder / "cdr-2026-09-21-2.jsonl.part") == ids(3)
+    clock.ms = DAY_MS
+    drain(begin())
+    assert names(folder) == [
+        "cdr-2026-09-21-2.csv", "cdr-2026-09-21-2.jsonl", "cdr-2026-09-21.csv.part", "cdr-2026-09-21.jsonl.part",
+    ]  # fmt: skip
+
+
+@pytest.mark.rule("law 8")
+@pytest.mark.parametrize("noted", [0, 1])
+def test_a_death_at_the_very_first_call_leaves_no_second_file(
+    folder: Path, log: Log, begin: Callable[..., Hand], monkeypatch: pytest.MonkeyPatch, noted: int
+) -> None:
+    """Its first file is not taken for another life's: not before it is noted, nor when calls stand in it."""
+    log.write(call(1), call(2))
+    hand = begin()
+    note = hand._note
+    left = [note] * noted
+
+    def away(*args: Any) -> None:
+        if not left:
+            raise Failed("the database is away")
+        left.pop()(*args)
+
+    monkeypatch.setattr(hand, "_note", away)
+    with pytest.raises(Failed):
+        drain(hand)
+    drain(begin())
+    assert names(folder) == ["cdr-2026-09-21.csv.part", "cdr-2026-09-21.jsonl.part"]
+    assert jsonl(folder / "cdr-2026-09-21.jsonl.part") == in_csv(folder / "cdr-2026-09-21.csv.part") == ids(1, 2)
 
 
 def test_a_file_that_somebody_took_away_is_said(folder: Path, log: Log, begin: Callable[..., Hand]) -> None:

@@ -18,6 +18,10 @@ import pytest
 from sqlalchemy import Engine
 
 from sipsvc.cdr.bound import OUTPUTS
+from sipsvc.cdrsettings import CdrSettings, FilesSettings
+from sipsvc.demo.server import Server
+from sipsvc.out import process
+from sipsvc.settings import DataSettings, Settings
 from tests.cdr.records import refused, whole_call
 from tests.out.conftest import Log
 from tests.out.receiver import Receiver, receiving
@@ -134,6 +138,60 @@ def told(folder: Path) -> dict[str, dict[str, object]]:
         return dict(json.loads((folder / OUTPUTS).read_bytes()))
     except FileNotFoundError:
         return {}
+
+
+def test_an_output_that_never_begins_is_told_with_all_that_wait(
+    tmp_path: Path, engine: Engine, log: Log, spawned: list[subprocess.Popen[bytes]]
+) -> None:
+    (tmp_path / "files").write_text("no folder")
+    log.write(refused(1), refused(2))
+    path = tmp_path / "sipsvc.toml"
+    database = engine.url.render_as_string(hide_password=False)
+    path.write_text(f'[data]\ndir = "{tmp_path}"\ndatabase = "{database}"\n[cdr.files]\ndir = "{tmp_path / "files"}"\n')
+    child = spawn(path)
+    spawned.append(child)
+    wanted = {"files": {"waiting": 2, "failing": f"{tmp_path / 'files'}: File exists"}}
+    until(lambda: told(log.folder) == wanted, 60)
+    child.terminate()
+    assert child.wait(60) == 0
+    assert not (log.folder / OUTPUTS).exists()
+
+
+def test_one_that_ends_by_a_fault_leaves_what_it_told(
+    tmp_path: Path, engine: Engine, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It grows old, which is how the worker sees that nothing is handed on."""
+    log.write(refused(1))
+    seen: list[dict[str, dict[str, object]]] = []
+
+    class Never:
+        def wait(self, seconds: float) -> bool:
+            seen.append(told(log.folder))
+            return False
+
+    monkeypatch.setattr(process, "Stop", Never)
+    monkeypatch.setattr(process.Hand, "run", lambda hand: None)
+    settings = Settings(
+        data=DataSettings(dir=tmp_path, database=engine.url.render_as_string(hide_password=False)),
+        cdr=CdrSettings(files=FilesSettings(dir=str(tmp_path / "files"))),
+    )
+    with pytest.raises(SystemExit, match="out-files"):
+        process.main(settings)
+    # Told before anything was waited for, and still there.
+    assert seen == [{"files": {"waiting": 1, "failing": "not begun"}}]
+    assert told(log.folder) == seen[0]
+
+
+def test_serve_takes_away_what_was_told_when_nothing_is_to_be_handed_on(tmp_path: Path) -> None:
+    server = Server(tmp_path, None, api=False)
+    stale = server.data / "cdr" / OUTPUTS
+    stale.parent.mkdir(parents=True)
+    stale.write_bytes(orjson.dumps({"files": {"waiting": 3, "failing": ""}}))
+    server.start()
+    try:
+        until(lambda: not stale.exists(), 30)
+    finally:
+        server.stop()
 
 
 @pytest.mark.rule("law 8")

@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, select, update
 from sqlalchemy.orm import Session
+from structlog.testing import capture_logs
 
+from sipsvc.cdrsettings import CdrSettings, FilesSettings
 from sipsvc.out import retention
 from sipsvc.out.files import Files
 from sipsvc.out.output import Hand
 from sipsvc.out.retention import Retention
-from sipsvc.settings import CdrSettings, FilesSettings
 from sipsvc.store import outputs
 from sipsvc.store.models import Cdr
 from tests.cdr.records import BASE_MS, answer, end, refused, start
@@ -64,7 +65,8 @@ def test_what_an_output_has_not_got_is_kept_for_it(log: Log, engine: Engine, tmp
     log.write(*(old(number, 60) for number in range(1, 6)))
     hand = Hand(engine, Files(FilesSettings(dir=str(tmp_path / "files"))), threading.Event())
     assert sweeper(engine, "files").sweep() == 0
-    assert hand.step()
+    while hand.step():
+        pass
     log.write(old(6, 60), old(7, 60))
     assert sweeper(engine, "files", "webhook:new").sweep() == 0
     assert sweeper(engine, "files").sweep() == 5
@@ -85,6 +87,25 @@ def test_numbers_do_not_begin_again_when_all_calls_are_gone(log: Log, engine: En
     Log(log.folder, engine).write(refused(6))
     with Session(engine) as session:
         assert [row.sequence for row in outputs.after(session, 5, 10)] == [6]
+
+
+@pytest.mark.rule("law 8")
+def test_a_fault_of_ours_does_not_end_it(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "EVERY_S", 0.01)
+    one = sweeper(engine)
+    swept = []
+
+    def sweep() -> int:
+        swept.append(1)
+        if len(swept) < 3:
+            raise OverflowError("too old")
+        one._end.set()
+        return 0
+
+    monkeypatch.setattr(one, "sweep", sweep)
+    with capture_logs() as logs:
+        one.run()
+    assert [(line["event"], line["reason"]) for line in logs] == [("retention_failed", "OverflowError: too old")] * 2
 
 
 def test_closed_files_of_old_days_go_too(log: Log, engine: Engine, tmp_path: Path) -> None:

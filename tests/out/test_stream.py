@@ -10,10 +10,10 @@ import pytest
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
+from sipsvc.cdrsettings import StreamSettings
 from sipsvc.out.document import document
 from sipsvc.out.output import Failed, Hand
 from sipsvc.out.stream import Stream
-from sipsvc.settings import StreamSettings
 from sipsvc.store import outputs
 from tests.cdr.records import refused, whole_call
 from tests.out.conftest import Log

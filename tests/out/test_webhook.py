@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 from sqlalchemy import Engine
 from structlog.testing import capture_logs
 
-from sipsvc.out import output
+from sipsvc.cdrsettings import WebhookSettings
+from sipsvc.out import output, webhook
 from sipsvc.out.document import json_line
 from sipsvc.out.output import Failed, Hand
 from sipsvc.out.webhook import Webhook, signature
-from sipsvc.settings import WebhookSettings
 from sipsvc.store import outputs
 from tests.cdr.records import refused, whole_call
 from tests.out.conftest import Log
@@ -95,6 +97,47 @@ def test_gone_says_that_one_call_is_not_wanted(log: Log, receiver: Receiver, han
     assert not hand.step()
     assert [(line["event"], line["cdr_id"]) for line in logs] == [("webhook_gone", "cdr-000002")]
     assert len(receiver.posts) == 3
+
+
+def test_connections_serve_for_many_calls(log: Log, receiver: Receiver, hand: Hand) -> None:
+    log.write(*(refused(number) for number in range(1, 61)))
+    assert hand.step()
+    assert len(receiver.taken) == 60
+    assert len(receiver.connections) <= webhook.SENDERS
+
+
+@pytest.mark.rule("law 8")
+@pytest.mark.parametrize("status", ["200 OK", "500 Oh"])
+def test_an_answer_without_end_is_not_read(log: Log, engine: Engine, status: str) -> None:
+    """Only its status counts."""
+    head = f"HTTP/1.1 {status}\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+    chunk = b"10000\r\n" + 65_536 * b"x" + b"\r\n"
+    most = 64 * 1024 * 1024
+    sent = 0
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            nonlocal sent
+            connection, _ = server.accept()
+            with connection, suppress(OSError):  # who sends has hung up
+                connection.recv(65_536)
+                connection.sendall(head)
+                while sent < most:
+                    connection.sendall(chunk)
+                    sent += len(chunk)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        log.write(refused(1))
+        hand = hand_to(engine, f"http://127.0.0.1:{server.getsockname()[1]}/")
+        if status == "200 OK":
+            assert hand.step()
+        else:
+            with pytest.raises(Failed, match="answered 500"):
+                hand.step()
+        hand.output.close()
+        thread.join(60)
+    assert sent < most
 
 
 @pytest.mark.rule("law 8")

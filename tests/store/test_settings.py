@@ -126,16 +126,32 @@ def test_where_calls_are_handed_on_to(file: Path, monkeypatch: pytest.MonkeyPatc
         ('[sip]\nnameserver = "ns.example"', "sip.nameserver", "must be an IP address"),
         ('[sip]\nnameserver = "192.0.2.53:0"', "sip.nameserver", "1 to 65535"),
         ('[api]\nlisten = "8080"', "api.listen", "port is missing"),
+        ('[data]\ndatabase = ["postgresql://u:geheim@h/d"]', "data.database", "valid string"),
+        ('[data]\ndatabase = "u:ge/geheim@h/d"', "data.database", "must begin with"),
         ('[data]\ndatabase = "mysql://u:geheim@h/d"', "data.database", "must begin with"),
         ("[cdr]\nmax_mb = 0", "cdr.max_mb", "greater than or equal to 1"),
         ("[cdr]\nkeep_days = -1", "cdr.keep_days", "greater than or equal to 0"),
+        ("[cdr]\nkeep_days = 1000000", "cdr.keep_days", "less than or equal to 36500"),
         ("[cdr.files]\nformats = []", "cdr.files.formats", "csv, jsonl or both"),
         ('[cdr.files]\nformats = ["csv", "csv"]', "cdr.files.formats", "each once"),
         ('[cdr.files]\nformats = ["xml"]', "cdr.files.formats[0]", "'csv' or 'jsonl'"),
         ('[cdr.redis]\nurl = "http://u:geheim@h"', "cdr.redis.url", "redis://"),
+        ('[cdr.redis]\nurl = "redis://host:abc/0"', "cdr.redis.url", "is no Redis URL"),
+        ('[cdr.redis]\nurl = "redis://:geheim/geheim@host/0"', "cdr.redis.url", "is no Redis URL"),
+        ('[cdr.redis]\nurl = "redis://:12/geheim@host/0"', "cdr.redis.url", "is no Redis URL"),
+        ('[cdr.redis]\nurl = ":geheim@host"', "cdr.redis.url", "redis://"),
+        ('[cdr.redis]\nurl = "http://u:ge/geheim@h"', "cdr.redis.url", "redis://"),
+        ('[cdr.redis]\nurl = "http://u:ge@geheim@h"', "cdr.redis.url", "redis://"),
+        ('[cdr.redis]\nurl = ["http://geheim@h"]', "cdr.redis.url", "valid string"),
+        ('[cdr]\nredis = "redis://:geheim@h"', "cdr.redis", "valid dictionary"),
+        ('[cdr]\nredis = "geheim"', "cdr.redis", "valid dictionary"),
+        ('[cdr]\nwebhook = "https://geheim@h"', "cdr.webhook", "valid list"),
+        ('[cdr]\nwebhook = ["https://geheim@h"]', "cdr.webhook[0]", "valid dictionary"),
+        ('cdr = "geheim"', "cdr", "valid dictionary"),
         ("[cdr.redis]\nmax_length = 0", "cdr.redis.max_length", "greater than or equal to 1"),
         (HOOK.format("B", "http://h", SECRET), "cdr.webhook[0].name", "must be 1 to 64"),
         (HOOK.format("b", "ftp://u:geheim@h", SECRET), "cdr.webhook[0].url", "https://"),
+        (HOOK.format("b", "http://u:ge/geheim@h", SECRET), "cdr.webhook[0].url", "is no URL"),
         (HOOK.format("b", "http://h", "geheim"), "cdr.webhook[0].secret", "at least 16"),
         (2 * HOOK.format("b", "http://h", SECRET), "cdr.webhook", "'b' stands twice"),
         ('[log]\nlevel = "loud"', "log.level", "'debug'"),
@@ -161,6 +177,28 @@ def test_all_faults_at_once(file: Path, monkeypatch: pytest.MonkeyPatch) -> None
         load(file)
     where = {fault[0] for fault in caught.value.faults}
     assert where == {"log.level", "log.format", "api.listen", "SIPSVC_SPI__LISTEN", "sip.listn"}
+
+
+@pytest.mark.parametrize("name", ["SIPSVC_CDR__WEBHOOK", "SIPSVC_CDR__REDIS", "SIPSVC_CDR"])
+def test_a_variable_that_is_no_json_is_named(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, '[{"secret": "geheim"')
+    monkeypatch.setenv("SIPSVC_CRD__REDIS__URL", "redis://:geheim@h")
+    with pytest.raises(ConfigError) as caught:
+        load(None)
+    strange, fault = caught.value.faults
+    assert strange[:2] == ("SIPSVC_CRD__REDIS__URL", None)
+    assert fault[:2] == (name, None)
+    assert "is not JSON: Expecting" in fault[2]
+    assert "geheim" not in str(caught.value)
+
+
+def test_values_that_hide_nothing_are_shown(file: Path) -> None:
+    file.write_text('[log]\nlevel = "loud"\n[cdr]\nmax_mb = 0\n[cdr.redis]\nurl = "http://u:geheim@host"\n')
+    with pytest.raises(ConfigError) as caught:
+        load(file)
+    assert {fault[0]: fault[1] for fault in caught.value.faults} == {
+        "log.level": "loud", "cdr.max_mb": 0, "cdr.redis.url": "***@host",
+    }  # fmt: skip
 
 
 def test_files_that_cannot_be_read(file: Path) -> None:
