@@ -19,9 +19,12 @@ class Allowances:
         self.held: dict[tuple[str, str], int] = {}
 
     def month(self, zone: str, utc: int) -> str:
-        """The month that `utc` (ms) is in there. A zone is looked up once a month."""
+        """The month that `utc` (ms) is in there. A zone is looked up once a month, and for what is of an older one."""
         there = self._present.get(zone)
-        if there is None or not there[1] <= utc < there[2]:
+        if there is not None and utc < there[1]:
+            # Told, not kept: else the next call of this month would go through what all trunks used to forget it.
+            return self._months(zone, utc)[0]
+        if there is None or utc >= there[2]:
             before, there = there, self._months(zone, utc)
             self._present[zone] = there
             if before is not None and before[0] < there[0]:

@@ -150,12 +150,14 @@ class Credit(Keeper):
 
     def resume(self, calls: list[Call], now: Now) -> None:
         """Put by what these have talked meanwhile, as far as there is credit, and time to come; before any new call."""
-        for call in calls:
-            hold = call.hold
-            if hold is not None:
-                talked = -(-(now.mono - call.answer_mono) // SECOND)
-                wanted = self._draw(call, max(hold.upto, talked) + CHUNK_S)
-                self._arm(call, hold, hold.upto < wanted)
+        held = [(call, call.hold) for call in calls if call.hold is not None]
+        # First what each is known to have talked: no other call's time to come is to take what it was granted.
+        for call, _ in held:
+            self._draw(call, -(-(call.duration_ms(now) or 0) // 1000))
+        for call, hold in held:
+            talked = -(-(now.mono - call.answer_mono) // SECOND)
+            wanted = self._draw(call, max(hold.upto, talked) + CHUNK_S)
+            self._arm(call, hold, hold.upto < wanted)
 
     # Putting by
 

@@ -31,6 +31,29 @@ class Spent(NamedTuple):
     used: Sequence[tuple[str, str, int]] = ()
 
 
+class Told:
+    """What messages told of it so far. It grows in place: a copy for each of them would take minutes of many."""
+
+    def __init__(self) -> None:
+        self._sums: list[tuple[str, str, int, str]] = []
+        self._charged: list[tuple[str, str, str]] = []
+        self._used: list[tuple[str, str, int]] = []
+        self._upto: tuple[str, int] | None = None
+
+    def add(self, message: Message) -> None:
+        """With what a message tells besides."""
+        for there, name in ((self._sums, "spent"), (self._charged, "charged"), (self._used, "used")):
+            there.extend(map(tuple, message.get(name, ())))
+        segment, offset = message["upto"]
+        self._upto = segment, offset
+
+    def spent(self) -> Spent | None:
+        """All of it, None where nothing was told."""
+        if self._upto is None:
+            return None
+        return Spent(self._sums, *self._upto, tuple(self._charged), tuple(self._used))
+
+
 class Intake:
     """The feed may die and come back: what it had begun is forgotten, what was committed stays."""
 
@@ -45,8 +68,7 @@ class Intake:
         self._loop: asyncio.AbstractEventLoop | None = None
         # Of the change under way: items, tables opened, the longest a wake-up took for it (ns).
         self._items = self._opened = self._longest = 0
-        # What customers had spent before the first commit.
-        self.spent: Spent | None = None
+        self._told = Told()
         self._begun = False
         self._log = get_logger("sip")
 
@@ -81,6 +103,11 @@ class Intake:
     def directory(self) -> Directory:
         """The last that was committed."""
         return self._builder.directory
+
+    @property
+    def spent(self) -> Spent | None:
+        """What customers had spent before the first commit."""
+        return self._told.spent()
 
     def _listen(self) -> None:
         if self._line is not None and self._loop is not None:
@@ -123,7 +150,8 @@ class Intake:
         builder = self._builder
         if "begin" in message:
             builder.begin(message["begin"])
-            self.spent = self.spent if self._begun else None
+            if not self._begun:
+                self._told = Told()
             self._items = self._opened = self._longest = 0
         elif "put" in message:
             self._items += len(message["items"])
@@ -136,7 +164,7 @@ class Intake:
                 self._images.pop((message["drop"], name), None)
         elif "upto" in message:
             if not self._begun:
-                self.spent = _more(self.spent, message)
+                self._told.add(message)
         elif "hangup" in message:
             self._hang_up(message["hangup"])
         elif "table" in message:
@@ -188,16 +216,6 @@ class Intake:
                     self._line.send(packet)
         except OSError as error:
             self._log.warning("feed_gone", reason=str(error))
-
-
-def _more(before: Spent | None, message: Message) -> Spent:
-    """With what a message tells besides."""
-    known = before or Spent([], "", 0)
-    sums = [*known.sums, *map(tuple, message.get("spent", ()))]
-    charged = (*known.charged, *map(tuple, message.get("charged", ())))
-    used = (*known.used, *map(tuple, message.get("used", ())))
-    segment, offset = message["upto"]
-    return Spent(sums, segment, offset, charged, used)
 
 
 def price_row(cells: list[Any]) -> PriceRow:

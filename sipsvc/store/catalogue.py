@@ -67,7 +67,7 @@ def replace(session: Session, bundle: Bundle, actor: Actor = LOCAL) -> int:
 
     What stays the same is left alone; the partner's other resources go, but a customer that people, tokens or money
     belong to is closed. Returns the catalogue's version; the caller commits. Raises ConfigError where an id is another
-    partner's, and where an account with a balance would change its currency.
+    partner's, and where an account with a balance or with a call that is up would change its currency.
     """
     changes = Changes(session, actor)
     platform = session.get(PlatformSettings, 1)
@@ -98,8 +98,8 @@ def replace(session: Session, bundle: Bundle, actor: Actor = LOCAL) -> int:
     _sync(changes, WebProduct, brands, own)
     paying = {item.id: item.model_dump(exclude={"trunk", "id", "block", "shortcode"}) for item in bundle.customers}
     _sync(changes, Customer, paying, own | UNSAID)
-    stay = {customer.id: before for customer, before in accounts if customer.id in paying}
-    _settle(changes, stay, _currencies(session, partner))
+    # Those that the bundle has no more too: who has an account is only closed, and keeps what it has.
+    _settle(changes, {customer.id: before for customer, before in accounts}, _currencies(session, partner))
     _sync(changes, Trunk, trunks, own | {"enabled": True})
     offered = {item.id: item.model_dump(exclude={"id"}) for item in bundle.packages}
     _sync(changes, PricePackage, offered, own)
@@ -246,7 +246,7 @@ def _currencies(session: Session, partner: str) -> dict[str, str]:
 def _settle(changes: Changes, customers: Mapping[str, str], currencies: Mapping[str, str]) -> None:
     """Accounts follow the currencies of their price lists. `customers` says what each account was in.
 
-    Raises ConfigError where one that has a balance would go over to another.
+    Raises ConfigError where one that has a balance, or a call that is up, would go over to another.
     """
     moved = []
     faults: list[tuple[str, object, str]] = []
@@ -257,7 +257,8 @@ def _settle(changes: Changes, customers: Mapping[str, str], currencies: Mapping[
             continue
         moved.append(customer)
         if ledger.unsettled(changes.session, [customer_id], before):
-            reason = f"is in {after}, and the account of customer {customer_id} has a balance in {before}"
+            held = "a call that is up" if ledger.talking(changes.session, [customer_id]) else f"a balance in {before}"
+            reason = f"is in {after}, and the account of customer {customer_id} has {held}"
             faults.append(("customer pricelist", customer.pricelist, reason))
     if faults:
         raise ConfigError(faults)

@@ -216,14 +216,35 @@ def nothing(currency: str) -> Account:
 
 
 def unsettled(session: Session, customers: Collection[str], currency: str) -> str:
-    """The first of these customers with a balance in `currency`, "" for none: it cannot go over to another one yet."""
+    """The first of these customers that cannot go over from `currency` to another one yet, "" for none.
+
+    It has a balance, or a call that is up: that is charged in the currency it began in, which nobody would settle.
+    """
     found = accounts_of(session, customers)
-    return min(
-        (customer for (customer, one), account in found.items() if one == currency and account.balance), default=""
-    )
+    balances = {customer for (customer, one), account in found.items() if one == currency and account.balance}
+    return min(balances | talking(session, customers), default="")
+
+
+def talking(session: Session, customers: Collection[str]) -> set[str]:
+    """Those of these customers that have a call up, as far as calls are delivered."""
+    found: set[str] = set()
+    left = iter(dict.fromkeys(customers))
+    while batch := list(islice(left, BATCH)):
+        # Only a call that goes on has no instant it counts at: so the index by customer finds it among all others.
+        up = (Cdr.customer.in_(batch), Cdr.counted_at.is_(None), Cdr.state != ENDED)
+        found.update(session.scalars(select(Cdr.customer).where(*up).distinct()))
+    return found
 
 
 # -- balances --
+
+
+def lock(session: Session, accounts: Iterable[tuple[str, str]]) -> None:
+    """Take the balances of all these accounts (key, currency) until the commit, for several postings to come.
+
+    Each of those locks in order by itself, but one behind the other they would not, and calls are delivered meanwhile.
+    """
+    _move(session, [Moved(account, currency, ZERO, ZERO) for account, currency in accounts])
 
 
 class Moved(NamedTuple):

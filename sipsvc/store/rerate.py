@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from sipsvc.directory import PriceList, PriceRow
-from sipsvc.rating import charge, text
+from sipsvc.rating import settle, text
 from sipsvc.store import ledger
 from sipsvc.store.changes import Changes
 from sipsvc.store.models import Cdr, Customer
@@ -19,6 +19,8 @@ from sipsvc.store.types import instant, to_ms
 
 RERATE = "rerate"
 CUT = "credit_exhausted"
+# What a call was given when it went on; a price has no say in it.
+OF_ACCOUNT = ("granted_s", "month")
 
 
 class NotRated(Exception):
@@ -28,7 +30,8 @@ class NotRated(Exception):
 def rerate(changes: Changes, call: Cdr, at: datetime | None = None) -> bool:
     """Price the call by its customer's price list of now, by the rows in force at `at`, else when it was answered.
 
-    False, and nothing is written, where that makes no difference: so the same again is done once. Raises NotRated.
+    False, and nothing is written, where that makes no difference: so the same again is done once. Raises NotRated, also
+    where it would cost more than there is on an account that is prepaid or has a limit: nothing is to be kept then.
     """
     customer, before = _ratable(changes, call)
     assert call.answer_at is not None
@@ -39,7 +42,7 @@ def rerate(changes: Changes, call: Cdr, at: datetime | None = None) -> bool:
     row = pricelist.rows.find(number, caller, to_ms(moment))
     if row is None:
         raise NotRated(f"the price list {pricelist.id} had no price for {number} at {instant(moment)}")
-    sell = _priced(pricelist, row, _talked_ms(call, before))
+    sell = _priced(pricelist, row, call, before)
     if sell == before:
         return False
     _post(changes, customer, call, before, sell)
@@ -63,16 +66,11 @@ def _ratable(changes: Changes, call: Cdr) -> tuple[Customer, dict[str, Any]]:
     return customer, call.sell
 
 
-def _talked_ms(call: Cdr, before: dict[str, Any]) -> int:
-    """What is charged for: of a call that was cut for credit no more than it was billed, which its credit was for."""
-    assert call.duration_ms is not None
-    return min(call.duration_ms, before["billed"] * 1000) if call.code == CUT else call.duration_ms
-
-
-def _priced(pricelist: PriceList, row: PriceRow, duration_ms: int) -> dict[str, Any]:
-    """As it stands in a CDR (`cdr.record.Priced`)."""
-    billed, amount = charge(duration_ms, row, pricelist.minimum)
-    return {
+def _priced(pricelist: PriceList, row: PriceRow, call: Cdr, before: dict[str, Any]) -> dict[str, Any]:
+    """As it stands in a CDR (`cdr.record.Priced`): no more is billed than the call's credit was good for."""
+    granted = before.get("granted_s", before["billed"] if call.code == CUT else None)
+    billed, amount, _ = settle(call.duration_ms, row, pricelist.minimum, granted_s=granted)
+    return {name: before[name] for name in OF_ACCOUNT if name in before} | {
         "row": row.id, "prefix": row.prefix, "name": row.name, "rate": text(row.rate), "fee": text(row.fee),
         "initial": row.initial, "increment": row.increment, "minimum": text(pricelist.minimum),
         "currency": pricelist.currency, "billed": billed, "amount": text(amount),
@@ -80,20 +78,30 @@ def _priced(pricelist: PriceList, row: PriceRow, duration_ms: int) -> dict[str, 
 
 
 def _post(changes: Changes, customer: Customer, call: Cdr, before: dict[str, Any], sell: dict[str, Any]) -> None:
-    version = call.rating_version + 1
-    for kind, priced, gives in ((ledger.REVERSAL, before, True), (ledger.RECHARGE, sell, False)):
-        amount = Decimal(priced["amount"])
-        if amount:
+    version, revenue = call.rating_version + 1, f"revenue:{call.partner}"
+    was, now = Decimal(before["amount"]), Decimal(sell["amount"])
+    posted = [(ledger.REVERSAL, was, before["currency"], True), (ledger.RECHARGE, now, sell["currency"], False)]
+    posted = [one for one in posted if one[1]]
+    pairs = [(key, one[2]) for one in posted for key in (ledger.customer_account(customer.id), revenue)]
+    ledger.lock(changes.session, pairs)
+    # A price that is no dearer helps even who owes already.
+    dearer = now > was or before["currency"] != sell["currency"]
+    try:
+        for kind, amount, currency, gives in posted:
             ledger.post(
                 changes,
                 customer,
                 kind=f"{kind}.{version}",
                 source=(ledger.CDR, call.cdr_id),
                 amount=amount,
-                against=f"revenue:{call.partner}",
+                against=revenue,
                 gives=gives,
-                currency=priced["currency"],
+                currency=currency,
+                covered=dearer,
             )
+    except ledger.Overdrawn as error:
+        left = text(max(error.left, ledger.ZERO))
+        raise NotRated(f"{sell['amount']} is more than the {left} that balance and credit limit cover") from None
 
 
 def _store(changes: Changes, call: Cdr, before: dict[str, Any], sell: dict[str, Any]) -> None:

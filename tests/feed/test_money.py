@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
 from sipsvc.feed import source as source_room
-from sipsvc.feed.intake import Spent
+from sipsvc.feed.intake import Intake, Spent
 from sipsvc.store import cdrs, ledger
 from sipsvc.store.changes import LOCAL, Changes
 from sipsvc.store.database import writing
@@ -31,6 +33,25 @@ def test_a_worker_that_begins_is_told_of_every_charge(both: Pair, monkeypatch: p
     both.all()
     wanted = tuple((f"c{number}", "USD", "0.020000") for number in range(5))
     assert both.intake.spent == Spent([], "cdr-00000003.log", 7, charged=wanted)
+
+
+@pytest.mark.rule("law 8")
+def test_what_many_messages_tell_is_taken_in_as_fast_as_they_come(tmp_path: Path) -> None:
+    """A worker that begins takes no calls meanwhile. A copy of all for each message takes ten times as long as this."""
+    intake, many = Intake(tmp_path), 30_000
+    intake._apply({"begin": 1})
+    began = time.process_time()
+    for number in range(many):
+        told = {"charged": [[f"c{number}", "USD", "1"]], "used": [[f"t{number}", "2026-11", 1]]}
+        intake._apply(told | {"upto": ["", number]})
+    assert time.process_time() - began < 2
+    spent = intake.spent
+    assert spent is not None
+    assert (len(spent.charged), len(spent.used), spent.offset) == (many, many, many - 1)
+    assert (spent.charged[-1], spent.used[0]) == (("c29999", "USD", "1"), ("t0", "2026-11", 1))
+    # A feed that died before the first commit begins again, and nothing counts twice.
+    intake._apply({"begin": 2})
+    assert intake.spent is None
 
 
 @pytest.mark.rule("law 3")

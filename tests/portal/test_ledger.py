@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from decimal import Decimal
+from itertools import count
 from typing import Any
 
 import httpx
@@ -12,11 +13,13 @@ from sqlalchemy.orm import Session
 
 from sipsvc.store import audit, cdrs
 from sipsvc.store.database import one_state, open_database, writing
+from sipsvc.store.models import Cdr
 from tests.cdr.records import answer, end, priced, start
 from tests.portal.world import ANY, World, post, sign_up
 
 # Of the day on which `tests.cdr.records` calls, in UTC.
 DAY, MONTH = "2026-09-21", "2026-09"
+_numbers = count(710_000)
 
 
 class Payer:
@@ -38,11 +41,12 @@ class Payer:
         assert answer.status_code == status, answer.text
         return answer
 
-    def call(self, number: int, amount: str = "0.020000", at: int = 61_000) -> str:
-        """A call that was up for a minute and ended at `at`; its id."""
+    def call(self, number: int, amount: str = "0.020000", at: int = 61_000, *, up: bool = False, **more: Any) -> str:
+        """A call that was up for a minute and ended at `at`, or is `up`; its id."""
         who = {"partner": self.partner, "customer": self.id}
-        sell = {"sell": priced("0.020000", 60, amount)}
-        records = start(number, at - 61_000, **who), answer(number, **sell), end(number, at, **sell)
+        sell = {"sell": priced("0.020000", 60, amount)} | more
+        over = None if up else end(number, at, **sell)
+        records = start(number, at - 61_000, **who), answer(number, **sell), over
         engine = open_database(self.world.settings.data.url)
         with writing(engine) as session:
             cdrs.upsert(session, [cdrs.merge(*records)])
@@ -53,6 +57,11 @@ class Payer:
         answer = (client or self.desk).get(f"/customers/{self.id}{what}", params=query)
         assert answer.status_code == 200, answer.text
         return answer.json()
+
+    def again(self, cdr_id: str) -> httpx.Response:
+        """Rate it again, by what the list says now."""
+        now = self.desk.get(f"/term-pricelists/{self.pricelist}/prices/44").json()["valid_from"]
+        return self.desk.post(f"/cdrs/{cdr_id}/rerate", json={"at": now})
 
     def own(self) -> httpx.Client:
         return self.world.token("customer_user", partner=self.partner, customer=self.id)
@@ -254,6 +263,7 @@ def test_a_statement_of_no_days_is_refused(payer: Payer, query: dict[str, str]) 
 
 
 def test_a_call_is_rated_again(world: World, payer: Payer) -> None:
+    payer.pay("0.60")
     cdr_id = payer.call(700_040)
     now = payer.desk.get(f"/term-pricelists/{payer.pricelist}/prices/44").json()["valid_from"]
     path = f"/cdrs/{cdr_id}/rerate"
@@ -271,13 +281,78 @@ def test_a_call_is_rated_again(world: World, payer: Payer) -> None:
         ("charge", "0.020000"), ("cost", "0.010000"), ("recharge.2", "0.600000"), ("reversal.2", "0.020000"),
     ]  # fmt: skip
     balance = payer.get("/balance")
-    assert (balance["balance"], balance["charged"], balance["funds"]) == ("-0.600000", "0.020000", "-0.580000")
+    assert (balance["balance"], balance["charged"], balance["funds"]) == ("0.000000", "0.020000", "0.020000")
     today = listed[0]["at"][:10]
-    lines = payer.get("/statement", **{"from": today, "to": today})["totals"]
+    totals = payer.get("/statement", **{"from": today, "to": today})["totals"]
+    lines = [line for line in totals if line["kind"] != "payment"]
     assert [(line["kind"], line["amount"]) for line in lines] == [("recharge", "-0.600000"), ("reversal", "0.020000")]
     for line in lines:
         (one,) = follow(payer.desk, line["link"])["data"]
         assert one["link"] == f"/api/v1/cdrs/{cdr_id}"
+
+
+@pytest.mark.rule("law 6")
+@pytest.mark.parametrize(
+    ("values", "paid", "charged", "left"),
+    [
+        ({}, "0.599999", "0.020000", "0.599999"),
+        ({}, "0.600000", "0.020000", None),
+        ({"credit_limit": "0.10", "prepaid": False}, "0.499999", "0.020000", "0.599999"),
+        ({"credit_limit": "0.10", "prepaid": False}, "0.500000", "0.020000", None),
+        # Who owes already may be given something back, and who is neither may owe.
+        ({}, "0.100000", "5.000000", None),
+        ({"prepaid": False}, "0.100000", "0.020000", None),
+    ],
+)
+def test_a_call_is_rated_again_for_no_more_than_there_is(
+    payer: Payer, values: dict[str, Any], paid: str, charged: str, left: str | None
+) -> None:
+    if values:
+        assert payer.desk.patch(f"/customers/{payer.id}", json=values, headers=ANY).status_code == 200
+    payer.pay(paid)
+    cdr_id = payer.call(next(_numbers), charged)
+    before = payer.get("/balance")
+    answer = payer.again(cdr_id)
+    if left is None:
+        assert (answer.status_code, answer.json()["sell_amount"]) == (200, "0.600000")
+        assert Decimal(payer.get("/balance")["balance"]) == Decimal(paid) - Decimal("0.60")
+        return
+    assert answer.status_code == 409
+    assert f"0.600000 is more than the {left} that balance and credit limit cover" in answer.json()["detail"]
+    assert payer.get("/balance") == before
+    assert payer.desk.get(f"/cdrs/{cdr_id}").json()["rating_version"] == 1
+
+
+@pytest.mark.rule("law 6", "law 8")
+@pytest.mark.parametrize("code", ["answered", "credit_exhausted"])
+@pytest.mark.parametrize(("granted", "billed"), [(45, 45), (120, 60)])
+def test_a_call_is_rated_again_within_what_it_was_granted(payer: Payer, code: str, granted: int, billed: int) -> None:
+    payer.pay("5")
+    given = {"granted_s": granted, "month": MONTH, "code": code}
+    first, second = (next(_numbers) for _ in range(2))
+    shown = payer.again(payer.call(first, **given)).json()
+    assert (shown["billed_s"], shown["sell_amount"], shown["granted_s"]) == (billed, f"0.{billed}0000", granted)
+    # Sold like that from the first, there is nothing to do.
+    engine = open_database(payer.world.settings.data.url)
+    with one_state(engine) as connection, Session(connection) as session:
+        sell = session.get_one(Cdr, shown["cdr_id"]).sell or {}
+    engine.dispose()
+    assert sell["month"] == MONTH
+    cdr_id = payer.call(second, sell={name: value for name, value in sell.items() if name not in given}, **given)
+    before = payer.get("/balance")
+    assert payer.again(cdr_id).json()["rating_version"] == 1
+    assert payer.get("/balance") == before
+
+
+def test_a_currency_stays_while_a_call_is_up(payer: Payer) -> None:
+    """The account has nothing in it yet, and will have when the call ends."""
+    euro = post(payer.desk, "term-pricelists", {"name": "Euro", "currency": "EUR"})["id"]
+    ways = (f"/customers/{payer.id}", {"pricelist": euro}), (f"/term-pricelists/{payer.pricelist}", {"currency": "EUR"})
+    number = next(_numbers)
+    for status in (409, 200):
+        payer.call(number, "0.000000", up=status == 409)
+        for path, body in ways:
+            assert payer.desk.patch(path, json=body, headers=ANY).status_code == status
 
 
 def test_a_currency_changes_only_when_nothing_is_left_in_it(payer: Payer) -> None:

@@ -359,8 +359,18 @@ def test_a_bundle_moves_no_account_with_a_balance(engine: Engine, write_bundle: 
     euro = BUNDLE.replace('name = "Retail"', 'name = "Retail"\ncurrency = "EUR"')
     load(BUNDLE)
     pay(engine, "acme", "5")
-    with pytest.raises(ConfigError, match="account of customer acme has a balance in USD"):
+    # Nor one of a customer that it drops, for who has an account is closed, not deleted.
+    acme, harbour = BUNDLE.index('[[customer]]\nid = "acme"'), BUNDLE.index('[[customer]]\nid = "harbour"')
+    less = BUNDLE[acme:harbour]
+    for moved in (euro, euro.replace(less, "")):
+        with pytest.raises(ConfigError, match="account of customer acme has a balance in USD"):
+            load(moved)
+    assert (funds(), faults(engine)) == (5, [])
+    deliver(engine, merge(start("c1"), answer("c1"), None))
+    pay(engine, "acme", "5", "debit")
+    with pytest.raises(ConfigError, match="account of customer acme has a call that is up"):
         load(euro)
+    pay(engine, "acme", "5")
     deliver(engine, call("c1", "5.00"))
     assert (funds(), account(engine).balance) == (5, 0)
     load(euro)
@@ -368,11 +378,34 @@ def test_a_bundle_moves_no_account_with_a_balance(engine: Engine, write_bundle: 
     pay(engine, "acme", "3")
     assert (funds(), account(engine, "acme", "EUR").balance) == (3, 3)
     assert faults(engine) == []
-    # Who has an account is closed, not deleted, when the bundle has it no more.
-    acme, harbour = BUNDLE.index('[[customer]]\nid = "acme"'), BUNDLE.index('[[customer]]\nid = "harbour"')
-    load(euro.replace(BUNDLE[acme:harbour], ""))
+    load(euro.replace(less, ""))
     with Session(engine) as session:
         assert session.get_one(Customer, "acme").status == "closed"
+    with pytest.raises(ConfigError, match="account of customer acme has a balance in EUR"):
+        load(BUNDLE.replace(less, ""))
+
+
+def test_a_rerating_in_another_currency_takes_its_accounts_before_it_posts(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of them in the one order: else it and who delivers calls wait for each other in a circle."""
+    with writing(engine) as session:
+        add_customer(Changes(session, LOCAL), "acme", "north")
+        put_row(Changes(session, LOCAL), "north", "0.60", EPOCH)
+    deliver(engine, call("c1", currency="EUR"), call("c2"))
+    real, free = ledger.post, list[Any]()
+
+    def post(*args: Any, **more: Any) -> Any:
+        if engine.dialect.name == "postgresql":  # SQLite has one lock for all who write
+            with Session(engine) as other:
+                left = other.scalars(select(LedgerAccount).with_for_update(skip_locked=True))
+                free.extend(one.account for one in left if one.account in ("customer:acme", "revenue:north"))
+        return real(*args, **more)
+
+    monkeypatch.setattr(ledger, "post", post)
+    with writing(engine) as session:
+        assert rerate(Changes(session, LOCAL), session.get_one(Cdr, "c1"))
+    assert (free, faults(engine)) == ([], [])
 
 
 def test_a_currency_is_left_with_nothing_in_it(engine: Engine) -> None:

@@ -53,8 +53,9 @@ def book(
 class Calls:
     """Calls by one engine, told apart by a number, all to one gateway."""
 
-    def __init__(self, made: Directory, **more: Any) -> None:
-        self.wire = Wire(made, **more)
+    def __init__(self, made: Directory, *, seed: int = 1, **more: Any) -> None:
+        self.wire = Wire(made, seed=seed, **more)
+        self.seed = seed
         self.invited: dict[int, Sent] = {}
         self.talks: dict[int, Talk] = {}
 
@@ -125,8 +126,8 @@ def cut(calls: Calls, number: int) -> tuple[Any, ...]:
 def again(calls: Calls, made: Directory, after_ms: int = 1_000) -> Calls:
     """A new engine on the log of the old one, told what the calls that are over cost, as the worker is."""
     log = calls.wire.records
-    new = Calls(made)
-    new.wire = Wire(made, begin=Now(5, calls.wire.now.utc + after_ms), seed=2)
+    # Chance of its own, however often: no two engines ever draw the same tags and branches.
+    new = Calls(made, begin=Now(5, calls.wire.now.utc + after_ms), seed=calls.seed + 1)
     ended = {one["cdr_id"] for one in log if one["kind"] == "end"}
     for one in log:
         if one["kind"] == "end" and one["sell"] is not None:

@@ -32,6 +32,36 @@ def test_a_call_that_a_restart_brought_back_has_its_credit_before_any_new_one() 
 
 
 @pytest.mark.rule("law 6", "law 8")
+def test_no_call_takes_after_a_restart_what_another_was_granted() -> None:
+    """Both were granted 120 s, which the log does not say of either: only that they talked for 90."""
+    calls = Calls(book("2.00"))
+    calls.up(1)
+    calls.up(2)
+    calls.wire.wait(90_000)
+    assert calls.reserved == 2
+    new = again(calls, book("2.00"), after_ms=40_000)
+    new.show()
+    new.wire.wait(400_000)
+    for number in (1, 2):
+        end = new.end(number)
+        assert (end["code"], end["granted_s"], end["sell"]["billed"]) == ("credit_exhausted", 120, 120)
+    assert (new.reserved, new.charged) == (0, 2)
+
+
+def test_each_restart_has_chance_of_its_own() -> None:
+    """Else engines draw the same tags and branches, and a test of several restarts shows what no server does."""
+    calls = Calls(book("9.00"))
+    calls.up(1)
+    log, probed = calls.wire.records, set[str]()
+    for _ in range(3):
+        calls = again(calls, book("9.00"))
+        calls.wire.records[:0] = log
+        log = calls.wire.records
+        probed |= {one.message.via.branch for one in calls.wire.wait(28_000) if one.what == "OPTIONS"}
+    assert len(probed) == 6
+
+
+@pytest.mark.rule("law 6", "law 8")
 def test_a_call_whose_credit_ran_out_while_we_were_away_is_cut_and_billed_as_far_as_it_is_known_to_last() -> None:
     calls = Calls(book("1.00"))
     calls.up(1)

@@ -10,6 +10,8 @@ import pytest
 
 from sipsvc.directory import Package
 from sipsvc.effects import Now
+from sipsvc.engine.allowance import Allowances
+from sipsvc.store.days import month_at
 from tests.unit.accounts import FREE, TRUNK, Calls, book, cut
 from tests.unit.wire import BEGIN, GATES, answer
 
@@ -125,3 +127,23 @@ def test_a_call_counts_in_the_month_of_its_answer_in_its_zone(zone: str, begin: 
     assert calls.credit.allowances.used[TRUNK, month] == 60
     assert calls.credit.allowances.held == {}
     assert calls.reserved == 0
+
+
+@pytest.mark.rule("PP-2")
+def test_a_call_of_last_month_costs_the_calls_of_this_one_nothing() -> None:
+    """A packet of it is answered without a look at what all trunks used, and so are those behind it."""
+    looked: list[int] = []
+
+    def months(zone: str, utc: int) -> tuple[str, int, int]:
+        looked.append(utc)
+        return month_at(zone, utc)
+
+    allowances = Allowances(months)
+    november, december = (instant(text).utc for text in ("2026-11-30T23:59:00", "2026-12-01T00:59:00"))
+    assert allowances.month("UTC", december) == "2026-12"
+    allowances.use(TRUNK, "2026-12", 60)
+    used = allowances.used
+    for _ in range(3):
+        assert [allowances.month("UTC", utc) for utc in (november, december)] == ["2026-11", "2026-12"]
+    assert looked == [december, november, november, november]
+    assert allowances.used is used
