@@ -42,7 +42,7 @@ def parallel_calls_forgotten() -> None:
 
 
 def uncapped() -> None:
-    """A call that was cut, or lived through a restart, is billed for all it talked."""
+    """A call that was cut is billed for all it talked, which on a real clock is a little more than it was granted."""
     right = credit_room.settled
 
     def settled(call: Call, duration_ms: int | None, more: int = 0) -> Settled:
@@ -50,8 +50,9 @@ def uncapped() -> None:
         if hold is None or not hold.metered:
             return right(call, duration_ms, more)
         hold.metered = False
+        cut = duration_ms is not None and duration_ms >= hold.upto * 1000
         try:
-            return right(call, duration_ms, more)
+            return right(call, duration_ms + 1 if cut else duration_ms, more)
         finally:
             hold.metered = True
 
