@@ -353,6 +353,8 @@ def test_a_currency_stays_while_a_call_is_up(payer: Payer) -> None:
         payer.call(number, "0.000000", up=status == 409)
         for path, body in ways:
             assert payer.desk.patch(path, json=body, headers=ANY).status_code == status
+    # The partner's other customers are sold in USD, and so may its packages be.
+    assert payer.desk.patch(f"/term-pricelists/{euro}", json={"currency": "USD"}, headers=ANY).status_code == 200
 
 
 def test_a_currency_changes_only_when_nothing_is_left_in_it(payer: Payer) -> None:
