@@ -13,7 +13,7 @@ RATE = 20
 
 
 @pytest.mark.rule("law 8", "law 6")
-def test_no_call_is_lost_or_doubled_whatever_fails(record_property: pytest.RecordProperty) -> None:
+def test_no_call_is_lost_or_doubled_whatever_fails(capsys: pytest.CaptureFixture[str]) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.chaos", "--seconds", str(SECONDS), "--rate", str(RATE)],
         capture_output=True,
@@ -28,4 +28,5 @@ def test_no_call_is_lost_or_doubled_whatever_fails(record_property: pytest.Recor
     assert heard is not None
     assert int(heard[1]) > SECONDS * RATE / 2
     assert "log_full" in told, "the disk was full, and every call admitted"
-    record_property("summary", f"chaos: {heard[1]} of {SECONDS * RATE} calls answered")
+    with capsys.disabled():
+        print(f"\nchaos: {heard[1]} of {SECONDS * RATE} calls answered")
