@@ -46,7 +46,7 @@ def _check(write: Write, row: Customer | None, values: Values) -> Values:
     if row is not None and values["pricelist"] != row.pricelist:
         before, after = (ledger.currency_of(write.session, one) for one in (row.pricelist, values["pricelist"]))
         if before != after and ledger.unsettled(write.session, [row.id], before):
-            reason = f"is in {after}, and the account has a balance in {before}"
+            reason = f"is in {after}, and the account has {ledger.holding(write.session, row.id, before)}"
             raise Problem(409, "The account is to be settled first.", [("pricelist", reason)])
         values = values | {"funds": ledger.account_of(write.session, row.id, after).funds}
     return values

@@ -34,7 +34,8 @@ def _check(write: Write, row: PriceList | None, values: Values) -> Values:
             raise Problem(409, "A customer would be sold in another currency.", [("currency", str(told))])
         customers = write.session.scalars(select(Customer).where(Customer.pricelist == row.id)).all()
         if customer := ledger.unsettled(write.session, [one.id for one in customers], row.currency):
-            reason = f"is that of the account of customer {customer}, which has a balance"
+            held = ledger.holding(write.session, customer, row.currency)
+            reason = f"is that of the account of customer {customer}, which has {held}"
             raise Problem(409, "Accounts are to be settled first.", [("currency", reason)])
         ledger.recount(write.changes, customers, {row.id: values["currency"]})
     return values

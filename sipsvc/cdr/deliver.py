@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from sipsvc.cdr import aside
 from sipsvc.cdr.calls import OpenCall, OpenCalls
-from sipsvc.cdr.log import LogLocked, lock_file
+from sipsvc.cdr.log import lock_file, wait_for_lock
 from sipsvc.cdr.segments import (
     Line,
     Report,
@@ -370,7 +370,7 @@ def main(settings: Settings) -> None:
     stop = Stop()
     folder = cdr_folder(settings)
     folder.mkdir(parents=True, exist_ok=True)
-    held = _wait_for_lock(folder, stop)
+    held = wait_for_lock(folder / "deliver.lock", stop)
     if held is None:
         return
     engine = open_database(settings.data.url)
@@ -398,20 +398,6 @@ def drain_once(settings: Settings) -> int:
     finally:
         engine.dispose()
         os.close(held)
-
-
-def _wait_for_lock(folder: Path, stop: Stop) -> int | None:
-    """The folder's lock, or None when told to stop before it was free."""
-    said = False
-    while True:
-        try:
-            return lock_file(folder / "deliver.lock")
-        except LogLocked as error:
-            if not said:
-                log.warning("cdr_deliver_waits", reason=str(error))
-                said = True
-        if stop.wait(IDLE_S):
-            return None
 
 
 def _run(deliverer: Deliverer, stop: Stop) -> None:

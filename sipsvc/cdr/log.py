@@ -34,6 +34,7 @@ from sipsvc.cdr.segments import (
     segment_path,
 )
 from sipsvc.errors import SipsvcError
+from sipsvc.parent import Stop
 
 __all__ = [
     "Entry",
@@ -49,6 +50,7 @@ __all__ = [
 ]
 
 SYNC_INTERVAL_S = 1.0
+WAIT_S = 0.25
 # Kept free for the calls there are when the disk is full: the answers and ends of a thousand.
 RESERVE = 4 * 1024 * 1024
 RESERVE_STEP = 512 * 1024
@@ -91,6 +93,20 @@ def lock_file(path: Path) -> int:
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
     return descriptor
+
+
+def wait_for_lock(path: Path, stop: Stop) -> int | None:
+    """`lock_file` when whoever holds it lets go; None when told to stop before that."""
+    said = False
+    while True:
+        try:
+            return lock_file(path)
+        except LogLocked as error:
+            if not said:
+                log.warning("waits_for_lock", reason=str(error))
+                said = True
+        if stop.wait(WAIT_S):
+            return None
 
 
 class LogWriter:

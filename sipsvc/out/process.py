@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from sipsvc.cdr.bound import OUTPUTS
 from sipsvc.cdr.deliver import cdr_folder
-from sipsvc.cdr.log import LogLocked, lock_file
+from sipsvc.cdr.log import wait_for_lock
 from sipsvc.cdrsettings import CdrSettings
 from sipsvc.observe import get_logger
 from sipsvc.out.output import Hand, Output
@@ -54,7 +54,7 @@ def main(settings: Settings) -> None:
     stop = Stop()
     folder = cdr_folder(settings)
     folder.mkdir(parents=True, exist_ok=True)
-    held = _wait_for_lock(folder, stop)
+    held = wait_for_lock(folder / "out.lock", stop)
     if held is None:
         return
     engine = open_database(settings.data.url)
@@ -101,16 +101,3 @@ def _told(hand: Hand, last: int) -> dict[str, Any]:
     if hand.sequence is None:
         return {"waiting": last, "failing": hand.failing or "not begun"}
     return {"waiting": max(0, last - hand.sequence), "failing": hand.failing}
-
-
-def _wait_for_lock(folder: Path, stop: Stop) -> int | None:
-    said = False
-    while True:
-        try:
-            return lock_file(folder / "out.lock")
-        except LogLocked as error:
-            if not said:
-                log.warning("out_waits", reason=str(error))
-                said = True
-        if stop.wait(0.25):
-            return None

@@ -257,7 +257,7 @@ def _settle(changes: Changes, customers: Mapping[str, str], currencies: Mapping[
             continue
         moved.append(customer)
         if ledger.unsettled(changes.session, [customer_id], before):
-            held = "a call that is up" if ledger.talking(changes.session, [customer_id]) else f"a balance in {before}"
+            held = ledger.holding(changes.session, customer_id, before)
             reason = f"is in {after}, and the account of customer {customer_id} has {held}"
             faults.append(("customer pricelist", customer.pricelist, reason))
     if faults:

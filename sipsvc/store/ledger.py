@@ -236,6 +236,11 @@ def talking(session: Session, customers: Collection[str]) -> set[str]:
     return found
 
 
+def holding(session: Session, customer: str, currency: str) -> str:
+    """What keeps an account that is `unsettled` in its currency, in words."""
+    return "a call that is up" if talking(session, [customer]) else f"a balance in {currency}"
+
+
 # -- balances --
 
 

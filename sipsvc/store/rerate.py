@@ -18,7 +18,6 @@ from sipsvc.store.snapshot import for_call
 from sipsvc.store.types import instant, to_ms
 
 RERATE = "rerate"
-CUT = "credit_exhausted"
 # What a call was given when it went on; a price has no say in it.
 OF_ACCOUNT = ("granted_s", "month")
 
@@ -68,8 +67,7 @@ def _ratable(changes: Changes, call: Cdr) -> tuple[Customer, dict[str, Any]]:
 
 def _priced(pricelist: PriceList, row: PriceRow, call: Cdr, before: dict[str, Any]) -> dict[str, Any]:
     """As it stands in a CDR (`cdr.record.Priced`): no more is billed than the call's credit was good for."""
-    granted = before.get("granted_s", before["billed"] if call.code == CUT else None)
-    billed, amount, _ = settle(call.duration_ms, row, pricelist.minimum, granted_s=granted)
+    billed, amount, _ = settle(call.duration_ms, row, pricelist.minimum, granted_s=before.get("granted_s"))
     return {name: before[name] for name in OF_ACCOUNT if name in before} | {
         "row": row.id, "prefix": row.prefix, "name": row.name, "rate": text(row.rate), "fee": text(row.fee),
         "initial": row.initial, "increment": row.increment, "minimum": text(pricelist.minimum),

@@ -212,7 +212,7 @@ def test_the_end_of_the_parent_is_the_end_and_a_second_one_waits(
         log.write(refused(1))
         until(lambda: receiver.taken == ["cdr-000001"])
         second = spawn(path)
-        until(lambda: "out_waits" in (tmp_path / "out.log").read_text())
+        until(lambda: "waits_for_lock" in (tmp_path / "out.log").read_text())
         os.close(write_end)
         assert first.wait(60) == 0
         log.write(refused(2))

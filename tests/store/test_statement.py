@@ -92,7 +92,8 @@ def test_what_cannot_be_rated_again(engine: Engine, row: cdrs.Row, why: str) -> 
 
 def test_a_call_cut_for_credit_is_charged_for_no_more_than_it_had(engine: Engine) -> None:
     a_call_sold_wrongly(engine)
-    cut = {"code": "credit_exhausted", "duration_ms": 30_400, "sell": priced("0.024000", 30, "0.012000")}
+    sell = priced("0.024000", 30, "0.012000") | {"granted_s": 30}
+    cut = {"code": "credit_exhausted", "duration_ms": 30_400, "sell": sell}
     deliver(engine, call("cut", **cut))
     assert again(engine, "cut")
     with Session(engine) as session:
